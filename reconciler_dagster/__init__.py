@@ -1,0 +1,1 @@
+"""A two-way reconciler between Airtable bases and a Postgres lead portal, run by Dagster."""
