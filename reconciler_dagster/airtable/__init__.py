@@ -1,0 +1,1 @@
+"""Airtable over pyairtable: transport, call budget, metadata, pull and push."""

@@ -1,0 +1,105 @@
+"""Configuration from the environment, and from a running embedded default where nothing is set."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+RUNNING = "running.json"
+
+
+class ConfigurationError(Exception):
+    """A setting is missing or wrong. The message is one sentence for a person; exit code 2."""
+
+
+def state_dir() -> Path:
+    """The folder for the embedded default's data and for Dagster's home, made when missing."""
+    configured = os.environ.get("RECONCILER_STATE_DIR")
+    path = Path(configured) if configured else platformdirs.user_state_path("reconciler")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def project_file(name: str) -> Path:
+    """A file of the project's top level: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent
+    beside, inside = package.parent / name, package / "_project" / name
+    return beside if beside.exists() else inside
+
+
+class _RunningSource(PydanticBaseSettingsSource):
+    """What `reconciler up` wrote down about what it started; ignored once that process is gone."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        try:
+            running = json.loads((state_dir() / RUNNING).read_text())
+            os.kill(running.pop("pid"), 0)
+        except (OSError, ValueError, KeyError):
+            return {}
+        return {key: value for key, value in running.items() if value}
+
+
+class Settings(BaseSettings):
+    """Every setting, read from the environment variable of the same name in capitals.
+
+    Raises :class:`ConfigurationError` from the ``require_*`` methods, never a stack trace.
+    Secrets are ``SecretStr``: they do not show in a repr, a log or an exception.
+    """
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+
+    airtable_api_key: SecretStr | None = None
+    airtable_endpoint_url: str = "https://api.airtable.com"
+    airtable_leads_table: str = "Leads"
+    database_url: SecretStr | None = None
+    dagster_postgres_url: SecretStr | None = None
+    portal_jwt_secret: SecretStr | None = None
+
+    overlap_minutes: float = Field(default=20, ge=0, alias="RECONCILER_OVERLAP_MINUTES")
+    calls_per_second: float = Field(default=4.7, gt=0, le=5, alias="RECONCILER_CALLS_PER_SECOND")
+    # The deployed Dagster UI, for links from the portal and from run summaries.
+    dagster_ui_url: str = Field(default="http://127.0.0.1:3000", alias="RECONCILER_DAGSTER_URL")
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then what `reconciler up` runs."""
+        return init_settings, env_settings, _RunningSource(settings_cls)
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Read the settings; a malformed one raises ConfigurationError that names it."""
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            name = str(first["loc"][0]).upper()
+            raise ConfigurationError(f"{name} is not usable: {first['msg']}.") from None
+
+    def require_database_url(self) -> str:
+        """The portal's libpq URL."""
+        if self.database_url is None:
+            raise ConfigurationError(
+                "DATABASE_URL is not set and no embedded Postgres is running: set it to the "
+                "portal's Postgres, or start everything with `reconciler up`."
+            )
+        return self.database_url.get_secret_value()
+
+    def require_api_key(self) -> str:
+        """Airtable's token."""
+        if self.airtable_api_key is None:
+            raise ConfigurationError(
+                "AIRTABLE_API_KEY is not set and no sandbox is running: set it to a personal "
+                "access token, or start everything with `reconciler up`."
+            )
+        return self.airtable_api_key.get_secret_value()

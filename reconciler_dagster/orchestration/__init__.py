@@ -1,0 +1,1 @@
+"""Everything Dagster: assets, ops, jobs, schedules, sensors, checks, resources."""

@@ -1,0 +1,1 @@
+"""The portal's HTTP API and the sync console."""

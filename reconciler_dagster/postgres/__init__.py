@@ -1,0 +1,1 @@
+"""The portal's Postgres and the engine's own schema in it."""

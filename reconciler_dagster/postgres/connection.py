@@ -1,0 +1,54 @@
+"""Connections to the portal's Postgres, from any libpq URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg.types.json import set_json_dumps, set_json_loads
+from sqlalchemy import Connection, Engine, create_engine, text
+
+from reconciler_dagster.config import ConfigurationError
+
+set_json_dumps(lambda value: orjson.dumps(value).decode())
+set_json_loads(orjson.loads)
+
+
+def _connect(url: str) -> psycopg.Connection[Any]:
+    try:
+        return psycopg.connect(
+            url, connect_timeout=10, application_name="reconciler", options="-c timezone=UTC"
+        )
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ConfigurationError(
+            f"The Postgres of DATABASE_URL cannot be reached ({reason}): check the address, "
+            "the credentials and that the server runs."
+        ) from None
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            "DATABASE_URL is not a libpq URL: expected postgresql://user:password@host/database."
+        ) from None
+
+
+@lru_cache(maxsize=4)
+def engine(url: str) -> Engine:
+    """An SQLAlchemy engine on psycopg 3, whatever scheme the URL is written with.
+
+    Raises ConfigurationError on the first connection when the URL or the server is no good.
+    """
+    return create_engine(
+        "postgresql+psycopg://", creator=lambda: _connect(url), pool_pre_ping=True, pool_size=4
+    )
+
+
+@contextmanager
+def writing(connection: Connection) -> Iterator[Connection]:
+    """One transaction of the engine's own: the trigger on leads neither notes nor stamps it."""
+    with connection.begin():
+        connection.execute(text("SET LOCAL reconciler.writer = 'engine'"))
+        yield connection
