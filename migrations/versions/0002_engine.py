@@ -270,11 +270,26 @@ CREATE TRIGGER zz_reconciler_note_truncate AFTER TRUNCATE ON public.leads
     FOR EACH STATEMENT EXECUTE FUNCTION reconciler.note_leads_truncated();
 """
 
-NAMES = (
-    "baseline cursor seen unsettled journal conflict quarantine history manual_sync_request "
-    "run_summary field_binding call_bucket call_log lease staged_pull staged_record staged_lead "
-    "staged_change"
-).split()
+NAMES = [
+    "baseline",
+    "cursor",
+    "seen",
+    "unsettled",
+    "journal",
+    "conflict",
+    "quarantine",
+    "history",
+    "manual_sync_request",
+    "run_summary",
+    "field_binding",
+    "call_bucket",
+    "call_log",
+    "lease",
+    "staged_pull",
+    "staged_record",
+    "staged_lead",
+    "staged_change",
+]
 
 
 def upgrade() -> None:
