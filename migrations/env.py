@@ -1,4 +1,4 @@
-"""Alembic's entry point: the engine's schema holds the version table, the portal's is not touched."""
+"""Alembic entry point: the version table lies in the engine schema, the portal stays untouched."""
 
 from alembic import context
 from sqlalchemy import Connection, text

@@ -1,0 +1,178 @@
+"""The mapping check: the field map held against Airtable's metadata and Postgres' catalogue.
+
+Pure: the metadata comes in as plain values. A field that does not fit is stopped alone and says
+why; a stopped field is never read, so it can never read as "cleared".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from reconciler_dagster.core.codecs import Text
+from reconciler_dagster.core.fields import FieldMap, MappedField
+
+COMPUTED = frozenset(
+    {
+        "formula",
+        "rollup",
+        "count",
+        "multipleLookupValues",
+        "createdTime",
+        "lastModifiedTime",
+        "autoNumber",
+        "createdBy",
+        "lastModifiedBy",
+        "button",
+        "aiText",
+    }
+)
+
+
+@dataclass(frozen=True)
+class AirtableField:
+    """A field of Airtable's metadata. ``choices``: option names of a select, else None."""
+
+    id: str
+    name: str
+    type: str
+    choices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of ``leads`` in Postgres' catalogue. ``limit``: characters of a varchar."""
+
+    name: str
+    limit: int | None
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Which Airtable field a column is bound to, and what stands in the way, if anything."""
+
+    column: str
+    field_id: str | None
+    name: str
+    type: str | None = None
+    choices: tuple[str, ...] | None = None
+    problem: str | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class BoundMap:
+    """The usable part of the field map for one client, and what was found out about the rest.
+
+    ``changed``: columns whose baselines were taken under another field or codec; they are met
+    again by the first-contact rule (also after a stop: meanwhile cells may have been emptied). ``notes``: renames and the like, in plain words.
+    """
+
+    fields: FieldMap
+    bindings: tuple[Binding, ...]
+    changed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> list[str]:
+        """Why each stopped field is stopped."""
+        return [binding.problem for binding in self.bindings if binding.problem]
+
+    @property
+    def id_by_column(self) -> dict[str, str]:
+        """Column to Airtable field id, of the fields in use."""
+        return {
+            binding.column: binding.field_id
+            for binding in self.bindings
+            if binding.field_id and not binding.problem
+        }
+
+    def choices(self, column: str) -> tuple[str, ...] | None:
+        """The options of a select field; None where anything may be written."""
+        return next((b.choices for b in self.bindings if b.column == column), None)
+
+
+def bind(
+    fields: FieldMap,
+    airtable: Iterable[AirtableField],
+    columns: Iterable[Column],
+    remembered: Mapping[str, Binding],
+) -> BoundMap:
+    """Bind every field: by remembered id first, so that a rename is followed, else by name."""
+    listed = list(airtable)
+    by_id = {field.id: field for field in listed}
+    by_name = {field.name: field for field in listed}
+    catalogue = {column.name: column for column in columns}
+    bindings, usable, changed, notes = [], [], [], []
+    for mapped in fields:
+        before = remembered.get(mapped.column)
+        found = by_id.get(before.field_id or "") if before else None
+        found = found or by_name.get(mapped.airtable)
+        column = catalogue.get(mapped.column)
+        problem = _problem(mapped, found, column)
+        bindings.append(_binding(mapped, found, before, problem))
+        if before and found and before.field_id == found.id and found.name != before.name:
+            notes.append(f"'{before.name}' is now called '{found.name}'; followed by its id.")
+        if before and found and before.field_id and before.field_id != found.id:
+            notes.append(
+                f"'{mapped.airtable}' is a new field ({found.id}); met as if for the first time."
+            )
+        if problem or not column:
+            continue
+        if (
+            before
+            and before.fingerprint
+            and (
+                before.field_id != (found.id if found else None)
+                or before.fingerprint != mapped.fingerprint
+            )
+        ):
+            changed.append(mapped.column)
+        usable.append(_fitted(mapped, column))
+    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes))
+
+
+def _problem(mapped: MappedField, found: AirtableField | None, column: Column | None) -> str | None:
+    name = f"'{mapped.airtable}'"
+    if column is None:
+        return f"{name} is stopped: leads has no column {mapped.column}; add it."
+    if found is None:
+        return f"{name} is stopped: the table has no such field; add it or rename it back."
+    accepted = set(mapped.types) - (COMPUTED if mapped.both else set())
+    if found.type not in accepted:
+        expected = " or ".join(t for t in mapped.types if t in accepted)
+        return (
+            f"{name} is stopped: it is of type {found.type}, expected {expected}; change it back."
+        )
+    if not column.nullable and mapped.codec.blank is None:
+        return (
+            f"{name} is stopped: leads.{mapped.column} is NOT NULL and cannot hold an empty cell; "
+            "allow NULL."
+        )
+    return None
+
+
+def _binding(
+    mapped: MappedField, found: AirtableField | None, before: Binding | None, problem: str | None
+) -> Binding:
+    if found is None:  # keep the remembered id: the field may come back by an undo
+        remembered = before.field_id if before else None
+        return Binding(
+            mapped.column,
+            remembered,
+            mapped.airtable,
+            problem=problem,
+            fingerprint=before.fingerprint if before else "",
+        )
+    return Binding(
+        mapped.column, found.id, found.name, found.type, found.choices, problem, mapped.fingerprint
+    )
+
+
+def _fitted(mapped: MappedField, column: Column) -> MappedField:
+    """The field with its text limit cut to what the portal's column really takes."""
+    codec = mapped.codec
+    if isinstance(codec, Text):
+        return replace(mapped, codec=replace(codec, limit=column.limit))
+    return mapped

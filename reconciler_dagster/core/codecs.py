@@ -1,0 +1,225 @@
+"""Codecs: how a cell of Airtable and a column of Postgres become one canonical value, and back.
+
+What cannot be carried over raises :class:`Unreadable`, which stops that cell alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dateutil.parser import isoparse
+
+from reconciler_dagster.core.values import Directory, Unreadable, Value
+
+INT4 = 2**31
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """The plain codec: the value is the same on both sides.
+
+    ``blank`` is the canonical value that an empty Airtable cell stands for (an empty cell is left
+    out of an answer: Airtable facts, section 2). It is also what NULL and ``''`` stand for.
+    """
+
+    blank: Value = None
+
+    def from_airtable(self, cell: Any, users: Directory) -> Value:
+        """The canonical value of an Airtable cell; ``None`` is an empty cell."""
+        return self.blank if cell is None or cell == "" else self.read(cell, users)
+
+    def read(self, cell: Any, users: Directory) -> Value:
+        """The canonical value of a cell that is not empty."""
+        raise NotImplementedError
+
+    def from_postgres(self, value: Any, users: Directory) -> Value:
+        """The canonical value of a column, as Postgres' ``to_jsonb`` gives it."""
+        return self.blank if value is None or value == "" else value
+
+    def to_airtable(self, value: Value) -> Any:
+        """The cell to write; ``None`` clears it (Airtable facts, section 5)."""
+        return None if value == self.blank else value
+
+    def to_postgres(self, value: Value, users: Directory) -> Any:
+        """The JSON that ``jsonb_populate_record`` takes for the column."""
+        return value
+
+
+def _text(cell: Any) -> str:
+    if not isinstance(cell, str):
+        raise Unreadable(f"holds {_kind(cell)} where text was expected")
+    if "\x00" in cell:
+        raise Unreadable("contains a NUL character, which Postgres cannot store: remove it")
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        raise Unreadable("contains half a character (a lone surrogate): type it again") from None
+    return cell
+
+
+def _kind(cell: Any) -> str:
+    if isinstance(cell, dict):
+        if "error" in cell:
+            return f"a formula error ({str(cell['error'])[:40]})"
+        if "specialValue" in cell:
+            return f"no number ({str(cell['specialValue'])[:40]})"
+        return "an object"
+    return {bool: "a checkbox value", list: "a list", str: "text"}.get(type(cell), "a number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(Codec):
+    """Text of up to ``limit`` characters."""
+
+    limit: int | None = None
+
+    def read(self, cell: Any, users: Directory) -> Value:
+        """See Codec."""
+        text = _text(cell)
+        if self.limit is not None and len(text) > self.limit:
+            raise Unreadable(
+                f"is {len(text)} characters long, the column takes {self.limit}: shorten it"
+            )
+        return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Codec):
+    """A select whose options have other names in the portal, e.g. Green and High."""
+
+    portal_by_airtable: Mapping[str, str]
+
+    def read(self, cell: Any, users: Directory) -> Value:
+        """See Codec."""
+        try:
+            return self.portal_by_airtable[_text(cell)]
+        except KeyError:
+            known = ", ".join(self.portal_by_airtable)
+            raise Unreadable(f"is '{cell[:40]}', which has no meaning here: use {known}") from None
+
+    def to_airtable(self, value: Value) -> Any:
+        """See Codec."""
+        if value is None:
+            return None
+        for cell, portal in self.portal_by_airtable.items():
+            if portal == value:
+                return cell
+        raise Unreadable(f"is '{str(value)[:40]}', which is no option of the Airtable field")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integer(Codec):
+    """A whole number; formula numbers are rounded half up, formula errors are not read."""
+
+    def read(self, cell: Any, users: Directory) -> Value:
+        """See Codec."""
+        if isinstance(cell, bool) or not isinstance(cell, int | float) or not math.isfinite(cell):
+            raise Unreadable(f"holds {_kind(cell)} where a whole number was expected")
+        number = math.floor(cell + 0.5) if isinstance(cell, float) else cell
+        if not -INT4 <= number < INT4:
+            raise Unreadable("is a number too large for the column")
+        return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkbox(Codec):
+    """A checkbox: absence is false (Airtable facts, section 8)."""
+
+    blank: Value = False
+
+    def read(self, cell: Any, users: Directory) -> Value:
+        """See Codec."""
+        if not isinstance(cell, bool):
+            raise Unreadable(f"holds {_kind(cell)} where a checkbox was expected")
+        return cell
+
+    def to_airtable(self, value: Value) -> Any:
+        """See Codec."""
+        return bool(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag(Codec):
+    """A formula that says 0 or 1."""
+
+    def read(self, cell: Any, users: Directory) -> Value:
+        """See Codec."""
+        if isinstance(cell, int | float) and cell in (0, 1):
+            return bool(cell)
+        raise Unreadable(f"holds {_kind(cell)} where 0 or 1 was expected")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DateTime(Codec):
+    """A moment, cut to milliseconds; a bare date is its midnight in UTC."""
+
+    def read(self, cell: Any, users: Directory) -> Value:
+        """See Codec."""
+        text = _text(cell)
+        try:
+            moment = datetime.fromisoformat(text) if len(text) == 24 else isoparse(text)
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+            moment = moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise Unreadable(f"is '{text[:40]}', which is no date and time") from None
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def from_postgres(self, value: Any, users: Directory) -> Value:
+        """See Codec."""
+        return self.from_airtable(value, users)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserEmail(Codec):
+    """A user: an e-mail in Airtable, ``users.id`` in Postgres. Canonical: e-mail in lower case.
+
+    So a claim follows a user whose e-mail is changed in the portal.
+    """
+
+    def read(self, cell: Any, users: Directory) -> Value:
+        """See Codec."""
+        email = _text(cell).strip().lower()
+        self.to_postgres(email, users)
+        return email
+
+    def from_postgres(self, value: Any, users: Directory) -> Value:
+        """See Codec."""
+        if value is None:
+            return None
+        try:
+            return users.email_by_id[value]
+        except KeyError:
+            raise Unreadable(f"is user {value}, who is not in the users table") from None
+
+    def to_postgres(self, value: Value, users: Directory) -> Any:
+        """See Codec."""
+        if value is None:
+            return None
+        try:
+            return users.id_by_email[value]
+        except KeyError:
+            raise Unreadable(
+                f"is '{value[:80]}', and no portal user has that e-mail: "
+                "correct it in Airtable or add the user"
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommaList(Codec):
+    """A comma-separated text in Airtable, ``text[]`` in Postgres."""
+
+    def read(self, cell: Any, users: Directory) -> Value:
+        """See Codec."""
+        return [part.strip() for part in _text(cell).split(",") if part.strip()] or None
+
+    def from_postgres(self, value: Any, users: Directory) -> Value:
+        """See Codec."""
+        return value or None
+
+    def to_airtable(self, value: Value) -> Any:
+        """See Codec."""
+        return None if value is None else ", ".join(value)

@@ -1,0 +1,179 @@
+"""The merge: baseline, remote and local in, a plan out. Pure, and vectorised over whole frames.
+
+Whatever differs from the baseline has been edited; by whom is then plain, and no clock decides.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from reconciler_dagster.core.fields import FieldMap, MappedField, Policy
+from reconciler_dagster.core.plan import CELL_COLUMNS, CONFLICT_COLUMNS, ConflictKind, Plan
+from reconciler_dagster.core.values import UNKNOWN, Value, object_array
+
+Array = np.ndarray[Any, Any]
+
+
+def merge(
+    baseline: pd.DataFrame,
+    remote: pd.DataFrame,
+    local: pd.DataFrame,
+    fields: FieldMap,
+    *,
+    complete: bool = False,
+) -> Plan:
+    """Decide every cell of every lead that any of the three frames holds.
+
+    The frames have index ``record_id`` and one object column per mapped column, canonical values,
+    ``UNKNOWN`` where a cell was not read. ``remote``: Airtable; ``local``: Postgres.
+    ``complete``: the remote frame holds every record of the scope, so that one that is absent
+    from it counts as absent (for a delta it only means unchanged, and the caller fills it in).
+
+    | remote vs baseline | local vs baseline | outcome |
+    |---|---|---|
+    | same | same | nothing |
+    | edited | same | write local |
+    | same | edited | write remote; put back where Airtable owns the field |
+    | edited | edited to the same value | agreed |
+    | edited | edited otherwise | the field's policy |
+    """
+    both = remote.index.intersection(local.index)
+    base = baseline.reindex(both, fill_value=cast(Any, UNKNOWN))
+    here, there = local.loc[both], remote.loc[both]
+    ids = both.to_numpy(dtype=object)
+    cells = _Cells()
+    for mapped in fields:
+        column = mapped.column
+        _decide(
+            mapped,
+            ids,
+            base[column].to_numpy(dtype=object),
+            there[column].to_numpy(dtype=object),
+            here[column].to_numpy(dtype=object),
+            cells,
+        )
+    known = baseline.index.union(local.index)
+    return Plan(
+        to_postgres=cells.frame("to_postgres"),
+        to_airtable=cells.frame("to_airtable"),
+        agreed=cells.frame("agreed"),
+        held_back=cells.frame("held_back"),
+        conflicts=cells.conflicts(),
+        inserts=list(remote.index.difference(local.index)),
+        absent=list(known.difference(remote.index)) if complete else [],
+    )
+
+
+class _Cells:
+    """Collects decided cells, column by column."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[tuple[Array, ...]]] = {}
+
+    def add(self, name: str, mask: Array, ids: Array, column: str, *values: Array) -> None:
+        if mask.any():
+            names = np.full(int(mask.sum()), column, dtype=object)
+            picked = tuple(array[mask] for array in values)
+            self._rows.setdefault(name, []).append((ids[mask], names, *picked))
+
+    def frame(self, name: str, columns: list[str] = CELL_COLUMNS) -> pd.DataFrame:
+        rows = self._rows.get(name, [])
+        data = {
+            column: np.concatenate([row[i] for row in rows]) if rows else object_array([])
+            for i, column in enumerate(columns)
+        }
+        return pd.DataFrame(data, dtype=object)
+
+    def conflicts(self) -> pd.DataFrame:
+        return self.frame("conflicts", CONFLICT_COLUMNS)
+
+
+def _decide(
+    mapped: MappedField, ids: Array, base: Array, there: Array, here: Array, cells: _Cells
+) -> None:
+    """One field over all leads. Of equal arrays, none: each cell falls into exactly one case."""
+    blank = object_array([mapped.codec.blank] * len(ids))
+    unknown = object_array([UNKNOWN] * len(ids))
+    readable = _differs(there, unknown) & _differs(here, unknown)
+    differ = readable & _differs(there, here)
+    met = _differs(base, unknown)
+    remote_edited, local_edited = _differs(there, base), _differs(here, base)
+
+    def add(name: str, mask: Array, old: Array, new: Array) -> None:
+        cells.add(name, mask, ids, mapped.column, old, new)
+
+    def lost(mask: Array, kind: ConflictKind) -> None:
+        kinds = object_array([kind.value] * len(ids))
+        was = object_array(base[i] if met[i] else None for i in range(len(ids)))
+        cells.add("conflicts", mask, ids, mapped.column, kinds, was, there, here)
+
+    add("agreed", readable & ~differ & _differs(base, there), base, there)
+
+    # First contact: no baseline says who edited. Airtable wins, but nothing blank ever does.
+    first = differ & ~met
+    remote_blank, local_blank = ~_differs(there, blank), ~_differs(here, blank)
+    add("to_postgres", first & ~remote_blank, here, there)
+    lost(first & ~remote_blank & ~local_blank, ConflictKind.FIRST_CONTACT)
+    if mapped.both:
+        add("to_airtable", first & remote_blank, there, here)
+    else:
+        add("held_back", first & remote_blank, here, there)
+
+    only_remote = differ & met & remote_edited & ~local_edited
+    only_local = differ & met & ~remote_edited & local_edited
+    clash = differ & met & remote_edited & local_edited
+    add("to_postgres", only_remote, here, there)
+    if mapped.both:
+        add("to_airtable", only_local, there, here)
+    else:
+        add("to_postgres", only_local, here, there)
+        lost(only_local, ConflictKind.OWNED_BY_AIRTABLE)
+    if mapped.policy is Policy.MERGE_APPENDS:
+        clash = clash & ~_merge_appends(clash, base, there, here, add)
+    add("to_postgres", clash, here, there)
+    lost(clash, ConflictKind.BOTH_EDITED)
+
+
+def _differs(left: Array, right: Array) -> Array:
+    """Element-wise inequality of two object arrays, as booleans."""
+    return np.asarray(left != right, dtype=bool)
+
+
+def _merge_appends(clash: Array, base: Array, there: Array, here: Array, add: Any) -> Array:
+    """Decide the clashes in which the portal only appended. Returns the mask of these."""
+    merged = there.copy()
+    done = np.zeros(len(clash), dtype=bool)
+    for i in np.flatnonzero(clash):
+        text = append(base[i], there[i], here[i])
+        if text is not None:
+            merged[i], done[i] = text, True
+    add("to_postgres", done & _differs(merged, here), here, merged)
+    add("to_airtable", done & _differs(merged, there), there, merged)
+    return done
+
+
+def append(base: Value, there: Value, here: Value) -> str | None:
+    """Airtable's text with the portal's addition on top; None where the portal did not append.
+
+    What both texts already share beyond the baseline (a push that was cut off half way) counts as
+    baseline, so that no addition is ever put on twice.
+    """
+    before, remote, local = str(base or ""), str(there or ""), str(here or "")
+    if not local.startswith(before):
+        return None
+    if remote.startswith(local):
+        return remote
+    if remote.startswith(before) and local.startswith(remote):
+        return local
+    shared = local[: _common_length(remote, local)]
+    shared = shared[: shared.rfind("\n") + 1]
+    addition = local[max(len(before), len(shared)) :].lstrip("\n")
+    return f"{remote.rstrip(chr(10))}\n{addition}" if remote else addition
+
+
+def _common_length(left: str, right: str) -> int:
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(left), len(right)))

@@ -1,0 +1,60 @@
+"""The one form in which a field's value is compared, whichever side it came from.
+
+A *canonical* value is JSON: ``None``, ``str``, ``int``, ``bool``, or a list of ``str``. Times are
+``YYYY-MM-DDTHH:MM:SS.mmmZ`` (UTC; Airtable keeps milliseconds, so Postgres' microseconds are cut).
+Frames of canonical values have dtype ``object`` and one column per ``leads`` column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+Value = Any
+
+
+class Unknown(Enum):
+    """The engine does not know this cell: not read, not readable, or never agreed on."""
+
+    UNKNOWN = "unknown"
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+
+
+class Unreadable(ValueError):
+    """A cell that the other side cannot take; the message says why and what to do."""
+
+
+class Directory:
+    """The portal's users, both ways: ``users.id`` as text, and the e-mail in lower case."""
+
+    def __init__(self, email_by_id: Mapping[str, str] | None = None) -> None:
+        self.email_by_id = {key: email.lower() for key, email in (email_by_id or {}).items()}
+        self.id_by_email = {email: key for key, email in self.email_by_id.items()}
+
+
+def frame(rows: Mapping[str, Mapping[str, Value]], columns: Sequence[str]) -> pd.DataFrame:
+    """Canonical rows as a frame: index ``record_id``, object columns, absent keys ``UNKNOWN``."""
+    data = {}
+    for column in columns:
+        cells = np.empty(len(rows), dtype=object)
+        cells[:] = [row.get(column, UNKNOWN) for row in rows.values()]
+        data[column] = cells
+    index = pd.Index(list(rows), name="record_id", dtype=object)
+    return pd.DataFrame(data, index=index, columns=list(columns), dtype=object)
+
+
+def object_array(values: Iterable[Value]) -> np.ndarray[Any, Any]:
+    """A one-dimensional object array, also where the values are lists of one length."""
+    listed = list(values)
+    array = np.empty(len(listed), dtype=object)
+    array[:] = listed
+    return array
