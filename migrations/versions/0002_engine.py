@@ -148,6 +148,11 @@ CREATE TABLE reconciler.run_summary (
 CREATE INDEX ON reconciler.run_summary (client_id, started_at);
 
 -- Airtable's metadata as last read, and which field id each column is bound to.
+CREATE TABLE reconciler.table_binding (
+    client_id uuid PRIMARY KEY,
+    table_id text NOT NULL,
+    read_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 CREATE TABLE reconciler.field_binding (
     client_id uuid NOT NULL,
     field text NOT NULL,
@@ -159,7 +164,6 @@ CREATE TABLE reconciler.field_binding (
     problem text,
     -- What the declared field looked like when its baselines were taken.
     fingerprint text,
-    read_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (client_id, field)
 );
 
@@ -281,6 +285,7 @@ NAMES = [
     "history",
     "manual_sync_request",
     "run_summary",
+    "table_binding",
     "field_binding",
     "call_bucket",
     "call_log",

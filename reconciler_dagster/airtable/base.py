@@ -1,0 +1,178 @@
+"""One client's base over pyairtable: metadata, listing, reading by id, patching.
+
+Fields are named by id throughout, so that a rename in Airtable changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from pyairtable import Api
+from pyairtable.formulas import AND, NOT, Formula, quoted
+
+from reconciler_dagster.airtable.errors import AirtableError, OutcomeUnknown
+from reconciler_dagster.airtable.transport import Bucket, Transport
+from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.binding import AirtableField
+
+PAGE = 100
+BATCH = 10
+RESTARTS = 5
+RECORD_ID = re.compile(r"rec[A-Za-z0-9]{14}")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as listed. ``cells``: by field id, empty ones left out."""
+
+    id: str
+    created_time: datetime
+    cells: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The leads table in Airtable's metadata."""
+
+    id: str
+    name: str
+    fields: tuple[AirtableField, ...]
+
+
+class Base:
+    """The leads table of one base. Not to be shared between threads."""
+
+    def __init__(self, settings: Settings, base_id: str, bucket: Bucket) -> None:
+        self.base_id = base_id
+        self._table_name = settings.airtable_leads_table
+        self._api = Api(
+            settings.require_api_key(),
+            endpoint_url=settings.airtable_endpoint_url.rstrip("/"),
+            retry_strategy=None,
+        )
+        self.transport = Transport(base_id, bucket, settings.lockout_seconds)
+        for scheme in ("http://", "https://"):
+            self._api.session.mount(scheme, self.transport)
+
+    def schema(self, table_id: str | None = None) -> TableSchema:
+        """The leads table, by remembered id first, else by name.
+
+        Raises ConfigurationError where token, base or table are wrong.
+        """
+        url = self._api.build_url("meta/bases", self.base_id, "tables")
+        tables = self._api.get(url).get("tables") or []
+        wanted = [t for t in tables if t.get("id") == table_id] or [
+            t for t in tables if self._table_name in (t.get("name"), t.get("id"))
+        ]
+        if not wanted:
+            names = ", ".join(repr(t.get("name")) for t in tables) or "none"
+            raise ConfigurationError(
+                f"Base {self.base_id} has no table '{self._table_name}' (it has {names}): "
+                "set AIRTABLE_LEADS_TABLE."
+            )
+        table = wanted[0]
+        return TableSchema(table["id"], table["name"], tuple(map(_field, table["fields"])))
+
+    def records(
+        self, table_id: str, formula: Formula | None, field_ids: Iterable[str]
+    ) -> Iterator[list[Record]]:
+        """Pages of up to 100 records, read live; an iterator that Airtable lost is begun anew.
+
+        So a record can come twice; the later copy is the newer one.
+        """
+        table = self._api.table(self.base_id, table_id)
+        options: dict[str, Any] = {"fields": list(field_ids), "use_field_ids": True}
+        if formula is not None:
+            options["formula"] = formula
+        for left in reversed(range(RESTARTS)):
+            try:
+                for page in table.iterate(**options):
+                    yield [_record(cast(Mapping[str, Any], record)) for record in page]
+                return
+            except AirtableError as error:
+                if error.kind != "LIST_RECORDS_ITERATOR_NOT_AVAILABLE" or not left:
+                    raise
+
+    def read(self, table_id: str, ids: Iterable[str], field_ids: list[str]) -> list[Record]:
+        """Records by id, up to 100 a call; without those that are gone or are no record id."""
+        wanted = [key for key in dict.fromkeys(ids) if RECORD_ID.fullmatch(key)]
+        found: dict[str, Record] = {}
+        for start in range(0, len(wanted), PAGE):
+            chunk = wanted[start : start + PAGE]
+            for page in self.records(table_id, by_ids(chunk), field_ids):
+                found |= {record.id: record for record in page if record.id in chunk}
+        return list(found.values())
+
+    def patch(self, table_id: str, changes: Mapping[str, Mapping[str, Any]]) -> list[Record]:
+        """Write up to ten records in one call, all or nothing. Answers whole records.
+
+        Raises OutcomeUnknown where the write may or may not have happened.
+        """
+        table = self._api.table(self.base_id, table_id)
+        records = [{"id": key, "fields": dict(cells)} for key, cells in changes.items()]
+        try:
+            answered = table.batch_update(cast(Any, records), use_field_ids=True)
+            return [_record(cast(Mapping[str, Any], record)) for record in answered]
+        except AirtableError as error:
+            if error.status is None or error.status >= 500:
+                raise OutcomeUnknown(error.status, error.kind, error.message) from None
+            raise
+        except (ValueError, KeyError, TypeError):
+            raise OutcomeUnknown(200, "unreadable answer", "") from None
+
+
+def by_ids(ids: Iterable[str]) -> Formula:
+    """A filter for records by id."""
+    return Formula(f"FIND(RECORD_ID(), {quoted(','.join(ids))}) > 0")
+
+
+def modified_since(
+    moment: datetime, seen: Iterable[str] = (), seen_before: datetime | None = None
+) -> Formula:
+    """Records modified at or after a moment (whole seconds: Airtable facts, section 9).
+
+    Leaves out those of ``seen`` that were not modified at or after ``seen_before``.
+    """
+    recent = _from("LAST_MODIFIED_TIME()", moment)
+    ids = list(seen)
+    if not ids or seen_before is None:
+        return recent
+    return AND(recent, NOT(AND(by_ids(ids), NOT(_from("LAST_MODIFIED_TIME()", seen_before)))))
+
+
+def created_between(start: datetime | None, end: datetime | None) -> Formula | None:
+    """Records whose creation lies in the half-open window; None for all of them."""
+    bounds = []
+    if start is not None:
+        bounds.append(_from("CREATED_TIME()", start))
+    if end is not None:
+        bounds.append(Formula(f"IS_BEFORE(CREATED_TIME(), DATETIME_PARSE('{_iso(end)}'))"))
+    return AND(*bounds) if bounds else None
+
+
+def _from(function: str, moment: datetime) -> Formula:
+    """At or after a whole second: IS_AFTER is strict, so it is asked with the second before."""
+    before = moment - timedelta(seconds=1)
+    return Formula(f"IS_AFTER({function}, DATETIME_PARSE('{_iso(before)}'))")
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _field(raw: Mapping[str, Any]) -> AirtableField:
+    choices = (raw.get("options") or {}).get("choices")
+    if choices is not None:
+        choices = tuple(choice["name"] for choice in choices)
+    return AirtableField(raw["id"], raw["name"], raw["type"], choices)
+
+
+def _record(raw: Mapping[str, Any]) -> Record:
+    record_id, fields = raw["id"], raw["fields"]
+    if not RECORD_ID.fullmatch(str(record_id)) or not isinstance(fields, dict):
+        raise AirtableError(200, "unreadable answer", "a record without id or fields")
+    return Record(record_id, datetime.fromisoformat(raw["createdTime"]), fields)

@@ -1,0 +1,137 @@
+"""The one place through which every call to Airtable passes.
+
+Takes a slot from the shared bucket, counts the call, retries by status and verb, and keeps
+Airtable's clock. pyairtable's own retry stays off: it gives up after 3 s and resends creates
+(Airtable facts, section 12).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+
+import orjson
+import requests
+from requests.adapters import HTTPAdapter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from reconciler_dagster.airtable.errors import (
+    AirtableError,
+    MonthlyLimitReached,
+    OutcomeUnknown,
+    from_response,
+)
+
+ATTEMPTS = 6
+LOCKOUTS_BORNE = 20
+TIMEOUT = (10.0, 60.0)
+
+
+class Bucket(Protocol):
+    """The shared call budget of one base; see reconciler_dagster.postgres.bucket."""
+
+    def take(self) -> None:
+        """Wait for a slot."""
+
+    def lock_out(self, seconds: float, reason: str) -> None:
+        """Keep every process from calling this base."""
+
+
+class Transport(HTTPAdapter):
+    """A requests adapter for one base and one purpose.
+
+    ``calls``: requests sent on the wire, retries included. ``earliest``: a moment on Airtable's
+    clock that is certainly not later than the first answer of this run (None before it).
+    """
+
+    def __init__(self, base_id: str, bucket: Bucket, lockout_seconds: float) -> None:
+        super().__init__(max_retries=0)
+        self.base_id, self.bucket, self._lockout_seconds = base_id, bucket, lockout_seconds
+        self.calls = 0
+        self.earliest: datetime | None = None
+        self.now: datetime | None = None
+
+    def send(  # type: ignore[override]
+        self, request: requests.PreparedRequest, **options: Any
+    ) -> requests.Response:
+        """Send until there is an answer that is worth something.
+
+        Raises OutcomeUnknown for a write without an answer, AirtableError for an error answer,
+        MonthlyLimitReached, and ConfigurationError for a bad token or base.
+        """
+        options["timeout"] = TIMEOUT
+        reading = request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
+        for attempt in Retrying(
+            retry=retry_if_exception(lambda error: _worth_retrying(error, reading)),
+            wait=wait_exponential_jitter(initial=0.5, max=20, jitter=0.5),
+            stop=stop_after_attempt(ATTEMPTS),
+            reraise=True,
+        ):
+            with attempt:
+                response = self._send_within_limits(request, options)
+                if reading:
+                    _require_whole_json(response)
+        return response
+
+    def _send_within_limits(
+        self, request: requests.PreparedRequest, options: Mapping[str, Any]
+    ) -> requests.Response:
+        for _ in range(LOCKOUTS_BORNE):
+            self.bucket.take()
+            self.calls += 1
+            started = time.monotonic()
+            try:
+                response = super().send(request, **options)
+                response.content  # noqa: B018 - the body is read here, where its loss is handled
+            except (requests.RequestException, OSError) as error:
+                raise OutcomeUnknown(None, type(error).__name__, "no answer") from None
+            self._keep_time(response, time.monotonic() - started)
+            if response.status_code != 429:
+                break
+            refusal = from_response(response, self.base_id)
+            if isinstance(refusal, MonthlyLimitReached):
+                raise refusal
+            self.bucket.lock_out(self._lockout(response), "429 from Airtable")
+        if response.status_code >= 400:
+            raise from_response(response, self.base_id)
+        return response
+
+    def _keep_time(self, response: requests.Response, elapsed: float) -> None:
+        try:
+            date = parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
+        except (KeyError, ValueError):
+            return
+        self.now = date
+        earliest = date - timedelta(seconds=math.ceil(elapsed))
+        self.earliest = min(self.earliest or earliest, earliest)
+
+    def _lockout(self, response: requests.Response) -> float:
+        try:
+            asked = float(response.headers.get("Retry-After", 0))
+        except ValueError:
+            asked = 0.0
+        return max(self._lockout_seconds, asked) + random.uniform(0.2, 1.0)
+
+
+def _worth_retrying(error: BaseException, reading: bool) -> bool:
+    if not isinstance(error, AirtableError) or isinstance(error, MonthlyLimitReached):
+        return False
+    # 502 and 503 are documented as safe to retry (Airtable facts, section 4); for the rest a
+    # write may have been carried out, which only a look at the record can tell.
+    return error.status in (502, 503) or (reading and (error.status is None or error.status >= 500))
+
+
+def _require_whole_json(response: requests.Response) -> None:
+    try:
+        orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        # orjson refuses lone surrogates; such an answer is whole, and the codec judges the cell.
+        try:
+            response.json()
+        except ValueError:
+            raise AirtableError(None, "truncated", "the answer is no whole JSON") from None

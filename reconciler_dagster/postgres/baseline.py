@@ -1,0 +1,82 @@
+"""The baseline: the last value of each field that both sides were seen to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.core.reading import Row
+from reconciler_dagster.postgres.staging import dump
+
+
+@dataclass(frozen=True)
+class BaselineRow:
+    """What is agreed on for one record; a field without a key is not agreed on yet."""
+
+    record_id: str
+    lead_id: str
+    created_time: datetime
+    fields: Row
+
+
+def load(
+    connection: Connection, client_id: str, record_ids: Iterable[str]
+) -> dict[str, BaselineRow]:
+    """The baselines of some records, by record id."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id, lead_id::text, created_time, fields FROM reconciler.baseline "
+            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids)},
+    )
+    return {row.record_id: BaselineRow(*row) for row in rows}
+
+
+def exists(connection: Connection, client_id: str) -> bool:
+    """Whether anything was ever agreed on for a client."""
+    return bool(
+        connection.execute(
+            text("SELECT EXISTS (SELECT FROM reconciler.baseline WHERE client_id = :client_id)"),
+            {"client_id": client_id},
+        ).scalar()
+    )
+
+
+def advance(connection: Connection, client_id: str, rows: Iterable[BaselineRow]) -> None:
+    """Add agreed values; fields that are not named keep theirs."""
+    data = [
+        {
+            "record_id": row.record_id,
+            "lead_id": row.lead_id,
+            "created_time": row.created_time,
+            "fields": row.fields,
+        }
+        for row in rows
+    ]
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.baseline AS b "
+            "(client_id, record_id, lead_id, created_time, fields) "
+            "SELECT :client_id, r.record_id, r.lead_id, r.created_time, r.fields "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
+            "(record_id text, lead_id uuid, created_time timestamptz, fields jsonb) "
+            "ON CONFLICT (client_id, record_id) DO UPDATE "
+            "SET lead_id = excluded.lead_id, fields = b.fields || excluded.fields"
+        ),
+        {"client_id": client_id, "rows": dump(data)},
+    )
+
+
+def verified(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
+    """Note that these records were compared in full just now."""
+    connection.execute(
+        text(
+            "UPDATE reconciler.baseline SET verified_at = clock_timestamp() "
+            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids)},
+    )

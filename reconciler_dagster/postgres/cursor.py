@@ -1,0 +1,85 @@
+"""Where the Airtable side of the next delta starts, and what was seen inside the overlap.
+
+Both are on Airtable's clock, in whole seconds (Airtable facts, section 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+# Leaving out what was seen saves calls only beyond one page; up to that the whole overlap is read.
+ALWAYS_READ = 80
+# Beyond this the filter would grow too long; the records are then simply read again.
+LONGEST_LEFT_OUT = 2000
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """``modified_since``: on Airtable's clock. ``age``: seconds on ours since it was moved."""
+
+    modified_since: datetime
+    age: float
+
+
+def load(connection: Connection, client_id: str) -> Cursor | None:
+    """The cursor of a client; None before its first complete listing."""
+    row = connection.execute(
+        text(
+            "SELECT modified_since, "
+            "CAST(extract(epoch FROM clock_timestamp() - moved_at) AS double precision) AS age "
+            "FROM reconciler.cursor WHERE client_id = :client_id"
+        ),
+        {"client_id": client_id},
+    ).one_or_none()
+    return None if row is None else Cursor(row.modified_since, row.age)
+
+
+def move(
+    connection: Connection,
+    client_id: str,
+    run_id: str,
+    moment: datetime,
+    seen: Iterable[str],
+    overlap: timedelta,
+) -> None:
+    """Move the cursor. ``seen``: records whose state at that moment is settled."""
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.cursor (client_id, modified_since, run_id) "
+            "VALUES (:client_id, :moment, :run_id) ON CONFLICT (client_id) DO UPDATE SET "
+            "modified_since = :moment, run_id = :run_id, moved_at = clock_timestamp()"
+        ),
+        {"client_id": client_id, "moment": moment, "run_id": run_id},
+    )
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.seen (client_id, record_id, listed_at) "
+            "SELECT :client_id, unnest(CAST(:seen AS text[])), :moment "
+            "ON CONFLICT (client_id, record_id) DO UPDATE SET listed_at = excluded.listed_at"
+        ),
+        {"client_id": client_id, "seen": list(seen), "moment": moment},
+    )
+    connection.execute(
+        text(
+            "DELETE FROM reconciler.seen WHERE client_id = :client_id "
+            "AND (listed_at < :oldest OR listed_at > :moment)"
+        ),
+        {"client_id": client_id, "oldest": moment - overlap, "moment": moment},
+    )
+
+
+def to_leave_out(connection: Connection, client_id: str) -> list[str]:
+    """Seen records that the next listing need not repeat; the most recent ones are kept in it."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id FROM reconciler.seen WHERE client_id = :client_id "
+            "ORDER BY listed_at DESC, record_id OFFSET :always_read"
+        ),
+        {"client_id": client_id, "always_read": ALWAYS_READ},
+    ).scalars()
+    seen = list(rows)
+    return seen if len(seen) <= LONGEST_LEFT_OUT else []

@@ -1,0 +1,88 @@
+"""The journal of outbound changes: planned, sent, acknowledged.
+
+Written before anything is sent. A row that is not acknowledged means that the outcome is not
+known; the next run settles it by comparing values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.core.reading import Row
+from reconciler_dagster.postgres.staging import dump
+
+KEPT_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record's outbound values, canonical."""
+
+    id: int
+    record_id: str
+    lead_id: str
+    fields: Row
+
+
+def open_entries(connection: Connection, client_id: str) -> dict[str, list[Entry]]:
+    """What is not acknowledged, by record id, oldest first."""
+    rows = connection.execute(
+        text(
+            "SELECT id, record_id, lead_id::text, fields FROM reconciler.journal "
+            "WHERE client_id = :client_id AND state <> 'acknowledged' ORDER BY id"
+        ),
+        {"client_id": client_id},
+    )
+    entries: dict[str, list[Entry]] = {}
+    for row in rows:
+        entries.setdefault(row.record_id, []).append(Entry(*row))
+    return entries
+
+
+def plan(
+    connection: Connection,
+    client_id: str,
+    run_id: str,
+    outbound: Mapping[str, Row],
+    lead_ids: Mapping[str, str],
+) -> None:
+    """Write down what is going to be sent: record id to canonical values."""
+    rows = [
+        {"record_id": record_id, "lead_id": lead_ids[record_id], "fields": fields}
+        for record_id, fields in outbound.items()
+    ]
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.journal (run_id, client_id, lead_id, record_id, fields) "
+            "SELECT :run_id, :client_id, r.lead_id, r.record_id, r.fields "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
+            "(record_id text, lead_id uuid, fields jsonb)"
+        ),
+        {"client_id": client_id, "run_id": run_id, "rows": dump(rows)},
+    )
+
+
+def mark_sent(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
+    """Just before the call: from here on the outcome may be unknown."""
+    connection.execute(
+        text(
+            "UPDATE reconciler.journal SET state = 'sent', sent_at = clock_timestamp() "
+            "WHERE client_id = :client_id AND record_id = ANY(:record_ids) AND state = 'planned'"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids)},
+    )
+
+
+def close(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
+    """Acknowledged, refused or compared: in every case the outcome is known now."""
+    connection.execute(
+        text(
+            "UPDATE reconciler.journal SET state = 'acknowledged', "
+            "acknowledged_at = clock_timestamp() WHERE client_id = :client_id "
+            "AND record_id = ANY(:record_ids) AND state <> 'acknowledged'"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids)},
+    )

@@ -1,0 +1,120 @@
+"""Reading the portal's leads: values, versions and unsettled edits in one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, Engine, text
+
+# The column names come from the field map; they are quoted all the same.
+_STAGE = """
+    WITH wanted AS (
+        SELECT unnest(CAST(:record_ids AS text[])) AS record_id
+        UNION
+        SELECT record_id FROM reconciler.unsettled WHERE client_id = :client_id AND :unsettled
+        UNION
+        SELECT record_id FROM reconciler.baseline
+        WHERE client_id = :client_id AND :windowed
+          AND created_time >= :created_from AND created_time < :created_to
+    ), edits AS (
+        SELECT record_id, array_agg(revision) AS revisions,
+            (array_agg(deleted_row ORDER BY revision DESC)
+                FILTER (WHERE deleted_row IS NOT NULL))[1] AS deleted_row
+        FROM reconciler.unsettled WHERE client_id = :client_id GROUP BY record_id
+    )
+    INSERT INTO reconciler.staged_lead
+        (run_id, record_id, lead_id, row_version, row, revisions, deleted_row)
+    SELECT :run_id, w.record_id, l.id, l.xmin::text, {row},
+        coalesce(e.revisions, '{{}}'), e.deleted_row
+    FROM wanted w
+    LEFT JOIN public.leads l
+        ON l.airtable_record_id = w.record_id AND l.client_id = :client_id
+    LEFT JOIN edits e ON e.record_id = w.record_id
+"""
+
+
+def quoted(name: str) -> str:
+    """A Postgres identifier, quoted."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def stage_leads(
+    engine: Engine,
+    run_id: str,
+    client_id: str,
+    columns: Iterable[str],
+    record_ids: Iterable[str],
+    *,
+    unsettled: bool,
+    window: tuple[str, str] | None = None,
+) -> None:
+    """Stage the wanted leads for the diff.
+
+    ``record_ids``: always. ``unsettled``: also every lead with unsettled edits. ``window``: also
+    every lead whose baseline lies in that creation window (two timestamps).
+
+    One REPEATABLE READ snapshot: a revision that it shows comes with the edit that it stands for,
+    and an edit that it does not show leaves its revision unsettled.
+    """
+    pairs = ", ".join(f"l.{quoted(column)}" for column in columns)
+    row = f"CASE WHEN l.id IS NOT NULL THEN (SELECT to_jsonb(x) FROM (SELECT {pairs}) x) END"  # noqa: S608
+    created_from, created_to = window or ("-infinity", "-infinity")
+    with (
+        engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection,
+        connection.begin(),
+    ):
+        connection.execute(
+            text("DELETE FROM reconciler.staged_lead WHERE run_id = :run_id"), {"run_id": run_id}
+        )
+        connection.execute(
+            text(_STAGE.format(row=row)),
+            {
+                "run_id": run_id,
+                "client_id": client_id,
+                "record_ids": list(record_ids),
+                "unsettled": unsettled,
+                "windowed": window is not None,
+                "created_from": created_from,
+                "created_to": created_to,
+            },
+        )
+
+
+def unsettled_without_agreement(
+    connection: Connection, client_id: str, columns: list[str]
+) -> list[str]:
+    """Leads with unsettled edits for which some field has no baseline: these must be read."""
+    rows = connection.execute(
+        text(
+            "SELECT DISTINCT u.record_id FROM reconciler.unsettled u "
+            "LEFT JOIN reconciler.baseline b USING (client_id, record_id) "
+            "WHERE u.client_id = :client_id "
+            "AND (b.record_id IS NULL OR NOT b.fields ?& CAST(:columns AS text[]))"
+        ),
+        {"client_id": client_id, "columns": columns},
+    )
+    return [row.record_id for row in rows]
+
+
+def settle(connection: Connection, revisions: Iterable[int]) -> None:
+    """Settle exactly the edits that were read; later ones stay."""
+    connection.execute(
+        text("DELETE FROM reconciler.unsettled WHERE revision = ANY(:revisions)"),
+        {"revisions": list(revisions)},
+    )
+
+
+def look_again(
+    connection: Connection, client_id: str, leads: Iterable[tuple[str, str]], cause: str
+) -> None:
+    """Note (lead id, record id) pairs for the next run."""
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
+            "VALUES (:client_id, :lead_id, :record_id, :cause)"
+        ),
+        [
+            {"client_id": client_id, "lead_id": lead_id, "record_id": record_id, "cause": cause}
+            for lead_id, record_id in leads
+        ],
+    )

@@ -1,0 +1,135 @@
+"""Quarantine: cells that one side cannot take, with the reason, retried with back-off.
+
+A retry always takes the current value, never the one that was refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.core.values import Value
+from reconciler_dagster.postgres.staging import dump
+
+Direction = Literal["to_postgres", "to_airtable"]
+
+# 15 minutes, doubled with every attempt, up to a day.
+FIRST_WAIT_MINUTES = 15
+LONGEST_WAIT_MINUTES = 24 * 60
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A cell that could not be carried over. ``value``: canonical; None where unreadable."""
+
+    record_id: str
+    field: str
+    direction: Direction
+    reason: str
+    value: Value = None
+
+
+def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> None:
+    """Quarantine cells, or note a further failed attempt."""
+    rows = [
+        {
+            "record_id": refusal.record_id,
+            "field": refusal.field,
+            "direction": refusal.direction,
+            "reason": refusal.reason,
+            "value": refusal.value,
+        }
+        for refusal in refusals
+    ]
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.quarantine AS q "
+            "(client_id, record_id, field, direction, value, reason, next_attempt_at) "
+            "SELECT :client_id, r.record_id, r.field, r.direction, r.value, r.reason, "
+            "clock_timestamp() + make_interval(mins => :first) "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
+            "(record_id text, field text, direction text, reason text, value jsonb) "
+            "ON CONFLICT (client_id, record_id, field, direction) DO UPDATE SET "
+            "value = excluded.value, reason = excluded.reason, attempts = q.attempts + 1, "
+            "last_seen_at = clock_timestamp(), next_attempt_at = clock_timestamp() + "
+            "make_interval(mins => CAST(least(:longest, :first * power(2, least(q.attempts, 20))) "
+            "AS int))"
+        ),
+        {
+            "client_id": client_id,
+            "rows": dump(rows),
+            "first": FIRST_WAIT_MINUTES,
+            "longest": LONGEST_WAIT_MINUTES,
+        },
+    )
+
+
+def release(
+    connection: Connection,
+    client_id: str,
+    record_ids: Iterable[str],
+    still_refused: Collection[tuple[str, str, str]],
+) -> None:
+    """Drain what went through: all cells of these records but those refused again."""
+    connection.execute(
+        text(
+            "DELETE FROM reconciler.quarantine q WHERE client_id = :client_id "
+            "AND record_id = ANY(:record_ids) AND NOT EXISTS ("
+            "SELECT FROM jsonb_to_recordset(CAST(:kept AS jsonb)) AS r "
+            "(record_id text, field text, direction text) WHERE r.record_id = q.record_id "
+            "AND r.field = q.field AND r.direction = q.direction)"
+        ),
+        {
+            "client_id": client_id,
+            "record_ids": list(record_ids),
+            "kept": dump(
+                [
+                    dict(zip(("record_id", "field", "direction"), key, strict=True))
+                    for key in still_refused
+                ]
+            ),
+        },
+    )
+
+
+def due(connection: Connection, client_id: str) -> list[str]:
+    """Records with a cell whose next attempt is due."""
+    rows = connection.execute(
+        text(
+            "SELECT DISTINCT record_id FROM reconciler.quarantine "
+            "WHERE client_id = :client_id AND next_attempt_at <= clock_timestamp()"
+        ),
+        {"client_id": client_id},
+    )
+    return [row.record_id for row in rows]
+
+
+def waiting_values(
+    connection: Connection, client_id: str, record_ids: Iterable[str]
+) -> Mapping[tuple[str, str], Value]:
+    """Outbound cells not due yet, with the value that was refused: no use sending it again."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id, field, value FROM reconciler.quarantine "
+            "WHERE client_id = :client_id AND record_id = ANY(:record_ids) "
+            "AND direction = 'to_airtable' AND next_attempt_at > clock_timestamp()"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids)},
+    )
+    return {(row.record_id, row.field): row.value for row in rows}
+
+
+def count(connection: Connection, client_id: str) -> int:
+    """Records in quarantine."""
+    return int(
+        connection.execute(
+            text(
+                "SELECT count(DISTINCT record_id) FROM reconciler.quarantine "
+                "WHERE client_id = :client_id"
+            ),
+            {"client_id": client_id},
+        ).scalar_one()
+    )

@@ -1,0 +1,155 @@
+"""What the ops of one run hand to each other, in Postgres: lead data lies in no pickle.
+
+Rows are keyed by run id, so a failed step can be run again, and are dropped with the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.core.plan import LeadChange
+from reconciler_dagster.core.reading import Problems, Row
+
+LEFTOVERS = "1 day"
+
+
+@dataclass(frozen=True)
+class StagedRecord:
+    """A remote record in canonical values. ``unreadable``: column to reason."""
+
+    record_id: str
+    created_time: datetime
+    fields: Row
+    unreadable: Problems = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StagedLead:
+    """A local lead as read in one snapshot.
+
+    ``row``: the mapped columns as JSON, None where the lead is not there. ``row_version``: xmin,
+    which any write changes. ``revisions``: the unsettled edits that this reading covers.
+    """
+
+    record_id: str
+    lead_id: str | None
+    row_version: str | None
+    row: dict[str, Any] | None
+    revisions: list[int]
+    deleted_row: dict[str, Any] | None
+
+
+def dump(value: Any) -> str:
+    """JSON text for a jsonb parameter."""
+    return orjson.dumps(value).decode()
+
+
+def stage_records(connection: Connection, run_id: str, records: Iterable[StagedRecord]) -> None:
+    """Add remote records; a later copy of the same record replaces the earlier one."""
+    rows = [asdict(record) for record in {r.record_id: r for r in records}.values()]
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.staged_record "
+            "SELECT :run_id, r.record_id, r.created_time, r.fields, r.unreadable "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (record_id text, "
+            "created_time timestamptz, fields jsonb, unreadable jsonb) "
+            "ON CONFLICT (run_id, record_id) DO UPDATE SET created_time = excluded.created_time, "
+            "fields = excluded.fields, unreadable = excluded.unreadable"
+        ),
+        {"run_id": run_id, "rows": dump(rows)},
+    )
+
+
+def records(connection: Connection, run_id: str) -> dict[str, StagedRecord]:
+    """The remote records of a run, by record id."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id, created_time, fields, unreadable FROM reconciler.staged_record "
+            "WHERE run_id = :run_id"
+        ),
+        {"run_id": run_id},
+    )
+    return {row.record_id: StagedRecord(*row) for row in rows}
+
+
+def leads(connection: Connection, run_id: str) -> dict[str, StagedLead]:
+    """The local leads of a run, by record id."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id, lead_id::text, row_version, row, revisions, deleted_row "
+            "FROM reconciler.staged_lead WHERE run_id = :run_id"
+        ),
+        {"run_id": run_id},
+    )
+    return {row.record_id: StagedLead(*row) for row in rows}
+
+
+def stage_changes(connection: Connection, run_id: str, changes: Mapping[str, LeadChange]) -> None:
+    """The plan of a run, lead by lead."""
+    rows = [
+        {"record_id": key, "change": asdict(change), "outbound": bool(change.to_airtable)}
+        for key, change in changes.items()
+    ]
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.staged_change "
+            "SELECT :run_id, r.record_id, r.change, r.outbound "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
+            "(record_id text, change jsonb, outbound boolean)"
+        ),
+        {"run_id": run_id, "rows": dump(rows)},
+    )
+
+
+def changes(connection: Connection, run_id: str) -> Iterator[tuple[str, LeadChange]]:
+    """The plan of a run again, ordered by record id."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id, change FROM reconciler.staged_change "
+            "WHERE run_id = :run_id ORDER BY record_id"
+        ),
+        {"run_id": run_id},
+    )
+    for row in rows:
+        yield row.record_id, LeadChange(**row.change)
+
+
+def stage_pull(connection: Connection, run_id: str, client_id: str, pull: dict[str, Any]) -> None:
+    """What the pull found out besides the records."""
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.staged_pull (run_id, client_id, pull) "
+            "VALUES (:run_id, :client_id, CAST(:pull AS jsonb)) "
+            "ON CONFLICT (run_id) DO UPDATE SET pull = excluded.pull"
+        ),
+        {"run_id": run_id, "client_id": client_id, "pull": dump(pull)},
+    )
+
+
+def pull(connection: Connection, run_id: str) -> dict[str, Any]:
+    """What the pull of this run found out; LookupError where it has not run."""
+    found = connection.execute(
+        text("SELECT pull FROM reconciler.staged_pull WHERE run_id = :run_id"), {"run_id": run_id}
+    ).scalar()
+    if found is None:
+        raise LookupError(f"Run {run_id} has pulled nothing: run airtable_leads first.")
+    return dict(found)
+
+
+def clear(connection: Connection, run_id: str, *tables: str) -> None:
+    """Drop what a run staged, and what dead runs left behind."""
+    for table in tables or ("staged_record", "staged_lead", "staged_change", "staged_pull"):
+        connection.execute(
+            text(
+                f"DELETE FROM reconciler.{table} WHERE run_id = :run_id "  # noqa: S608 - constants
+                "OR run_id IN (SELECT run_id FROM reconciler.staged_pull "
+                f"WHERE staged_at < clock_timestamp() - interval '{LEFTOVERS}')"
+            ),
+            {"run_id": run_id},
+        )
