@@ -60,13 +60,18 @@ class Binding:
     problem: str | None = None
     fingerprint: str = ""
 
+    def as_field(self) -> AirtableField:
+        """The field as it was when the metadata was last read."""
+        return AirtableField(self.field_id or "", self.name, self.type or "", self.choices)
+
 
 @dataclass(frozen=True)
 class BoundMap:
     """The usable part of the field map for one client, and what was found out about the rest.
 
-    ``changed``: columns whose baselines were taken under another field or codec; they are met
-    again by the first-contact rule (also after a stop: meanwhile cells may have been emptied). ``notes``: renames and the like, in plain words.
+    ``changed``: columns whose baselines were taken under another field or codec, or before the
+    field was stopped (meanwhile its cells may have been emptied); they are met again by the
+    first-contact rule. ``notes``: renames and the like, in plain words.
     """
 
     fields: FieldMap
@@ -87,6 +92,13 @@ class BoundMap:
             for binding in self.bindings
             if binding.field_id and not binding.problem
         }
+
+    def stops_more_than(self, earlier: BoundMap) -> bool:
+        """Whether fields that an earlier check let through are stopped or bound anew now."""
+        return any(
+            self.id_by_column.get(column) != field_id
+            for column, field_id in earlier.id_by_column.items()
+        )
 
     def choices(self, column: str) -> tuple[str, ...] | None:
         """The options of a select field; None where anything may be written."""

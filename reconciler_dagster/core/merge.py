@@ -22,15 +22,12 @@ def merge(
     remote: pd.DataFrame,
     local: pd.DataFrame,
     fields: FieldMap,
-    *,
-    complete: bool = False,
 ) -> Plan:
-    """Decide every cell of every lead that any of the three frames holds.
+    """Decide every cell of every lead that is in both ``remote`` and ``local``.
 
     The frames have index ``record_id`` and one object column per mapped column, canonical values,
-    ``UNKNOWN`` where a cell was not read. ``remote``: Airtable; ``local``: Postgres.
-    ``complete``: the remote frame holds every record of the scope, so that one that is absent
-    from it counts as absent (for a delta it only means unchanged, and the caller fills it in).
+    ``UNKNOWN`` where a cell was not read. ``remote``: Airtable; ``local``: Postgres. A record
+    without a lead is to be inserted; a lead without a record is not for a merge to judge.
 
     | remote vs baseline | local vs baseline | outcome |
     |---|---|---|
@@ -55,7 +52,6 @@ def merge(
             here[column].to_numpy(dtype=object),
             cells,
         )
-    known = baseline.index.union(local.index)
     return Plan(
         to_postgres=cells.frame("to_postgres"),
         to_airtable=cells.frame("to_airtable"),
@@ -63,7 +59,6 @@ def merge(
         held_back=cells.frame("held_back"),
         conflicts=cells.conflicts(),
         inserts=list(remote.index.difference(local.index)),
-        absent=list(known.difference(remote.index)) if complete else [],
     )
 
 

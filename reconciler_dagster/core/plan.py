@@ -31,7 +31,6 @@ class Plan:
     - ``agreed``: the same columns; both sides hold ``new`` already, the baseline does not.
     - ``conflicts``: ``record_id, field, kind, baseline, winning, losing``.
     - ``inserts``: records of Airtable (or of the baseline) that have no lead in Postgres.
-    - ``absent``: records of the scope that Airtable did not list although it was asked for all.
     - ``held_back``: cells where nothing blank may overwrite a value (first contact).
     """
 
@@ -41,7 +40,6 @@ class Plan:
     conflicts: pd.DataFrame
     held_back: pd.DataFrame
     inserts: list[str]
-    absent: list[str]
 
     @property
     def is_empty(self) -> bool:

@@ -11,11 +11,13 @@ _STAGE = """
     WITH wanted AS (
         SELECT unnest(CAST(:record_ids AS text[])) AS record_id
         UNION
-        SELECT record_id FROM reconciler.unsettled WHERE client_id = :client_id AND :unsettled
+        SELECT record_id FROM reconciler.unsettled WHERE client_id = :client_id AND :edited
         UNION
         SELECT record_id FROM reconciler.baseline
         WHERE client_id = :client_id AND :windowed
           AND created_time >= :created_from AND created_time < :created_to
+        UNION
+        SELECT airtable_record_id FROM public.leads WHERE client_id = :client_id AND :everything
     ), edits AS (
         SELECT record_id, array_agg(revision) AS revisions,
             (array_agg(deleted_row ORDER BY revision DESC)
@@ -45,13 +47,15 @@ def stage_leads(
     columns: Iterable[str],
     record_ids: Iterable[str],
     *,
-    unsettled: bool,
+    edited: bool = True,
     window: tuple[str, str] | None = None,
+    everything: bool = False,
 ) -> None:
-    """Stage the wanted leads for the diff.
+    """Stage the leads of some records for the diff.
 
-    ``record_ids``: always. ``unsettled``: also every lead with unsettled edits. ``window``: also
-    every lead whose baseline lies in that creation window (two timestamps).
+    ``edited``: also every lead with unsettled edits.
+    ``window``: also every lead whose baseline lies in that creation window (two timestamps).
+    ``everything``: also every lead of the client.
 
     One REPEATABLE READ snapshot: a revision that it shows comes with the edit that it stands for,
     and an edit that it does not show leaves its revision unsettled.
@@ -72,7 +76,8 @@ def stage_leads(
                 "run_id": run_id,
                 "client_id": client_id,
                 "record_ids": list(record_ids),
-                "unsettled": unsettled,
+                "edited": edited,
+                "everything": everything,
                 "windowed": window is not None,
                 "created_from": created_from,
                 "created_to": created_to,

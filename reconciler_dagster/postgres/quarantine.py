@@ -56,7 +56,8 @@ def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> 
             "value = excluded.value, reason = excluded.reason, attempts = q.attempts + 1, "
             "last_seen_at = clock_timestamp(), next_attempt_at = clock_timestamp() + "
             "make_interval(mins => CAST(least(:longest, :first * power(2, least(q.attempts, 20))) "
-            "AS int))"
+            "AS int)) WHERE q.next_attempt_at <= clock_timestamp() "
+            "OR q.value IS DISTINCT FROM excluded.value OR q.reason <> excluded.reason"
         ),
         {
             "client_id": client_id,
@@ -107,6 +108,15 @@ def due(connection: Connection, client_id: str) -> list[str]:
     return [row.record_id for row in rows]
 
 
+def records(connection: Connection, client_id: str) -> set[str]:
+    """Every record with a cell in quarantine."""
+    rows = connection.execute(
+        text("SELECT DISTINCT record_id FROM reconciler.quarantine WHERE client_id = :client_id"),
+        {"client_id": client_id},
+    )
+    return set(rows.scalars())
+
+
 def waiting_values(
     connection: Connection, client_id: str, record_ids: Iterable[str]
 ) -> Mapping[tuple[str, str], Value]:
@@ -120,16 +130,3 @@ def waiting_values(
         {"client_id": client_id, "record_ids": list(record_ids)},
     )
     return {(row.record_id, row.field): row.value for row in rows}
-
-
-def count(connection: Connection, client_id: str) -> int:
-    """Records in quarantine."""
-    return int(
-        connection.execute(
-            text(
-                "SELECT count(DISTINCT record_id) FROM reconciler.quarantine "
-                "WHERE client_id = :client_id"
-            ),
-            {"client_id": client_id},
-        ).scalar_one()
-    )

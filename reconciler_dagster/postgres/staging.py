@@ -78,6 +78,30 @@ def records(connection: Connection, run_id: str) -> dict[str, StagedRecord]:
     return {row.record_id: StagedRecord(*row) for row in rows}
 
 
+def has_new_blanks(
+    connection: Connection, run_id: str, client_id: str, blanks: Mapping[str, Any]
+) -> bool:
+    """Whether a staged cell is blank that was not when last agreed on, or is unreadable and not
+    in quarantine yet. ``blanks``: column to the canonical value of an empty cell.
+    """
+    return bool(
+        connection.execute(
+            text(
+                "SELECT EXISTS (SELECT FROM reconciler.staged_record s "
+                "JOIN reconciler.baseline b ON b.client_id = :client_id "
+                "AND b.record_id = s.record_id, jsonb_each(CAST(:blanks AS jsonb)) k "
+                "WHERE s.run_id = :run_id AND s.fields -> k.key = k.value "
+                "AND b.fields -> k.key <> k.value) "
+                "OR EXISTS (SELECT FROM reconciler.staged_record s, "
+                "jsonb_object_keys(s.unreadable) u WHERE s.run_id = :run_id AND NOT EXISTS ("
+                "SELECT FROM reconciler.quarantine q WHERE q.client_id = :client_id "
+                "AND q.record_id = s.record_id AND q.field = u AND q.direction = 'to_postgres'))"
+            ),
+            {"run_id": run_id, "client_id": client_id, "blanks": dump(dict(blanks))},
+        ).scalar()
+    )
+
+
 def leads(connection: Connection, run_id: str) -> dict[str, StagedLead]:
     """The local leads of a run, by record id."""
     rows = connection.execute(

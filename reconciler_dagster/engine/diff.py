@@ -1,0 +1,140 @@
+"""Decide: merge the staged sides into a plan, and stage that. Writes nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from reconciler_dagster.core.plan import LeadChange, by_lead
+from reconciler_dagster.core.values import Value
+from reconciler_dagster.engine.frames import Sides, sides
+from reconciler_dagster.engine.pull import Pulled
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres import baseline, journal, quarantine, staging
+from reconciler_dagster.postgres.baseline import BaselineRow
+from reconciler_dagster.postgres.staging import StagedLead, StagedRecord
+
+
+@dataclass(frozen=True)
+class Staged:
+    """The staged rows of a key (a run, or one chunk of its push) brought together."""
+
+    key: str
+    records: Mapping[str, StagedRecord]
+    leads: Mapping[str, StagedLead]
+    baselines: Mapping[str, BaselineRow]
+    sides: Sides
+    waiting: Mapping[tuple[str, str], Value]
+
+    def plan(self, session: Session) -> dict[str, LeadChange]:
+        """The plan lead by lead, without cells whose refusal still stands."""
+        changes = by_lead(self.sides.merge(session.fields))
+        for record_id, change in changes.items():
+            change.to_airtable = {
+                column: value
+                for column, value in change.to_airtable.items()
+                if not self._still_refused(record_id, column, value)
+            }
+        return changes
+
+    def _still_refused(self, record_id: str, column: str, value: Value) -> bool:
+        key = (record_id, column)
+        return key in self.waiting and self.waiting[key] == value
+
+
+def load(session: Session, key: str, *, may_assume: bool) -> Staged:
+    """Read what was staged under a key, with baselines, open journal entries and refusals."""
+    client_id = session.client.id
+    with session.engine.connect() as connection:
+        records = staging.records(connection, key)
+        leads = staging.leads(connection, key)
+        ids = [*records, *leads]
+        baselines = baseline.load(connection, client_id, ids)
+        together = sides(
+            records,
+            leads,
+            baselines,
+            journal.open_entries(connection, client_id),
+            session.fields,
+            session.users,
+            may_assume=may_assume,
+        )
+        waiting = quarantine.waiting_values(connection, client_id, ids)
+    return Staged(key, records, leads, baselines, together, waiting)
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """The plan in numbers, for checks and people. Cells by field; ``sample``: some changes."""
+
+    leads: int
+    inserts: int
+    to_postgres: dict[str, int]
+    to_airtable: dict[str, int]
+    cleared_in_airtable: int
+    conflicts: int
+    sample: list[dict[str, Any]]
+
+
+SAMPLE = 25
+
+
+def diff(session: Session) -> ChangeSet:
+    """Stage the plan of the run that was pulled under this session's run id."""
+    with session.engine.connect() as connection:
+        pulled = Pulled(**staging.pull(connection, session.run_id))
+    staged = load(session, session.run_id, may_assume=pulled.window is None)
+    changes = staged.plan(session)
+    with session.engine.begin() as connection:
+        _replace_changes(connection, session.run_id, changes)
+    return _change_set(session, changes)
+
+
+def _replace_changes(
+    connection: Connection, run_id: str, changes: Mapping[str, LeadChange]
+) -> None:
+    staging.clear(connection, run_id, "staged_change")
+    staging.stage_changes(connection, run_id, changes)
+
+
+def _change_set(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
+    to_postgres: Counter[str] = Counter()
+    to_airtable: Counter[str] = Counter()
+    cleared: set[str] = set()
+    sample: list[dict[str, Any]] = []
+    for record_id, change in changes.items():
+        to_postgres.update(change.to_postgres)
+        to_airtable.update(change.to_airtable)
+        for column, value in change.to_airtable.items():
+            if value == session.fields[column].codec.blank:
+                cleared.add(record_id)
+        for side, cells in (("postgres", change.to_postgres), ("airtable", change.to_airtable)):
+            for column, value in cells.items():
+                if len(sample) < SAMPLE:
+                    sample.append(
+                        {
+                            "record_id": record_id,
+                            "field": column,
+                            "side": side,
+                            "old": _short(change.old.get(column)),
+                            "new": _short(value),
+                        }
+                    )
+    return ChangeSet(
+        leads=len(changes),
+        inserts=sum(change.insert for change in changes.values()),
+        to_postgres=dict(to_postgres),
+        to_airtable=dict(to_airtable),
+        cleared_in_airtable=len(cleared),
+        conflicts=sum(len(change.conflicts) for change in changes.values()),
+        sample=sample,
+    )
+
+
+def _short(value: Value) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= 80 else text[:79] + "…"

@@ -1,0 +1,100 @@
+"""Staged rows and baselines as the three frames of the merge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.merge import merge
+from reconciler_dagster.core.plan import Plan
+from reconciler_dagster.core.reading import Row, from_postgres
+from reconciler_dagster.core.values import Directory, frame
+from reconciler_dagster.postgres.baseline import BaselineRow
+from reconciler_dagster.postgres.journal import Entry
+from reconciler_dagster.postgres.quarantine import Refusal
+from reconciler_dagster.postgres.staging import StagedLead, StagedRecord
+
+
+@dataclass
+class Sides:
+    """The rows of one merge, by record id.
+
+    ``assumed``: records whose remote side was not read and is taken to be the baseline; true for
+    a delta, since what changed was listed. ``settled_sends``: what open journal entries turned
+    out to have brought about.
+    """
+
+    baseline: dict[str, Row] = field(default_factory=dict)
+    remote: dict[str, Row] = field(default_factory=dict)
+    local: dict[str, Row] = field(default_factory=dict)
+    assumed: set[str] = field(default_factory=set)
+    settled_sends: dict[str, Row] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+
+    def merge(self, fields: FieldMap) -> Plan:
+        """Merge them."""
+
+        def as_frame(rows: Mapping[str, Row]) -> pd.DataFrame:
+            return frame(rows, fields.columns)
+
+        return merge(as_frame(self.baseline), as_frame(self.remote), as_frame(self.local), fields)
+
+
+def sides(
+    records: Mapping[str, StagedRecord],
+    leads: Mapping[str, StagedLead],
+    baselines: Mapping[str, BaselineRow],
+    journal: Mapping[str, list[Entry]],
+    fields: FieldMap,
+    users: Directory,
+    *,
+    may_assume: bool,
+) -> Sides:
+    """Bring staged rows together.
+
+    ``may_assume``: a lead whose record was not read, and for which every field is agreed on, is
+    taken to be unchanged in Airtable. Other leads without a record are left out.
+    """
+    out = Sides()
+    for record_id, record in records.items():
+        out.remote[record_id] = record.fields
+        out.refused += _refusals(record_id, "to_postgres", record.unreadable)
+    for record_id, lead in leads.items():
+        known = baselines.get(record_id)
+        if record_id not in records:
+            if not (may_assume and known and set(fields.columns) <= known.fields.keys()):
+                continue
+            out.remote[record_id] = known.fields
+            out.assumed.add(record_id)
+        if lead.row is not None:
+            out.local[record_id], problems = from_postgres(lead.row, fields, users)
+            out.refused += _refusals(record_id, "to_airtable", problems)
+    for record_id in out.remote:
+        agreed = dict(baselines[record_id].fields) if record_id in baselines else {}
+        if record_id in records:
+            arrived = _arrived(journal.get(record_id, ()), records[record_id].fields)
+            agreed |= arrived
+            if arrived:
+                out.settled_sends[record_id] = arrived
+        out.baseline[record_id] = agreed
+    return out
+
+
+def _arrived(entries: Iterable[Entry], remote: Row) -> Row:
+    """What a send whose answer was lost did bring about: there is the value that was sent."""
+    return {
+        column: value
+        for entry in entries
+        for column, value in entry.fields.items()
+        if column in remote and remote[column] == value
+    }
+
+
+def _refusals(record_id: str, direction: str, problems: Mapping[str, str]) -> list[Refusal]:
+    return [
+        Refusal(record_id, column, direction, reason)  # type: ignore[arg-type]
+        for column, reason in problems.items()
+    ]

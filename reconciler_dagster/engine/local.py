@@ -1,0 +1,181 @@
+"""Act on Postgres: one transaction that writes leads, baseline, conflicts, history and journal.
+
+Whatever is in it happens together or not at all, so a crash leaves either the old state or the
+new one, and the merge goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection
+
+from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.plan import LeadChange
+from reconciler_dagster.core.reading import Row
+from reconciler_dagster.engine.diff import Staged
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres import baseline, journal, leads, quarantine, record
+from reconciler_dagster.postgres.apply import Applied, LeadWrite, apply_writes, lead_ids
+from reconciler_dagster.postgres.baseline import BaselineRow
+from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.lock import require_lease
+
+EMPTY = LeadChange()
+
+
+def write_local(
+    session: Session, staged: Staged, changes: Mapping[str, LeadChange], record_ids: Collection[str]
+) -> dict[str, Row]:
+    """Carry out the local part of some leads' plan. Returns what is now to be sent, by record id.
+
+    A deferred lead (locked, or edited since it was read) keeps its unsettled edits, is noted for
+    the next run, and sends nothing.
+    """
+    client_id = session.client.id
+    owners = _owners(staged, record_ids)
+    writes = [
+        _write(staged, record_id, changes.get(record_id, EMPTY), owners[record_id])
+        for record_id in record_ids
+    ]
+    with session.engine.connect() as connection, writing(connection):
+        require_lease(connection, client_id, session.run_id)
+        applied = apply_writes(connection, client_id, writes, session.fields, session.users)
+        owners |= lead_ids(connection, sorted(applied.inserted))
+        done = [record_id for record_id in record_ids if record_id not in applied.deferred]
+        _note_deferred(connection, session, applied, owners)
+        outbound = {
+            record_id: changes[record_id].to_airtable
+            for record_id in done
+            if record_id in changes and changes[record_id].to_airtable
+        }
+        baseline.advance(
+            connection,
+            client_id,
+            [
+                _agreement(staged, record_id, changes.get(record_id, EMPTY), owners, applied)
+                for record_id in done
+                if record_id in staged.records or record_id in staged.baselines
+            ],
+        )
+        journal.close(connection, client_id, done)
+        journal.plan(connection, client_id, session.run_id, outbound, owners)
+        conflicts = _conflicts(changes, done, owners, applied)
+        record.conflicts(connection, client_id, session.run_id, conflicts)
+        record.history(
+            connection, client_id, session.run_id, "postgres", _history(changes, owners, applied)
+        )
+        leads.settle(
+            connection,
+            [n for r in done if r in staged.leads for n in staged.leads[r].revisions],
+        )
+        _quarantine(connection, session, staged, done, applied, outbound)
+    session.counts.local_writes += len(set(applied.written) | applied.inserted)
+    session.counts.conflicts += len(conflicts)
+    return outbound
+
+
+def _owners(staged: Staged, record_ids: Collection[str]) -> dict[str, str]:
+    """Record id to lead id: the lead that is there, the one that was there, or a new one."""
+    owners = {}
+    for record_id in record_ids:
+        lead, known = staged.leads.get(record_id), staged.baselines.get(record_id)
+        found = (lead.lead_id if lead else None) or (known.lead_id if known else None)
+        owners[record_id] = found or str(uuid4())
+    return owners
+
+
+def _write(staged: Staged, record_id: str, change: LeadChange, lead_id: str) -> LeadWrite:
+    lead = staged.leads.get(record_id)
+    if not change.insert:
+        version = lead.row_version if lead else None
+        return LeadWrite(record_id, lead_id, version, change.to_postgres)
+    blanks = {f.column: f.codec.blank for f in LEADS if f.codec.blank is not None}
+    values = blanks | staged.sides.remote[record_id]
+    deleted_row = lead.deleted_row if lead else None
+    return LeadWrite(record_id, lead_id, None, values, insert=True, deleted_row=deleted_row)
+
+
+def _agreement(
+    staged: Staged, record_id: str, change: LeadChange, owners: Mapping[str, str], applied: Applied
+) -> BaselineRow:
+    """What both sides hold now: agreed already, or written just now and not on its way out."""
+    fields = dict(staged.sides.settled_sends.get(record_id, {})) | change.agreed
+    written = applied.written.get(record_id, set())
+    fields |= {
+        column: value
+        for column, value in change.to_postgres.items()
+        if column in written and column not in change.to_airtable
+    }
+    if record_id in applied.inserted:
+        refused = {r.field for r in applied.refused if r.record_id == record_id}
+        remote = staged.sides.remote[record_id]
+        fields |= {column: value for column, value in remote.items() if column not in refused}
+    read, known = staged.records.get(record_id), staged.baselines.get(record_id)
+    created = read.created_time if read else known.created_time if known else None
+    assert created is not None
+    return BaselineRow(record_id, owners[record_id], created, fields)
+
+
+def _note_deferred(
+    connection: Connection, session: Session, applied: Applied, owners: Mapping[str, str]
+) -> None:
+    if applied.deferred:
+        pairs = [(owners[record_id], record_id) for record_id in sorted(applied.deferred)]
+        leads.look_again(connection, session.client.id, pairs, "busy or edited during a run")
+
+
+def _conflicts(
+    changes: Mapping[str, LeadChange],
+    done: Collection[str],
+    owners: Mapping[str, str],
+    applied: Applied,
+) -> list[dict[str, Any]]:
+    """A conflict is over once the winner is written; until then it will be found again."""
+    return [
+        conflict | {"record_id": record_id, "lead_id": owners[record_id]}
+        for record_id in done
+        if record_id in changes
+        for conflict in changes[record_id].conflicts
+        if conflict["field"] in applied.written.get(record_id, ())
+    ]
+
+
+def _history(
+    changes: Mapping[str, LeadChange], owners: Mapping[str, str], applied: Applied
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "record_id": record_id,
+            "lead_id": owners[record_id],
+            "field": column,
+            "old": changes[record_id].old.get(column),
+            "new": changes[record_id].to_postgres[column],
+        }
+        for record_id, columns in applied.written.items()
+        for column in sorted(columns)
+    ]
+
+
+def _quarantine(
+    connection: Connection,
+    session: Session,
+    staged: Staged,
+    done: Collection[str],
+    applied: Applied,
+    outbound: Mapping[str, Row],
+) -> None:
+    """Put in what was refused; release what went through or is going to be tried now."""
+    done_set = set(done)
+    refused = [r for r in staged.sides.refused if r.record_id in done_set] + applied.refused
+    kept = {(r.record_id, r.field, r.direction) for r in refused}
+    kept |= {
+        (record_id, column, "to_airtable")
+        for record_id, column in staged.waiting
+        if column not in outbound.get(record_id, {})
+        and staged.sides.local.get(record_id, {}).get(column) == staged.waiting[record_id, column]
+    }
+    quarantine.put(connection, session.client.id, refused)
+    quarantine.release(connection, session.client.id, done, kept)

@@ -1,0 +1,189 @@
+"""Find: read both sides of a scope into staging. Writes nothing that anybody else reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from pyairtable.formulas import Formula
+
+from reconciler_dagster.airtable.base import Record, created_between, modified_since
+from reconciler_dagster.airtable.errors import AirtableError
+from reconciler_dagster.core.binding import BoundMap
+from reconciler_dagster.core.reading import from_airtable
+from reconciler_dagster.core.scope import EVERYTHING, Scope
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres import cursor, journal, leads, quarantine, staging
+from reconciler_dagster.postgres.staging import StagedRecord
+
+# A record left out as seen must not have been edited this shortly before it was seen: Airtable's
+# times are whole seconds, and a list may lag behind a write (Airtable facts, section 9).
+SEEN_MARGIN = timedelta(seconds=3)
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What the pull found out besides the records. Times are ISO text on Airtable's clock.
+
+    ``moment``: where the next cursor may stand. ``window``: start and end where every record of a
+    creation window was listed (None: open), None for a delta. ``gone``: asked for by id, and not
+    there. ``stopped``: fields that the mapping check stopped, and why.
+    """
+
+    moment: str
+    window: tuple[str | None, str | None] | None
+    listed: int
+    gone: list[str]
+    stopped: list[str]
+    notes: list[str]
+
+    @property
+    def everything(self) -> bool:
+        """Whether every record of the base was listed."""
+        return self.window is not None and not any(self.window)
+
+
+def pull_airtable(session: Session, scope: Scope) -> Pulled:
+    """Stage the remote side of a scope, and the records that have to be read by id."""
+    if not scope.is_window:
+        with session.engine.connect() as connection:
+            start = cursor.load(connection, session.client.id)
+        if start is None:  # first contact, or the cursor was lost: only everything is enough
+            scope = EVERYTHING
+    try:
+        found = _stage_scope(session, scope)
+    except AirtableError as error:
+        if error.status not in (403, 404, 422):
+            raise
+        session.check_mapping(force=True)
+        found = _stage_scope(session, scope)
+    else:
+        if _looks_off(session) and session.check_mapping(force=True).stops_more_than(found.bound):
+            found = _stage_scope(session, scope)
+    pulled = Pulled(
+        moment=(session.base.transport.earliest or datetime.now(UTC)).isoformat(),
+        window=(_iso(scope.start), _iso(scope.end)) if scope.is_window else None,
+        listed=len(found.listed),
+        gone=sorted(found.gone),
+        stopped=session.bound.problems,
+        notes=list(session.bound.notes),
+    )
+    session.counts.pulled += len(found.listed | found.read)
+    with session.engine.begin() as connection:
+        staging.stage_pull(connection, session.run_id, session.client.id, asdict(pulled))
+    return pulled
+
+
+def pull_postgres(session: Session) -> None:
+    """Stage the local side: the leads of the records that were listed, of every unsettled edit,
+    of every open journal entry, and, for a window, of every baseline in it.
+    """
+    with session.engine.connect() as connection:
+        pulled = Pulled(**staging.pull(connection, session.run_id))
+        record_ids = set(staging.records(connection, session.run_id)) | set(pulled.gone)
+    window = None
+    if pulled.window is not None:
+        window = (pulled.window[0] or "-infinity", pulled.window[1] or "infinity")
+    leads.stage_leads(
+        session.engine,
+        session.run_id,
+        session.client.id,
+        session.fields.columns,
+        record_ids,
+        window=window,
+        everything=pulled.everything,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    bound: BoundMap
+    listed: set[str]
+    read: set[str]
+    gone: set[str]
+
+
+def _stage_scope(session: Session, scope: Scope) -> _Found:
+    with session.engine.begin() as connection:
+        staging.clear(connection, session.run_id)
+    listed = _list(session, scope)
+    wanted = _to_read(session) - listed
+    read = _read(session, wanted)
+    return _Found(session.bound, listed, read, wanted - read)
+
+
+def _looks_off(session: Session) -> bool:
+    """Whether the answer asks for a look at the metadata: cells that cannot be read although they
+    are not in quarantine, or cells that were emptied. A field that was retyped or replaced shows
+    as either, and must never read as "cleared".
+    """
+    blanks = {field.column: field.codec.blank for field in session.fields}
+    with session.engine.connect() as connection:
+        return staging.has_new_blanks(connection, session.run_id, session.client.id, blanks)
+
+
+def _list(session: Session, scope: Scope) -> set[str]:
+    listed: set[str] = set()
+    for page in session.base.records(
+        session.table_id, _formula(session, scope), session.bound.id_by_column.values()
+    ):
+        in_scope = [r for r in page if not scope.is_window or scope.holds(r.created_time)]
+        listed |= stage(session, in_scope)
+    return listed
+
+
+def _formula(session: Session, scope: Scope) -> Formula | None:
+    if scope.is_window:
+        return created_between(scope.start, scope.end)
+    with session.engine.connect() as connection:
+        start = cursor.load(connection, session.client.id)
+        left_out = cursor.to_leave_out(connection, session.client.id)
+    assert start is not None
+    since = start.modified_since
+    now = session.base.transport.now
+    if now is not None and now < since:
+        # Airtable's clock ran backward: edits since then bear times from before the cursor.
+        since, left_out = now - timedelta(seconds=start.age), []
+    return modified_since(since - session.overlap, left_out, start.modified_since - SEEN_MARGIN)
+
+
+def _to_read(session: Session) -> set[str]:
+    """Records whose remote side must be known although it may not have changed."""
+    client_id = session.client.id
+    with session.engine.connect() as connection:
+        columns = session.fields.columns
+        return {
+            *leads.unsettled_without_agreement(connection, client_id, columns),
+            *journal.open_entries(connection, client_id),
+            *quarantine.due(connection, client_id),
+        }
+
+
+def _read(session: Session, record_ids: Iterable[str]) -> set[str]:
+    ids = list(session.bound.id_by_column.values())
+    return stage(session, session.base.read(session.table_id, record_ids, ids))
+
+
+def decode(session: Session, records: Iterable[Record]) -> Iterator[StagedRecord]:
+    """Records through the codecs."""
+    column_by_id = {field_id: c for c, field_id in session.bound.id_by_column.items()}
+    for record in records:
+        cells = {
+            column_by_id[key]: cell for key, cell in record.cells.items() if key in column_by_id
+        }
+        row, problems = from_airtable(cells, session.fields, session.users)
+        yield StagedRecord(record.id, record.created_time, row, problems)
+
+
+def stage(session: Session, records: Iterable[Record], key: str | None = None) -> set[str]:
+    """Stage records under a key (the run id unless given); returns their ids."""
+    staged = list(decode(session, records))
+    if staged:
+        with session.engine.begin() as connection:
+            staging.stage_records(connection, key or session.run_id, staged)
+    return {record.record_id for record in staged}
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

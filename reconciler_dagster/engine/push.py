@@ -1,0 +1,163 @@
+"""Act: carry out the staged plan on both sides, then move the cursor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from reconciler_dagster.airtable.base import PAGE, modified_since
+from reconciler_dagster.engine.diff import Staged, load
+from reconciler_dagster.engine.local import write_local
+from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode, stage
+from reconciler_dagster.engine.send import send
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres import baseline, cursor, journal, leads, quarantine, staging
+from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.lock import require_lease
+from reconciler_dagster.postgres.quarantine import Refusal
+from reconciler_dagster.postgres.staging import StagedRecord
+
+LOCAL_CHUNK = 500
+# How often one run tries a record whose answer was lost.
+ROUNDS = 3
+
+
+@dataclass
+class Pushed:
+    """What a person has to know about a push, besides the counts.
+
+    ``unknown``: records whose answer never came; the next run settles them by comparing.
+    """
+
+    unknown: set[str] = field(default_factory=set)
+    sent: set[str] = field(default_factory=set)
+
+
+def push(session: Session) -> Pushed:
+    """Carry out the plan that was staged under this session's run id."""
+    with session.engine.begin() as connection:
+        require_lease(connection, session.client.id, session.run_id)
+        pulled = Pulled(**staging.pull(connection, session.run_id))
+        changes = dict(staging.changes(connection, session.run_id))
+    staged = load(session, session.run_id, may_assume=pulled.window is None)
+    _refuse_gone(session, staged, pulled)
+    outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
+    inbound = sorted(_busy(session, staged, changes) - set(outbound))
+    for chunk in _chunks(inbound, LOCAL_CHUNK):
+        write_local(session, staged, changes, chunk)
+    pushed = Pushed()
+    todo = outbound
+    for _ in range(ROUNDS):
+        pushed.unknown = set()
+        for chunk in _chunks(todo, PAGE):
+            _push_chunk(session, chunk, pushed)
+        todo = sorted(pushed.unknown)
+        if not todo:
+            break
+    _finish(session, pulled, staged, pushed)
+    return pushed
+
+
+def _busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
+    """Records that something is to be done about, if only to be settled or released."""
+    with session.engine.connect() as connection:
+        waiting = journal.open_entries(connection, session.client.id).keys()
+        held = quarantine.records(connection, session.client.id)
+    edited = {record_id for record_id, lead in staged.leads.items() if lead.revisions}
+    refused = {refusal.record_id for refusal in staged.sides.refused}
+    return (set(changes) | waiting | held | edited | refused) & staged.sides.remote.keys()
+
+
+def _push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None:
+    """Up to 100 leads: read both sides again, merge again, write, send.
+
+    What moved since the pull goes through the merge like everything else.
+    """
+    key = f"{session.run_id} push"
+    with session.engine.begin() as connection:
+        staging.clear(connection, key)
+    field_ids = list(session.bound.id_by_column.values())
+    found = stage(session, session.base.read(session.table_id, record_ids, field_ids), key=key)
+    leads.stage_leads(
+        session.engine, key, session.client.id, session.fields.columns, record_ids, edited=False
+    )
+    staged = load(session, key, may_assume=False)
+    _refuse_gone_records(session, staged, set(record_ids) - found)
+    outbound = write_local(session, staged, staged.plan(session), sorted(found))
+    sent = send(session, staged, outbound)
+    pushed.unknown |= sent.unknown
+    pushed.sent |= sent.acknowledged | sent.unknown
+    with session.engine.begin() as connection:
+        staging.clear(connection, key)
+
+
+def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) -> None:
+    """Everything is in: move the cursor, and note what was verified."""
+    moment = datetime.fromisoformat(pulled.moment)
+    seen = set(staged.records)
+    if pulled.window is None or pulled.everything:
+        if len(pushed.sent) > cursor.ALWAYS_READ and not pushed.unknown:
+            echo = _read_echo(session, moment)
+            if echo is not None:
+                moment, seen = echo[0], seen | echo[1]
+        if len(seen) > cursor.LONGEST_LEFT_OUT:
+            seen = set()
+        with session.engine.begin() as connection:
+            cursor.move(
+                connection, session.client.id, session.run_id, moment, seen, session.overlap
+            )
+    with session.engine.begin() as connection:
+        if pulled.window is not None:
+            baseline.verified(connection, session.client.id, staged.records)
+        session.counts.quarantined = len(quarantine.records(connection, session.client.id))
+        staging.clear(connection, session.run_id)
+
+
+def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] | None:
+    """Read our own writes back, so that the next delta can leave them out.
+
+    Only worth its calls after more writes than a page shows. None where somebody else edited
+    meanwhile: the next delta then reads from the earlier moment, as usual.
+    """
+    time.sleep(SEEN_MARGIN.total_seconds() + 1)
+    session.base.transport.earliest = None
+    found: dict[str, StagedRecord] = {}
+    field_ids = session.bound.id_by_column.values()
+    for page in session.base.records(session.table_id, modified_since(moment), field_ids):
+        found |= {record.record_id: record for record in decode(session, page)}
+    with session.engine.connect() as connection:
+        agreed = baseline.load(connection, session.client.id, found)
+    for record_id, record in found.items():
+        known = agreed[record_id].fields if record_id in agreed else {}
+        if any(column not in known or known[column] != v for column, v in record.fields.items()):
+            return None
+    return session.base.transport.earliest or datetime.now(UTC), set(found)
+
+
+def _refuse_gone(session: Session, staged: Staged, pulled: Pulled) -> None:
+    _refuse_gone_records(session, staged, set(pulled.gone))
+
+
+def _refuse_gone_records(session: Session, staged: Staged, gone: set[str]) -> None:
+    """A lead whose record Airtable does not have: nothing can be sent until that is cleared up."""
+    if not gone:
+        return
+    reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
+    with session.engine.connect() as connection, writing(connection):
+        quarantine.put(
+            connection,
+            session.client.id,
+            [Refusal(record_id, "(lead)", "to_airtable", reason) for record_id in sorted(gone)],
+        )
+        leads.settle(
+            connection,
+            [n for r in gone if r in staged.leads for n in staged.leads[r].revisions],
+        )
+        journal.close(connection, session.client.id, gone)
+
+
+def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,173 @@
+"""Act on Airtable: patch by tens, halve what is refused, acknowledge from the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconciler_dagster.airtable.base import BATCH
+from reconciler_dagster.airtable.errors import AirtableError, OutcomeUnknown
+from reconciler_dagster.core.reading import Row
+from reconciler_dagster.core.values import Unreadable
+from reconciler_dagster.engine.diff import Staged
+from reconciler_dagster.engine.pull import decode
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres import baseline, journal, quarantine, record
+from reconciler_dagster.postgres.baseline import BaselineRow
+from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.quarantine import Refusal
+from reconciler_dagster.postgres.staging import StagedRecord
+
+# Refusals that are about the data; halving finds the cell (Airtable facts, section 4).
+REFUSALS = frozenset({403, 404, 413, 422})
+
+
+@dataclass
+class Sent:
+    """What became of the outbound changes, by record id. ``unknown``: no answer came."""
+
+    acknowledged: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    refused: list[Refusal] = field(default_factory=list)
+
+
+def send(session: Session, staged: Staged, outbound: Mapping[str, Row]) -> Sent:
+    """Send what the journal has planned. Values are canonical."""
+    sent = Sent()
+    sendable = {
+        record_id: cells
+        for record_id, row in outbound.items()
+        if (cells := _writable(session, record_id, row, sent))
+    }
+    ids = list(sendable)
+    for start in range(0, len(ids), BATCH):
+        _send(session, staged, {i: sendable[i] for i in ids[start : start + BATCH]}, sent)
+    with session.engine.connect() as connection, writing(connection):
+        quarantine.put(connection, session.client.id, sent.refused)
+        settled = [i for i in outbound if i not in sent.unknown]
+        journal.close(connection, session.client.id, settled)
+    session.counts.remote_writes += len(sent.acknowledged)
+    return sent
+
+
+def _writable(session: Session, record_id: str, row: Row, sent: Sent) -> Row:
+    """The cells that Airtable can take as far as is known here; the others are refused."""
+    cells: Row = {}
+    for column, value in row.items():
+        mapped = session.fields[column]
+        try:
+            cell = mapped.codec.to_airtable(value)
+            if cell is not None and not _is_option(session, column, cell):
+                raise Unreadable(
+                    f"is '{cell}', which is no option of the Airtable field: "
+                    "add the option or choose another value"
+                )
+        except Unreadable as why:
+            reason = f"{mapped.airtable} {why}"
+            sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
+        else:
+            cells[column] = value
+    return cells
+
+
+def _is_option(session: Session, column: str, cell: str) -> bool:
+    """Whether a select has the option; the metadata is read once more before saying no."""
+    choices = session.bound.choices(column)
+    if choices is None or cell in choices:
+        return True
+    session.check_mapping(force=True)
+    return cell in (session.bound.choices(column) or ())
+
+
+def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent) -> None:
+    id_by_column = session.bound.id_by_column
+    cells = {
+        record_id: {
+            id_by_column[column]: session.fields[column].codec.to_airtable(value)
+            for column, value in row.items()
+        }
+        for record_id, row in batch.items()
+    }
+    with session.engine.connect() as connection, writing(connection):
+        journal.mark_sent(connection, session.client.id, batch)
+    try:
+        answer = session.base.patch(session.table_id, cells)
+    except OutcomeUnknown:
+        sent.unknown |= set(batch)
+        return
+    except AirtableError as error:
+        if error.status not in REFUSALS:
+            raise
+        for part in _halves(batch):
+            _send(session, staged, part, sent)
+        if len(batch) == 1 and len(next(iter(batch.values()))) == 1:
+            _refuse(session, batch, error, sent)
+        return
+    _acknowledge(session, staged, batch, {r.record_id: r for r in decode(session, answer)}, sent)
+
+
+def _halves(batch: Mapping[str, Row]) -> list[dict[str, Row]]:
+    """A batch in two: by records, and a single record by cells. One cell has no halves."""
+    if len(batch) > 1:
+        items = list(batch.items())
+        middle = len(items) // 2
+        return [dict(items[:middle]), dict(items[middle:])]
+    ((record_id, row),) = batch.items()
+    cells = list(row.items())
+    middle = len(cells) // 2
+    return [{record_id: dict(half)} for half in (cells[:middle], cells[middle:]) if middle]
+
+
+def _refuse(session: Session, batch: Mapping[str, Row], error: AirtableError, sent: Sent) -> None:
+    ((record_id, row),) = batch.items()
+    ((column, value),) = row.items()
+    name = session.fields[column].airtable
+    reason = f"Airtable refuses {name}: {error.message or error.kind}"
+    sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
+
+
+def _acknowledge(
+    session: Session,
+    staged: Staged,
+    batch: Mapping[str, Row],
+    answer: Mapping[str, StagedRecord],
+    sent: Sent,
+) -> None:
+    """Advance the baseline to what Airtable says it holds now.
+
+    Where Airtable made something else of a value, nothing is agreed on: the next run finds
+    Airtable's form there, takes it, and keeps the portal's in the conflict log.
+    """
+    arrived = {
+        record_id: {c: v for c, v in row.items() if answer[record_id].fields.get(c) == v}
+        for record_id, row in batch.items()
+        if record_id in answer
+    }
+    sent.unknown |= set(batch) - set(arrived)
+    sent.acknowledged |= set(arrived)
+    owners = {record_id: _owner(staged, record_id) for record_id in arrived}
+    agreed = [
+        BaselineRow(record_id, owners[record_id], answer[record_id].created_time, row)
+        for record_id, row in arrived.items()
+    ]
+    remote = staged.sides.remote
+    written = [
+        {
+            "record_id": record_id,
+            "lead_id": owners[record_id],
+            "field": column,
+            "old": remote[record_id].get(column),
+            "new": value,
+        }
+        for record_id in arrived
+        for column, value in batch[record_id].items()
+    ]
+    with session.engine.connect() as connection, writing(connection):
+        baseline.advance(connection, session.client.id, agreed)
+        record.history(connection, session.client.id, session.run_id, "airtable", written)
+
+
+def _owner(staged: Staged, record_id: str) -> str:
+    lead_id = staged.leads[record_id].lead_id
+    assert lead_id is not None  # what is sent to Airtable was read from a lead
+    return lead_id

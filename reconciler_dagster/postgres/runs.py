@@ -1,0 +1,144 @@
+"""Runs as people see them: one summary a run and client, and the manual-sync requests.
+
+A request goes pending -> started -> succeeded or failed. The sensor only reads; the run marks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.postgres.staging import dump
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A client whose requests are pending. ``first``: the id of the oldest one."""
+
+    client_id: str
+    first: int
+    count: int
+
+
+def waiting(connection: Connection) -> list[Waiting]:
+    """Pending manual-sync requests of active clients, one row a client."""
+    rows = connection.execute(
+        text(
+            "SELECT r.client_id::text, min(r.id), count(*) "
+            "FROM reconciler.manual_sync_request r JOIN public.clients c ON c.id = r.client_id "
+            "WHERE r.state = 'pending' AND c.is_active GROUP BY r.client_id ORDER BY min(r.id)"
+        )
+    )
+    return [Waiting(*row) for row in rows]
+
+
+def refuse_unknown(connection: Connection) -> int:
+    """Fail the requests that name no active client. Returns how many."""
+    return connection.execute(
+        text(
+            "UPDATE reconciler.manual_sync_request r SET state = 'failed', "
+            "finished_at = clock_timestamp(), message = 'There is no active client with this id.' "
+            "WHERE r.state = 'pending' AND NOT EXISTS "
+            "(SELECT FROM public.clients c WHERE c.id = r.client_id AND c.is_active)"
+        )
+    ).rowcount
+
+
+def start(connection: Connection, client_id: str, run_id: str, purpose: str, scope: str) -> None:
+    """Open the summary, and take over every request that this run will satisfy.
+
+    Called with the client's lock held: a request that another run had started and not finished
+    belongs to a dead run, and this one answers for it.
+    """
+    connection.execute(
+        text(
+            "UPDATE reconciler.run_summary SET state = 'failed', "
+            "finished_at = clock_timestamp(), message = 'The run ended without a word.' "
+            "WHERE client_id = :client_id AND state = 'started' AND run_id <> :run_id"
+        ),
+        {"client_id": client_id, "run_id": run_id},
+    )
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.run_summary (run_id, client_id, purpose, scope) "
+            "VALUES (:run_id, :client_id, :purpose, :scope) ON CONFLICT (client_id, run_id) "
+            "DO UPDATE SET state = 'started', finished_at = NULL, message = NULL"
+        ),
+        {"run_id": run_id, "client_id": client_id, "purpose": purpose, "scope": scope},
+    )
+    if scope == "changed":
+        connection.execute(
+            text(
+                "UPDATE reconciler.manual_sync_request SET state = 'started', run_id = :run_id, "
+                "started_at = clock_timestamp() "
+                "WHERE client_id = :client_id AND state IN ('pending', 'started')"
+            ),
+            {"client_id": client_id, "run_id": run_id},
+        )
+
+
+def add_counts(
+    connection: Connection, client_id: str, run_id: str, counts: dict[str, int]
+) -> dict[str, int]:
+    """Add one step's counts to the run's; returns the sums."""
+    total = connection.execute(
+        text(
+            "UPDATE reconciler.run_summary SET counts = ("
+            "SELECT jsonb_object_agg(k, coalesce((counts ->> k)::int, 0) + v) "
+            "FROM jsonb_each_text(CAST(:counts AS jsonb)) AS e (k, t), "
+            "LATERAL (SELECT CAST(t AS int) AS v) n) "
+            "WHERE client_id = :client_id AND run_id = :run_id RETURNING counts"
+        ),
+        {"client_id": client_id, "run_id": run_id, "counts": dump(counts)},
+    ).scalar()
+    return dict(total or {})
+
+
+def finish(
+    connection: Connection, client_id: str, run_id: str, *, state: str, message: str | None
+) -> None:
+    """Close the summary and the requests that the run took over, with the counts."""
+    parameters: dict[str, Any] = {
+        "client_id": client_id,
+        "run_id": run_id,
+        "state": state,
+        "message": message,
+    }
+    connection.execute(
+        text(
+            "UPDATE reconciler.run_summary SET state = :state, message = :message, "
+            "finished_at = clock_timestamp() WHERE client_id = :client_id AND run_id = :run_id"
+        ),
+        parameters,
+    )
+    connection.execute(
+        text(
+            "UPDATE reconciler.manual_sync_request r SET state = :state, message = :message, "
+            "finished_at = clock_timestamp(), counts = s.counts FROM reconciler.run_summary s "
+            "WHERE r.run_id = :run_id AND r.client_id = :client_id AND r.state = 'started' "
+            "AND s.run_id = r.run_id AND s.client_id = r.client_id"
+        ),
+        parameters,
+    )
+    if state == "succeeded":
+        connection.execute(
+            text(
+                "UPDATE public.clients SET last_sync_at = clock_timestamp() WHERE id = :client_id "
+            ),
+            {"client_id": client_id},
+        )
+
+
+def abandon(connection: Connection, run_id: str, message: str) -> None:
+    """A run that died: close what it left open, so that nobody waits for it."""
+    clients = connection.execute(
+        text(
+            "SELECT client_id::text FROM reconciler.run_summary "
+            "WHERE run_id = :run_id AND state = 'started'"
+        ),
+        {"run_id": run_id},
+    ).scalars()
+    for client_id in list(clients):
+        finish(connection, client_id, run_id, state="failed", message=message)
