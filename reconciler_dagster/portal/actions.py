@@ -1,0 +1,158 @@
+"""What a user does to a lead: each is one transaction of the lead's row and its activity log."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, Row, text
+
+from reconciler_dagster.portal import leads, sync_requests
+from reconciler_dagster.portal.auth import User
+from reconciler_dagster.portal.models import Lead, Note, NoteType
+from reconciler_dagster.portal.problems import Problem, not_found
+
+# What an Airtable text field takes.
+NOTES_LIMIT = 100_000
+
+_LOCK = text("""
+    SELECT id, client_id, airtable_record_id, claimed_by, notes, is_active
+    FROM public.leads WHERE id = :lead FOR UPDATE
+""")
+# The one statement of the portal that changes leads: the fields that it may edit, and no other.
+_EDIT = text("""
+    UPDATE public.leads AS l
+    SET (claimed_by, claimed_at, notes, hrq_status, processing_status, campaign_batch, sms_stop,
+         sms_stop_reason) = (
+        SELECT r.claimed_by, r.claimed_at, r.notes, r.hrq_status, r.processing_status,
+               r.campaign_batch, r.sms_stop, r.sms_stop_reason
+        FROM jsonb_populate_record(l, :values) AS r)
+    WHERE l.id = :lead
+""")
+_LOG = text("""
+    INSERT INTO public.lead_activity_log (id, event_type, event_category, lead_id,
+        lead_airtable_id, client_id, description, message_content, metadata, source, created_by,
+        timestamp, created_at)
+    VALUES (gen_random_uuid(), :event, 'PORTAL', :lead, :record, :client, :description, :content,
+        :metadata, 'portal', :author, :time, :time)
+""")
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as Airtable keeps it: UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def lock(connection: Connection, user: User, lead_id: UUID) -> Row[Any]:
+    """The lead, locked until the transaction ends; raises 404 for another client's."""
+    lead = connection.execute(_LOCK, {"lead": lead_id}).first()
+    if lead is None or not user.sees(lead.client_id):
+        raise not_found()
+    if not lead.is_active:
+        raise Problem(409, "This lead was deleted in Airtable.", kind="lead-deleted")
+    return lead
+
+
+def edit(
+    connection: Connection,
+    user: User,
+    lead: Row[Any],
+    values: dict[str, Any],
+    event: str,
+    description: str,
+    *,
+    content: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> datetime:
+    """Change a locked lead and log it; the trigger on leads moves updated_at and tells the sync."""
+    now = datetime.now(UTC)
+    connection.execute(_EDIT, {"lead": lead.id, "values": Jsonb(values)})
+    connection.execute(
+        _LOG,
+        {
+            "event": event,
+            "lead": lead.id,
+            "record": lead.airtable_record_id,
+            "client": lead.client_id,
+            "description": description,
+            "content": content,
+            "metadata": Jsonb({"changed": sorted(values), **(metadata or {})}),
+            "author": str(user.id),
+            "time": now,
+        },
+    )
+    return now
+
+
+def claim(connection: Connection, user: User, lead_id: UUID) -> Lead:
+    """Take a lead. One's own again is no change; another's is 409 with the holder's name."""
+    lead = lock(connection, user, lead_id)
+    if lead.claimed_by is None:
+        values = {"claimed_by": str(user.id), "claimed_at": stamp(datetime.now(UTC))}
+        edit(connection, user, lead, values, "LEAD_CLAIMED", f"Claimed by {user.name}")
+    elif lead.claimed_by != user.id:
+        holder = leads.get_lead(connection, user, lead_id).claimed_by
+        name = holder.name if holder else "someone else"
+        raise Problem(409, f"{name} has claimed this lead.", kind="claimed", holder=name)
+    return leads.get_lead(connection, user, lead_id)
+
+
+def unclaim(connection: Connection, user: User, lead_id: UUID) -> Lead:
+    """Give a lead back: by its holder, or by an admin. One that nobody holds is no change."""
+    lead = lock(connection, user, lead_id)
+    if lead.claimed_by is not None:
+        if lead.claimed_by != user.id and not user.is_admin:
+            raise Problem(403, "Only the holder or an admin can unclaim a lead.")
+        values = {"claimed_by": None, "claimed_at": None}
+        edit(connection, user, lead, values, "LEAD_UNCLAIMED", f"Unclaimed by {user.name}")
+    return leads.get_lead(connection, user, lead_id)
+
+
+def remove_from_campaign(connection: Connection, user: User, lead_id: UUID, reason: str) -> Lead:
+    """Stop the lead's SMS now: its client is synced without waiting for the next delta."""
+    lead = lock(connection, user, lead_id)
+    values = {
+        "processing_status": "Stopped",
+        "sms_stop": True,
+        "sms_stop_reason": reason,
+        "campaign_batch": None,
+    }
+    description = f"Removed from campaign by {user.name}"
+    edit(connection, user, lead, values, "REMOVED_FROM_CAMPAIGN", description, content=reason)
+    sync_requests.put(connection, lead.client_id, user.email)
+    return leads.get_lead(connection, user, lead_id)
+
+
+def add_note(
+    connection: Connection, user: User, lead_id: UUID, content: str, kind: NoteType
+) -> Note:
+    """Append to the notes as ``[ISO time] author: text``. What is there already is left as it is:
+    only a text that purely grew is merged with what was typed in Airtable meanwhile.
+    """
+    lead = lock(connection, user, lead_id)
+    author = " ".join(user.name.replace(":", " ").split())
+    # A line of the note that looks like the head of another would speak in another's name.
+    body = "\n".join(content.splitlines()).strip().replace("\n[", "\n [")
+    time = stamp(datetime.now(UTC))
+    before = lead.notes or ""
+    gap = "" if not before or before.endswith("\n") else "\n"
+    notes = f"{before}{gap}[{time}] {author}: {body}"
+    if len(notes) > NOTES_LIMIT:
+        raise Problem(
+            409,
+            f"The lead's notes are full: Airtable takes {NOTES_LIMIT} characters in all.",
+            kind="notes-full",
+        )
+    edit(
+        connection,
+        user,
+        lead,
+        {"notes": notes},
+        "NOTE_ADDED",
+        f"{kind} note by {user.name}",
+        content=body,
+        metadata={"note_type": kind.value, "stamp": time, "author": author},
+    )
+    return Note(time=datetime.fromisoformat(time), author=author, type=kind, content=body)

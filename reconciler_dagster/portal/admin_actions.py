@@ -1,0 +1,108 @@
+"""What an admin decides: take a conflict's loser back, retry a quarantine, rule on a deletion."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.values import Unreadable
+from reconciler_dagster.portal import actions, queries, sync_requests
+from reconciler_dagster.portal.auth import User
+from reconciler_dagster.portal.problems import Problem, not_found
+from reconciler_dagster.postgres.clients import directory
+
+EDITABLE = frozenset(field.column for field in LEADS if field.both)
+"""The columns that people edit on either side; the others are Airtable's."""
+
+
+def take_back(connection: Connection, user: User, conflict_id: int) -> UUID:
+    """Write the value that lost into the lead again, as a new edit; gives the lead's id."""
+    conflict = connection.execute(
+        text("""
+            SELECT id, client_id, lead_id, field, losing_value, restored_at
+            FROM reconciler.conflict WHERE id = :id FOR UPDATE
+        """),
+        {"id": conflict_id},
+    ).first()
+    if conflict is None or not user.sees(conflict.client_id):
+        raise not_found("conflict")
+    user.require_admin(conflict.client_id)
+    if conflict.restored_at is not None:
+        raise Problem(409, "This value has been taken back already.", kind="restored")
+    if conflict.field not in EDITABLE:
+        raise Problem(
+            409,
+            f"{label(conflict.field)} belongs to Airtable: change it there.",
+            kind="owned-by-airtable",
+        )
+    try:
+        value = LEADS[conflict.field].codec.to_postgres(
+            conflict.losing_value, directory(connection)
+        )
+    except Unreadable as reason:
+        raise Problem(409, f"The value {reason}.", kind="not-restorable") from None
+    lead = actions.lock(connection, user, conflict.lead_id)
+    actions.edit(
+        connection,
+        user,
+        lead,
+        {conflict.field: value},
+        "CONFLICT_RESTORED",
+        f"{label(conflict.field)}: the losing value was taken back by {user.name}",
+        metadata={"conflict": conflict.id},
+    )
+    connection.execute(
+        text("""
+            UPDATE reconciler.conflict SET restored_at = clock_timestamp(), restored_by = :by
+            WHERE id = :id
+        """),
+        {"id": conflict.id, "by": user.email},
+    )
+    return lead.id  # type: ignore[no-any-return]
+
+
+def retry_quarantine(
+    connection: Connection, user: User, client_id: UUID, record_id: str, field: str, direction: str
+) -> None:
+    """Try a cell again with the next run, which is asked for at once."""
+    user.require_admin(client_id)
+    found = connection.execute(
+        text("""
+            UPDATE reconciler.quarantine SET next_attempt_at = now()
+            WHERE client_id = :client AND record_id = :record AND field = :field
+              AND direction = :direction
+        """),
+        {"client": client_id, "record": record_id, "field": field, "direction": direction},
+    )
+    if found.rowcount == 0:
+        raise not_found("quarantined value; it may have gone through meanwhile")
+    sync_requests.put(connection, client_id, user.email)
+
+
+def rule_on_deletion(
+    connection: Connection,
+    user: User,
+    client_id: UUID,
+    record_id: str,
+    ruling: Literal["approved", "rejected"],
+) -> None:
+    """Say whether a lead that is gone from Airtable is to be deleted here; the next run does it."""
+    user.require_admin(client_id)
+    found = queries.has_tombstones(connection) and connection.execute(
+        text("""
+            UPDATE reconciler.tombstone SET state = :ruling
+            WHERE client_id = :client AND record_id = :record AND state = 'awaiting_approval'
+        """),
+        {"ruling": ruling, "client": client_id, "record": record_id},
+    )
+    if not found or found.rowcount == 0:
+        raise not_found("deletion waiting; the record may have come back meanwhile")
+    sync_requests.put(connection, client_id, user.email)
+
+
+def label(column: str) -> str:
+    """A column as people know it: the name of its Airtable field."""
+    return LEADS[column].airtable if column in LEADS.columns else column

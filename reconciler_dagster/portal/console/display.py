@@ -1,0 +1,156 @@
+"""How values, times and runs look to a person."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup
+from sqlalchemy import RowMapping
+
+from reconciler_dagster.portal.admin_actions import label
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_PURPOSES = {
+    "delta": "Delta",
+    "manual": "Manual sync",
+    "audit": "Audit",
+    "great_sync": "Great Sync",
+}
+
+
+def value(canonical: Any) -> str | Markup:
+    """A canonical value; an empty one is shown as such."""
+    if canonical is None or canonical == "" or canonical == []:
+        return Markup('<span class="empty">empty</span>')
+    if isinstance(canonical, bool):
+        return "yes" if canonical else "no"
+    if isinstance(canonical, list):
+        return ", ".join(str(item) for item in canonical)
+    shown = str(canonical)
+    if _TIME.fullmatch(shown):
+        return f"{shown[:10]} {shown[11:19]} UTC"
+    return shown if len(shown) <= 400 else f"{shown[:400]}…"
+
+
+def when(moment: datetime | None) -> str | Markup:
+    """A moment relative to now, with the exact time behind it."""
+    if moment is None:
+        return "never"
+    exact = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        moment.isoformat(), exact, ago(moment)
+    )
+
+
+def ago(moment: datetime) -> str:
+    """How long ago, or in how long, in the largest unit that fits."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    size = abs(seconds)
+    if size < 5:
+        return "just now"
+    units = ((86400, "day"), (3600, "h"), (60, "min"), (1, "s"))
+    unit, name = next(each for each in units if size >= each[0])
+    count = int(size // unit)
+    length = f"{count} {name}{'s' if name == 'day' and count > 1 else ''}"
+    return f"{length} ago" if seconds > 0 else f"in {length}"
+
+
+def duration(seconds: float | None) -> str:
+    """A run's time."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def purpose(name: str) -> str:
+    """Why a run was made."""
+    return _PURPOSES.get(name, name)
+
+
+def changes(counts: Mapping[str, Any]) -> int:
+    """How many cells a run wrote on either side."""
+    return int(counts.get("local_writes", 0)) + int(counts.get("remote_writes", 0))
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "value": value,
+    "when": when,
+    "duration": duration,
+    "purpose": purpose,
+    "changes": changes,
+    "label": label,
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One run in one strip of the chart, in per cent of the strip's height; drawn from below."""
+
+    x: float
+    width: float
+    parts: tuple[tuple[str, float, float], ...]
+    """Class, top and height of each part of the bar."""
+    title: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One measure over the last runs: a row of bars."""
+
+    name: str
+    largest: str
+    bars: tuple[Bar, ...]
+
+
+def chart(runs: Sequence[RowMapping]) -> list[Strip]:
+    """The last runs as three strips of bars, the oldest at the left."""
+    ordered = list(reversed(runs))
+    width = 100 / max(len(ordered), 12)
+
+    def strip(
+        name: str,
+        parts: Callable[[RowMapping], list[tuple[str, float]]],
+        text: Callable[[float], str],
+    ) -> Strip:
+        values = [parts(run) for run in ordered]
+        largest = max((sum(size for _, size in each) for each in values), default=0)
+        bars = []
+        for index, (run, sizes) in enumerate(zip(ordered, values, strict=True)):
+            base, drawn = 0.0, []
+            for kind, size in sizes:
+                height = 96 * size / largest if largest else 0.0
+                drawn.append((kind, round(100 - base - height, 2), round(height, 2)))
+                base += height
+            total = sum(size for _, size in sizes)
+            title = f"{purpose(run['purpose'])}, {ago(run['started_at'])}: {text(total)}"
+            bars.append(Bar(round(index * width, 3), round(width * 0.72, 3), tuple(drawn), title))
+        return Strip(name, text(largest), tuple(bars))
+
+    def count(run: RowMapping, key: str) -> float:
+        return float(run["counts"].get(key, 0) or 0)
+
+    def state(run: RowMapping) -> str:
+        return "failed" if run["state"] == "failed" else "plain"
+
+    return [
+        strip(
+            "Values written",
+            lambda run: [
+                ("inward", count(run, "local_writes")),
+                ("outward", count(run, "remote_writes")),
+            ],
+            lambda size: f"{size:.0f}",
+        ),
+        strip(
+            "Airtable calls",
+            lambda run: [(state(run), count(run, "airtable_calls"))],
+            lambda size: f"{size:.0f}",
+        ),
+        strip("Time", lambda run: [(state(run), run["seconds"] or 0.0)], duration),
+    ]

@@ -1,0 +1,201 @@
+"""Signing in to the console: the token in a cookie that no script and no other site can use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote, unquote, urlsplit
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy import text
+
+from reconciler_dagster.portal import auth, queries
+from reconciler_dagster.portal.auth import User
+from reconciler_dagster.portal.problems import Problem, not_found
+from reconciler_dagster.portal.state import Portal, ThePortal, address_of, portal_of
+
+SESSION, CLIENT, NOTICE = "portal_session", "portal_client", "portal_notice"
+_HOME = "/console"
+
+router = APIRouter(prefix="/console", include_in_schema=False)
+
+
+def set_cookie(request: Request, response: Response, name: str, value: str) -> None:
+    """A cookie of the console's own paths, gone with the browser's session."""
+    response.set_cookie(
+        name,
+        value,
+        path=_HOME,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+
+
+def same_origin(request: Request) -> None:
+    """Refuse a form that another site's page has sent, whatever the cookie says."""
+    site = request.headers.get("sec-fetch-site")
+    host = request.headers.get("host", "")
+    origin = urlsplit(request.headers.get("origin", "")).netloc
+    if site not in (None, "same-origin") or not host or origin != host:
+        raise Problem(403, "This form was sent from elsewhere. Send it from the console itself.")
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A signed-in person's request: who it is, and which client is being looked at."""
+
+    request: Request
+    portal: Portal
+    user: User
+    clients: Sequence[queries.Client]
+    client: queries.Client | None
+
+    def require_client(self) -> queries.Client:
+        """The client whose sync this person may see; raises 403 or 404 otherwise."""
+        self.user.require_admin()
+        if self.client is None:
+            raise not_found("client yet: the portal's clients table is empty")
+        return self.client
+
+    def page(self, template: str, **context: Any) -> Response:
+        """A page with what the frame around it needs."""
+        notice = unquote(self.request.cookies.get(NOTICE, ""))
+        kind, _, message = notice.partition(" ")
+        everywhere = {
+            "user": self.user,
+            "clients": self.clients,
+            "client": self.client,
+            "badges": self._badges(),
+            "notice": {"kind": kind, "message": message} if message else None,
+            "ui_url": self.portal.settings.dagster_ui_url,
+        }
+        templates = self.request.app.state.templates
+        page: Response = templates.TemplateResponse(
+            self.request, template, {**everywhere, **context}
+        )
+        if message:
+            page.delete_cookie(NOTICE, path=_HOME)
+        return page
+
+    def _badges(self) -> dict[str, int]:
+        if self.client is None or not self.user.is_admin:
+            return {}
+        with self.portal.transaction() as connection:
+            quarantine = connection.scalar(
+                text("SELECT count(*) FROM reconciler.quarantine WHERE client_id = :client"),
+                {"client": self.client.id},
+            )
+            return {
+                "quarantine": quarantine or 0,
+                "deletions": len(queries.pending_deletions(connection, self.client.id)),
+            }
+
+    def go(self, path: str, message: str = "", kind: str = "done") -> RedirectResponse:
+        """To another page, which shows the message once."""
+        response = RedirectResponse(f"{_HOME}{path}", 303)
+        if message:
+            set_cookie(self.request, response, NOTICE, quote(f"{kind} {message}"))
+        return response
+
+
+def _visit(request: Request, portal: Annotated[Portal, Depends(portal_of)]) -> Visit:
+    token = request.cookies.get(SESSION)
+    if not token:
+        raise Problem(401, "")
+    user = portal.sign_in(token, address_of(request))
+    with portal.transaction() as connection:
+        clients = queries.clients(connection, user)
+    chosen = request.cookies.get(CLIENT)
+    client = next((each for each in clients if str(each.id) == chosen), None)
+    return Visit(request, portal, user, clients, client or next(iter(clients), None))
+
+
+def _visit_by_form(request: Request, portal: Annotated[Portal, Depends(portal_of)]) -> Visit:
+    same_origin(request)
+    return _visit(request, portal)
+
+
+SignedInVisit = Annotated[Visit, Depends(_visit)]
+SentForm = Annotated[Visit, Depends(_visit_by_form)]
+"""A form that a signed-in person has sent from a page of the console itself."""
+
+
+def to_sign_in(request: Request, problem: Problem) -> Response:
+    """To the sign-in page, and from there back to the page that was asked for."""
+    wanted = request.url.path if request.method == "GET" else _HOME
+    address = f"{_HOME}/sign-in?next={quote(wanted)}"
+    if request.headers.get("hx-request"):
+        return Response(headers={"HX-Redirect": f"{_HOME}/sign-in"})
+    response = RedirectResponse(address, 303)
+    if problem.detail:
+        set_cookie(request, response, NOTICE, quote(f"error {problem.detail}"))
+    return response
+
+
+def _local(path: str) -> str:
+    """A page of the console; anything else is the start page."""
+    parts = urlsplit(path)
+    inside = parts.path == _HOME or parts.path.startswith(f"{_HOME}/")
+    return path if inside and not parts.scheme and not parts.netloc else _HOME
+
+
+@router.get("/sign-in")
+def sign_in_page(request: Request, portal: ThePortal, next: str = _HOME) -> Response:
+    """The sign-in page; in the demo with its users to choose from."""
+    users: list[User] = []
+    if portal.portal_settings.demo:
+        with portal.transaction() as connection:
+            users = auth.all_users(connection)
+    notice = unquote(request.cookies.get(NOTICE, "")).partition(" ")[2]
+    page: Response = request.app.state.templates.TemplateResponse(
+        request, "sign_in.html", {"users": users, "next": _local(next), "notice": notice}
+    )
+    page.delete_cookie(NOTICE, path=_HOME)
+    return page
+
+
+@router.post("/sign-in", dependencies=[Depends(same_origin)])
+def sign_in(
+    request: Request,
+    portal: ThePortal,
+    token: Annotated[str, Form(max_length=8192)] = "",
+    user_id: Annotated[UUID | None, Form()] = None,
+    next: Annotated[str, Form(max_length=2000)] = _HOME,
+) -> Response:
+    """Sign in with a token of the portal, or in the demo as one of its users."""
+    if user_id is not None:
+        portal.rate_limit.take(f"address {address_of(request)}")
+        if not portal.portal_settings.demo:
+            raise Problem(403, "Only the demo lets people in without a token.")
+        with portal.transaction() as connection:
+            user = auth.find_user(connection, user_id)
+        if user is None:
+            raise not_found("user")
+        token = portal.tokens.mint(user)
+    token = token.strip()
+    portal.sign_in(token, address_of(request))
+    response = RedirectResponse(_local(next), 303)
+    set_cookie(request, response, SESSION, token)
+    return response
+
+
+@router.post("/sign-out", dependencies=[Depends(same_origin)])
+def sign_out() -> Response:
+    """Forget the session."""
+    response = RedirectResponse(f"{_HOME}/sign-in", 303)
+    for name in (SESSION, CLIENT, NOTICE):
+        response.delete_cookie(name, path=_HOME)
+    return response
+
+
+@router.post("/client")
+def choose_client(visit: SentForm, client_id: Annotated[UUID, Form()]) -> Response:
+    """Look at another client."""
+    queries.require_client(visit.clients, client_id)
+    response = visit.go("")
+    set_cookie(visit.request, response, CLIENT, str(client_id))
+    return response

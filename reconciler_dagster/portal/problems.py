@@ -1,0 +1,126 @@
+"""Errors as RFC 9457 problem documents, everywhere: ours, the framework's and the database's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.portal.guard import SECURITY_HEADERS
+
+MEDIA_TYPE = "application/problem+json"
+
+TITLES = {
+    400: "The request cannot be read",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "In conflict with the present state",
+    413: "Too large",
+    421: "Misdirected request",
+    422: "Not valid",
+    429: "Too many requests",
+    500: "Something went wrong here",
+    503: "Not available now",
+}
+
+
+class Problem(Exception):
+    """An answer that is an error. Whatever is passed by name becomes a member of the document."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        kind: str = "about:blank",
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.document: dict[str, Any] = {
+            "type": kind if kind == "about:blank" else f"urn:reconciler:problem:{kind}",
+            "title": TITLES.get(status, "Error"),
+            "status": status,
+            "detail": detail,
+            **members,
+        }
+
+    def response(self) -> JSONResponse:
+        """The document as an HTTP answer."""
+        return JSONResponse(self.document, self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+def not_found(what: str = "lead") -> Problem:
+    """There is no such thing, or it is another client's: the two must not be told apart."""
+    return Problem(404, f"There is no such {what}.")
+
+
+def from_exception(error: Exception, request: Request) -> Problem:
+    """The problem that an exception stands for; its own text is shown only where it is ours."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestValidationError):
+        # Never the input itself: it may be large, or not even encodable.
+        errors = [
+            {"pointer": _pointer(item["loc"]), "detail": item["msg"]} for item in error.errors()
+        ]
+        return Problem(422, "The request is not valid; see errors.", kind="invalid", errors=errors)
+    if isinstance(error, HTTPException):
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        detail = error.detail if isinstance(error.detail, str) else ""
+        return Problem(error.status_code, detail, headers=headers)
+    if isinstance(error, ConfigurationError | OperationalError | PoolTimeout):
+        return Problem(
+            503,
+            "The database cannot be reached or is too busy; try again in a moment.",
+            headers={"Retry-After": "5"},
+        )
+    return Problem(500, "The error has been logged.", headers=SECURITY_HEADERS)
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    return "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method that some route of this path takes."""
+    methods: set[str] = set()
+    for route in (*request.app.routes, *request.app.state.routes):
+        match, _ = route.matches(dict(request.scope))
+        if match is not Match.NONE:
+            methods |= set(getattr(route, "methods", None) or ())
+    return methods
+
+
+def install(app: FastAPI, page: Callable[[Request, Problem], Response | None]) -> None:
+    """Answer every exception with a problem document, or with the page that stands for it."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        problem = from_exception(error, request)
+        return page(request, problem) or problem.response()
+
+    for kind in (
+        Problem,
+        RequestValidationError,
+        HTTPException,
+        ConfigurationError,
+        OperationalError,
+        PoolTimeout,
+        Exception,
+    ):
+        app.add_exception_handler(kind, answer)

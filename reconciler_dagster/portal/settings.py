@@ -1,0 +1,44 @@
+"""The portal's own settings: what it trusts, and how much it lets one user ask."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from reconciler_dagster.config import ConfigurationError
+
+
+class PortalSettings(BaseSettings):
+    """Read from the environment variables ``PORTAL_*``; none of them is a secret."""
+
+    model_config = SettingsConfigDict(env_prefix="PORTAL_", env_ignore_empty=True, extra="ignore")
+
+    jwks_url: str | None = None
+    """Where the public keys of RS256 tokens are; without it only HS256 tokens are taken."""
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+
+    demo: bool = False
+    """Sign-in without a password, as any user. Only `reconciler up` sets it, for its own data."""
+
+    rate_limit_per_minute: float = Field(default=300, gt=0)
+    body_limit_bytes: int = Field(default=256 * 1024, gt=0)
+    allowed_hosts: str | None = None
+    """Host names that are answered, comma-separated. In the demo loopback alone, else any."""
+
+    @classmethod
+    def load(cls) -> PortalSettings:
+        """Read the settings; a malformed one raises ConfigurationError that names it."""
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            name = f"PORTAL_{first['loc'][0]}".upper()
+            raise ConfigurationError(f"{name} is not usable: {first['msg']}.") from None
+
+    def hosts(self) -> frozenset[str] | None:
+        """The host names that are answered; None for any."""
+        if self.allowed_hosts is not None:
+            return frozenset(name.strip().lower() for name in self.allowed_hosts.split(","))
+        # A page of another site whose name is made to point at this machine is a stranger here.
+        return frozenset({"127.0.0.1", "localhost", "[::1]"}) if self.demo else None
