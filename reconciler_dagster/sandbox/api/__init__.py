@@ -1,0 +1,1 @@
+"""The Airtable Web API itself: everything under `/v0`."""

@@ -1,0 +1,149 @@
+"""Which records a listing shows, and in which order, found through the table's indices."""
+
+import random
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from functools import cmp_to_key
+from itertools import islice
+
+from reconciler_dagster.sandbox import errors
+from reconciler_dagster.sandbox.api.query import Query
+from reconciler_dagster.sandbox.clock import SECOND
+from reconciler_dagster.sandbox.formulas.compiler import Evaluate, compile_formula, evaluate_filter
+from reconciler_dagster.sandbox.formulas.narrowing import EVERYTHING, narrow
+from reconciler_dagster.sandbox.formulas.syntax import InvalidFormula, parse
+from reconciler_dagster.sandbox.formulas.values import FormulaError, Value, blank, less
+from reconciler_dagster.sandbox.model.base import Base
+from reconciler_dagster.sandbox.model.schema import Field
+from reconciler_dagster.sandbox.model.table import Record, Table
+from reconciler_dagster.sandbox.world import World
+
+Key = tuple[Value, ...]
+"""The values that a record is sorted by."""
+
+
+class Selection:
+    """The filter and the order of one listing. Raises a Refusal for a formula that is none."""
+
+    def __init__(self, world: World, base: Base, table: Table, query: Query) -> None:
+        self._random = world.switches.record_order == "random"
+        self._table = table
+        self._reader = world.reader(base)
+        self._order = query.sort or _view_order(table, query)
+        lag = int(world.switches.list_lag_seconds * SECOND)
+        self._earlier = base.earlier(table, world.clock.now(), lag)
+        self._filters: list[Evaluate] = []
+        self._bounds = EVERYTHING
+        for formula in (query.view.formula if query.view else None, query.formula):
+            if formula is not None:
+                self._add_filter(formula)
+
+    @property
+    def sorted(self) -> bool:
+        """Whether the order is another than that of the record ids."""
+        return bool(self._order)
+
+    @property
+    def revision(self) -> int:
+        """The table's revision, or -2 where late visibility makes it useless."""
+        return -2 if self._earlier else self._table.revision
+
+    def after(self, last: str | None) -> Iterator[Record]:
+        """Yield the records whose id comes after `last`, by id, evaluated as they are asked."""
+        ids = self._candidates()
+        start = bisect_right(ids, last) if last else 0
+        return self._kept(islice(ids, start, None) if start else ids)
+
+    def all(self) -> list[Record]:
+        """Return all records in their order."""
+        records = list(self.after(None))
+        if self._order:
+            keyed = [(self.key(record), record) for record in records]
+            compare = cmp_to_key(self._compare)
+            keyed.sort(key=lambda pair: compare(pair[0]))
+            return [record for _, record in keyed]
+        if self._random:
+            random.shuffle(records)
+        return records
+
+    def key(self, record: Record) -> Key:
+        """Return the values that the record is sorted by; an error sorts as blank."""
+        return tuple(self._operand(record, field) for field, _ in self._order)
+
+    def place(self, records: list[Record], index: int, last: str | None, key: Key) -> int:
+        """Return where a sorted listing goes on after the record `last`, once at `index`."""
+        if last is None:
+            return 0
+        if index <= len(records) and records[index - 1].id == last:
+            return index
+        for place, record in enumerate(records):
+            order = self._compare(self.key(record), key)
+            if order > 0 or (order == 0 and record.id > last):
+                return place
+        return len(records)
+
+    def _add_filter(self, formula: str) -> None:
+        try:
+            node = parse(formula)
+            self._filters.append(compile_formula(node, self._table.resolve))
+        except InvalidFormula as error:
+            raise errors.invalid_formula(str(error)) from None
+        self._bounds = self._bounds.both(narrow(node, self._reader.now))
+
+    def _candidates(self) -> list[str]:
+        """Return the ids that can pass, sorted."""
+        table, bounds = self._table, self._bounds
+        ids: Iterable[str]
+        if bounds.ids is not None:
+            ids = [record_id for record_id in bounds.ids if record_id in table.records]
+        elif bounds.modified != EVERYTHING.modified:
+            ids = table.by_modified.between(*bounds.modified)
+            if bounds.created != EVERYTHING.created:
+                created = table.by_created.between(*bounds.created)
+                ids = ids if len(ids) < len(created) else created
+        elif bounds.created != EVERYTHING.created:
+            ids = table.by_created.between(*bounds.created)
+        elif not self._earlier:
+            return table.ids
+        else:
+            ids = table.ids
+        return sorted({*ids, *self._earlier})
+
+    def _kept(self, ids: Iterable[str]) -> Iterator[Record]:
+        table, filters, row = self._table, self._filters, self._reader.row
+        records, earlier = table.records, self._earlier
+        for record_id in ids:
+            record = earlier[record_id] if record_id in earlier else records.get(record_id)
+            if record is not None and all(
+                evaluate_filter(evaluate, row(table, record)) for evaluate in filters
+            ):
+                yield record
+
+    def _operand(self, record: Record, field: Field) -> Value:
+        try:
+            return self._reader.operand(self._table, record, field)
+        except FormulaError:
+            return None
+
+    def _compare(self, one: Key, other: Key) -> int:
+        """Compare two keys: blanks first, downwards they come last."""
+        for left, right, (_, downwards) in zip(one, other, self._order, strict=True):
+            if blank(left) or blank(right):
+                order = blank(right) - blank(left)
+            elif less(left, right):
+                order = -1
+            else:
+                order = 1 if less(right, left) else 0
+            if order:
+                return -order if downwards else order
+        return 0
+
+
+def _view_order(table: Table, query: Query) -> list[tuple[Field, bool]]:
+    if query.view is None:
+        return []
+    return [
+        (table.fields[item["field"]], item.get("direction") == "desc")
+        for item in query.view.sort
+        if item["field"] in table.fields
+    ]

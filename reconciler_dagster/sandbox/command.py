@@ -1,0 +1,61 @@
+"""`reconciler sandbox`: start the server from a terminal."""
+
+from pathlib import Path
+
+import click
+
+from reconciler_dagster.sandbox import DEMO_BASE_ID, DEMO_TOKEN
+from reconciler_dagster.sandbox.server import build_server
+from reconciler_dagster.sandbox.start import open_world
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8765, show_default=True, help="Port to listen on.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="SQLite file that keeps everything; memory alone if left out.",
+)
+@click.option("--leads", default=2000, show_default=True, help="Leads to seed in each new base.")
+@click.option(
+    "--base-id",
+    "base_ids",
+    multiple=True,
+    default=(DEMO_BASE_ID,),
+    show_default=True,
+    help="Base to serve; may be repeated.",
+)
+@click.option(
+    "--token",
+    "tokens",
+    multiple=True,
+    default=(DEMO_TOKEN,),
+    show_default=True,
+    help="Token to accept; may be repeated.",
+)
+@click.option("--seed", default=1, show_default=True, help="Seed of the made-up leads.")
+def sandbox(
+    host: str,
+    port: int,
+    state: Path | None,
+    leads: int,
+    base_ids: tuple[str, ...],
+    tokens: tuple[str, ...],
+    seed: int,
+) -> None:
+    """Run an Airtable-compatible server with a base of made-up leads.
+
+    Point any Airtable client at http://HOST:PORT with one of the tokens. A person's view of the
+    base is at http://HOST:PORT/, the control API is described at /sandbox/api/docs.
+    """
+    try:
+        world = open_world(base_ids, leads, seed, tokens, state)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"Airtable sandbox on http://{host}:{port}  (grid page; API under /v0)")
+    for base in world.bases.values():
+        click.echo(f"  base {base.id}: {base.count_records()} records")
+    click.echo(f"  token {', '.join(world.tokens)}")
+    build_server(world, host, port).run()
+    world.close()

@@ -1,0 +1,101 @@
+"""The limits on calls: a second and base, a second and user, a month (Airtable facts §6)."""
+
+from collections import deque
+from datetime import UTC, datetime
+
+from reconciler_dagster.sandbox.clock import SECOND, Clock
+from reconciler_dagster.sandbox.errors import Refusal
+from reconciler_dagster.sandbox.switches import Switches
+
+
+class _Gate:
+    """Counts calls of one base or one user."""
+
+    def __init__(self) -> None:
+        self.calls: deque[int] = deque()
+        self.locked_until = 0
+
+    def admit(self, now: int, limit: int, switches: Switches) -> bool:
+        """Count a call and tell whether it may pass."""
+        lockout = int(switches.lockout_seconds * SECOND)
+        if now < self.locked_until:
+            if switches.lockout_extends:
+                self.locked_until = now + lockout
+            return False
+        start = now // SECOND * SECOND if switches.window == "fixed" else now - SECOND + 1
+        # A clock that was moved back must not leave calls "of the future" behind.
+        while self.calls and not start <= self.calls[0] <= now:
+            self.calls.popleft()
+        self.calls.append(now)
+        if len(self.calls) <= limit:
+            return True
+        self.locked_until = now + lockout
+        self.calls.clear()
+        return False
+
+
+class Limits:
+    """All limits of one sandbox."""
+
+    def __init__(self, clock: Clock, switches: Switches) -> None:
+        self._clock = clock
+        self._switches = switches
+        self._gates: dict[str, _Gate] = {}
+        self._months: dict[str, int] = {}
+
+    def check(self, token: str, base_id: str | None, meta: bool) -> None:
+        """Count a call. Raises the 429 refusal when a limit is exceeded."""
+        switches, now = self._switches, self._clock.now()
+        month = datetime.fromtimestamp(now / SECOND, UTC).strftime("%Y-%m")
+        self._months[month] = self._months.get(month, 0) + 1
+        spared = meta and switches.monthly_cap_spares_meta
+        if (
+            switches.monthly_cap is not None
+            and self._months[month] > switches.monthly_cap
+            and not spared
+        ):
+            raise monthly_cap_reached()
+        passed = True
+        per_base = switches.calls_per_second_and_base
+        if base_id and per_base:
+            limit = per_base + switches.burst - switches.foreign_calls_per_second
+            passed = self._gate(base_id).admit(now, limit, switches)
+        per_user = switches.calls_per_second_and_user
+        if per_user:
+            passed &= self._gate(token).admit(now, per_user + switches.burst, switches)
+        if not passed:
+            raise rate_limit_reached(switches)
+
+    def calls_this_month(self) -> int:
+        """Return how many calls the current month has seen."""
+        month = datetime.fromtimestamp(self._clock.now() / SECOND, UTC).strftime("%Y-%m")
+        return self._months.get(month, 0)
+
+    def reset(self) -> None:
+        """Forget all calls and lift all lock-outs."""
+        self._gates.clear()
+        self._months.clear()
+
+    def _gate(self, key: str) -> _Gate:
+        return self._gates.setdefault(key, _Gate())
+
+
+def rate_limit_reached(switches: Switches) -> Refusal:
+    """Build the 429 for too many calls a second."""
+    message = "Rate limit exceeded. Please try again later"
+    headers = {"Retry-After": f"{switches.lockout_seconds:.0f}"} if switches.retry_after else {}
+    if switches.rate_limit_body == "error":
+        body = {"error": {"type": "RATE_LIMIT_REACHED", "message": message}}
+        return Refusal(429, body, headers)
+    return Refusal(429, {"errors": [{"error": "RATE_LIMIT_REACHED", "message": message}]}, headers)
+
+
+def monthly_cap_reached() -> Refusal:
+    """Build the 429 that lasts until the month turns."""
+    message = (
+        "API billing plan limit exceeded. You've reached the maximum number of requests allowed "
+        "for this month."
+    )
+    return Refusal(
+        429, {"errors": [{"error": "PUBLIC_API_BILLING_LIMIT_EXCEEDED", "message": message}]}
+    )

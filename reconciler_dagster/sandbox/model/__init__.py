@@ -1,0 +1,1 @@
+"""Bases in memory: schema, records with indices, cell rules, computed cells, transactions."""

@@ -1,0 +1,360 @@
+"""Changing records: everything is checked and staged first, then takes effect at once, or not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler_dagster.sandbox import errors
+from reconciler_dagster.sandbox.clock import SECOND
+from reconciler_dagster.sandbox.ids import is_id, new_id
+from reconciler_dagster.sandbox.model.base import Actor, Base, Change, Commit, Person
+from reconciler_dagster.sandbox.model.cells import PLAIN, Unacceptable, cleared
+from reconciler_dagster.sandbox.model.schema import CHOICE_COLOURS, Field
+from reconciler_dagster.sandbox.model.table import Record, Table
+from reconciler_dagster.sandbox.switches import Switches
+
+
+class MissingRecord(Exception):
+    """The table has no record of this id."""
+
+    def __init__(self, record_id: str) -> None:
+        super().__init__(record_id)
+        self.record_id = record_id
+
+
+@dataclass(slots=True)
+class _Draft:
+    table: Table
+    record_id: str
+    before: Record | None
+    cells: dict[str, Any]
+    written: set[str] = field(default_factory=set)
+    linked: set[str] = field(default_factory=set)
+    deleted: bool = False
+
+
+class Transaction:
+    """One act on a base. Any method may raise; without `commit` nothing has happened."""
+
+    def __init__(self, base: Base, actor: Actor, now: int, switches: Switches) -> None:
+        self._base = base
+        self._actor = actor
+        self._now = now
+        self._switches = switches
+        self._drafts: dict[str, _Draft] = {}
+        self._new_choices: dict[str, list[dict[str, Any]]] = {}
+
+    def create(
+        self,
+        table: Table,
+        cells: Mapping[str, Any],
+        typecast: bool = False,
+        record_id: str | None = None,
+    ) -> str:
+        """Stage a new record and return its id. Keys are field names or ids. Raises Refusal."""
+        draft = _Draft(table, record_id or new_id("rec"), None, {})
+        self._drafts[draft.record_id] = draft
+        for field_ in table.fields.values():
+            if field_.type == "richText":
+                draft.cells[field_.id] = cleared(field_)
+        self._write(draft, cells, typecast)
+        return draft.record_id
+
+    def update(
+        self,
+        table: Table,
+        record_id: str,
+        cells: Mapping[str, Any],
+        replace: bool = False,
+        typecast: bool = False,
+    ) -> None:
+        """Stage an edit; `replace` clears every other writable cell. Raises MissingRecord."""
+        draft = self._draft(table, record_id)
+        given = _by_field(table, cells)
+        if replace:
+            for field_ in table.fields.values():
+                if not field_.computed and field_.id not in given and field_.id in draft.cells:
+                    given[field_.id] = None
+        self._write(draft, given, typecast)
+
+    def delete(self, table: Table, record_id: str) -> None:
+        """Stage a deletion. Raises MissingRecord."""
+        draft = self._draft(table, record_id)
+        for field_ in table.fields.values():
+            if field_.type == "multipleRecordLinks" and draft.cells.get(field_.id):
+                self._link(draft, field_, [])
+        draft.deleted = True
+
+    def restore(self, table: Table, record_id: str) -> None:
+        """Stage the return of a deleted record from the trash. Raises MissingRecord."""
+        trashed = table.trash.get(record_id)
+        if trashed is None:
+            raise MissingRecord(record_id)
+        draft = _Draft(table, record_id, None, {})
+        self._drafts[record_id] = draft
+        for field_id, value in trashed.cells.items():
+            field_ = table.fields.get(field_id)
+            if field_ is None:
+                continue
+            if field_.type == "multipleRecordLinks":
+                other = self._base.tables[field_.options["linkedTableId"]]
+                self._link(draft, field_, [linked for linked in value if linked in other.records])
+            else:
+                draft.cells[field_id] = value
+
+    def commit(self) -> Commit:
+        """Let everything staged take effect. Raises Refusal if the base is full."""
+        limit = self._switches.record_limit
+        added = sum(d.before is None and not d.deleted for d in self._drafts.values())
+        if limit is not None and added and self._base.count_records() + added > limit:
+            raise errors.bad_parameters("This base has reached its limit of records.")
+        for table in self._base.tables.values():
+            for field_id, choices in self._new_choices.items():
+                if field_id in table.fields:
+                    table.fields[field_id].choices.extend(choices)
+        changes = [
+            change for draft in self._drafts.values() if (change := self._apply(draft)) is not None
+        ]
+        self._base.transaction += 1
+        commit = Commit(self._base.transaction, self._now, self._actor, tuple(changes))
+        if changes or self._new_choices:
+            self._base.announce(commit)
+        return commit
+
+    def _draft(self, table: Table, record_id: str) -> _Draft:
+        draft = self._drafts.get(record_id)
+        if draft is not None and draft.table is table and not draft.deleted:
+            return draft
+        before = table.records.get(record_id) if draft is None else None
+        if before is None:
+            raise MissingRecord(record_id)
+        draft = _Draft(table, record_id, before, dict(before.cells))
+        self._drafts[record_id] = draft
+        return draft
+
+    def _write(self, draft: _Draft, cells: Mapping[str, Any], typecast: bool) -> None:
+        for field_id, value in _by_field(draft.table, cells).items():
+            field_ = draft.table.fields[field_id]
+            if field_.computed:
+                raise errors.computed_field(field_.name)
+            draft.written.add(field_id)
+            try:
+                kept = cleared(field_) if value is None else self._accept(field_, value, typecast)
+            except Unacceptable as error:
+                if error.args:
+                    raise errors.invalid_value(str(error)) from None
+                raise errors.unacceptable(field_.name) from None
+            if field_.type == "multipleRecordLinks":
+                self._link(draft, field_, kept or [])
+            elif kept is None:
+                draft.cells.pop(field_id, None)
+            else:
+                draft.cells[field_id] = kept
+
+    def _accept(self, field_: Field, value: Any, typecast: bool) -> Any:
+        plain = PLAIN.get(field_.type)
+        if plain:
+            return plain(field_, value, typecast)
+        match field_.type:
+            case "singleSelect":
+                return self._choice(field_, value, typecast)
+            case "multipleSelects":
+                named = _list(value, typecast)
+                chosen = [self._choice(field_, name, typecast) for name in named]
+                return list(dict.fromkeys(name for name in chosen if name)) or None
+            case "multipleRecordLinks":
+                return self._linkable(field_, value, typecast)
+            case "singleCollaborator":
+                return self._collaborator(value, typecast)
+            case "multipleCollaborators":
+                return [self._collaborator(one, typecast) for one in _list(value, typecast)] or None
+            case "multipleAttachments":
+                return [self._attachment(one) for one in _list(value, False)] or None
+        raise Unacceptable
+
+    def _choice(self, field_: Field, value: Any, typecast: bool) -> str | None:
+        if typecast and isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            raise Unacceptable
+        known = [*field_.choices, *self._new_choices.get(field_.id, ())]
+        if any(choice["name"] == value for choice in known):
+            return value
+        if not value:
+            return None
+        if not typecast:
+            raise errors.unknown_choice(value)
+        wanted = value.strip()
+        for choice in known:
+            if choice["name"].strip().lower() == wanted.lower():
+                return str(choice["name"])
+        colour = CHOICE_COLOURS[len(known) % len(CHOICE_COLOURS)]
+        self._new_choices.setdefault(field_.id, []).append(
+            {"id": new_id("sel"), "name": wanted, "color": colour}
+        )
+        return wanted
+
+    def _linkable(self, field_: Field, value: Any, typecast: bool) -> list[str]:
+        if typecast and isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise Unacceptable("Value is not an array of record IDs.")
+        other = self._base.tables[field_.options["linkedTableId"]]
+        ids: list[str] = []
+        for one in value:
+            if one in other.records or one in self._drafts:
+                ids.append(one)
+            elif not typecast:
+                if not is_id(one, "rec"):
+                    raise Unacceptable("Value is not an array of record IDs.")
+                raise errors.row_does_not_exist(one)
+            else:
+                ids.append(self._by_primary(other, one))
+        return list(dict.fromkeys(ids))
+
+    def _by_primary(self, other: Table, name: str) -> str:
+        for record in other.records.values():
+            if record.cells.get(other.primary) == name:
+                return record.id
+        for draft in self._drafts.values():
+            if draft.table is other and draft.cells.get(other.primary) == name:
+                return draft.record_id
+        return self.create(other, {other.primary: name}, typecast=True)
+
+    def _link(self, draft: _Draft, field_: Field, ids: list[str]) -> None:
+        """Set a link cell and keep the inverse field of the linked records in step."""
+        other = self._base.tables[field_.options["linkedTableId"]]
+        inverse = field_.options.get("inverseLinkFieldId")
+        before = draft.cells.get(field_.id, [])
+        _set(draft, field_.id, ids)
+        if inverse is None or inverse not in other.fields:
+            return
+        for gone in [one for one in before if one not in ids]:
+            linked = self._draft(other, gone)
+            linked.linked.add(inverse)
+            _set(
+                linked, inverse, [i for i in linked.cells.get(inverse, ()) if i != draft.record_id]
+            )
+        for new in [one for one in ids if one not in before]:
+            linked = self._draft(other, new)
+            linked.linked.add(inverse)
+            _set(linked, inverse, [*linked.cells.get(inverse, ()), draft.record_id])
+
+    def _collaborator(self, value: Any, typecast: bool) -> dict[str, str]:
+        if typecast and isinstance(value, str):
+            value = {"email": value}
+        if not isinstance(value, dict):
+            raise Unacceptable
+        for person in self._base.people.values():
+            if value.get("id") == person.id or ("id" not in value and _named(person, value)):
+                return person.cell()
+        raise Unacceptable
+
+    def _attachment(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise Unacceptable
+        if isinstance(value.get("id"), str):
+            for table in self._base.tables.values():
+                for record in table.records.values():
+                    for cell in record.cells.values():
+                        if isinstance(cell, list):
+                            for item in cell:
+                                if isinstance(item, dict) and item.get("id") == value["id"]:
+                                    return item
+            raise Unacceptable
+        url = value.get("url")
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise Unacceptable
+        name = value.get("filename")
+        return {
+            "id": new_id("att"),
+            "url": url,
+            "filename": name if isinstance(name, str) else url.rsplit("/", 1)[-1] or "file",
+            "size": 0,
+            "type": "application/octet-stream",
+        }
+
+    def _apply(self, draft: _Draft) -> Change | None:
+        table, before = draft.table, draft.before
+        if draft.deleted:
+            if before is None:
+                return None
+            table.remove(draft.record_id)
+            return Change(table.id, draft.record_id, before, None, ())
+        resolution = self._switches.time_resolution_ms
+        time = self._now // resolution * resolution if resolution == SECOND else self._now
+        person = self._actor.person
+        self._base.people.setdefault(person.id, person)
+        if before is None:
+            return self._apply_new(draft, time, person)
+        changed = {
+            field_id
+            for field_id in draft.written | draft.linked
+            if before.cells.get(field_id) != draft.cells.get(field_id)
+        }
+        bumping = changed & draft.written
+        if self._switches.same_value_bumps:
+            bumping |= draft.written
+        if self._switches.inverse_link_bumps:
+            bumping |= changed & draft.linked
+        if not changed and not bumping:
+            return None
+        after = Record(
+            id=before.id,
+            created=before.created,
+            modified=time if bumping else before.modified,
+            created_by=before.created_by,
+            modified_by=person.id if bumping else before.modified_by,
+            cells=draft.cells,
+            touched={**before.touched, **dict.fromkeys(bumping, time)},
+        )
+        table.put(after)
+        return Change(table.id, before.id, before, after, tuple(changed))
+
+    def _apply_new(self, draft: _Draft, time: int, person: Person) -> Change:
+        table = draft.table
+        trashed = table.trash.pop(draft.record_id, None)
+        for field_ in table.fields.values():
+            if field_.type == "autoNumber" and trashed is None:
+                draft.cells[field_.id] = table.next_number
+        table.next_number += trashed is None
+        after = Record(
+            id=draft.record_id,
+            created=trashed.created if trashed else time,
+            modified=time,
+            created_by=trashed.created_by if trashed else person.id,
+            modified_by=person.id,
+            cells=draft.cells,
+            touched=dict.fromkeys(draft.cells, time),
+        )
+        table.put(after)
+        return Change(table.id, after.id, None, after, tuple(draft.cells))
+
+
+def _by_field(table: Table, cells: Mapping[str, Any]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for name, value in cells.items():
+        field_ = table.find(name)
+        if field_ is None:
+            raise errors.unknown_field(name)
+        given[field_.id] = value
+    return given
+
+
+def _set(draft: _Draft, field_id: str, ids: list[str]) -> None:
+    if ids:
+        draft.cells[field_id] = ids
+    else:
+        draft.cells.pop(field_id, None)
+
+
+def _list(value: Any, split: bool) -> list[Any]:
+    if split and isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list):
+        raise Unacceptable
+    return value
+
+
+def _named(person: Person, value: dict[str, Any]) -> bool:
+    return value.get("email") == person.email

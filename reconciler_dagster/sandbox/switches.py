@@ -1,0 +1,99 @@
+"""Behaviour of Airtable that is disputed or not documented: one switch for each.
+
+The defaults are the documented behaviour, or the one best attested (Airtable facts §13).
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Switches(BaseModel):
+    """All switches. Times are in seconds of the sandbox's clock unless said otherwise."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    # Limits, Airtable facts §6.
+    calls_per_second_and_base: int = Field(default=5, ge=0, description="0 switches the limit off.")
+    calls_per_second_and_user: int = Field(
+        default=50, ge=0, description="0 switches the limit off."
+    )
+    lockout_seconds: float = Field(
+        default=30, ge=0, description="How long 429 lasts once exceeded."
+    )
+    lockout_extends: bool = Field(
+        default=False, description="Calls during a lock-out start it anew."
+    )
+    window: Literal["sliding", "fixed"] = Field(
+        default="sliding", description="How a second is counted."
+    )
+    burst: int = Field(default=0, ge=0, description="Calls tolerated above the limit.")
+    retry_after: bool = Field(default=False, description="429 carries a Retry-After header.")
+    rate_limit_body: Literal["errors", "error"] = Field(
+        default="errors", description="429 body: the list seen in logs, or the documented object."
+    )
+    foreign_calls_per_second: int = Field(
+        default=0, ge=0, description="Calls of other integrations that use up the base's limit."
+    )
+    monthly_cap: int | None = Field(default=None, ge=0, description="Calls a month for all bases.")
+    monthly_cap_spares_meta: bool = Field(
+        default=True, description="`/v0/meta` goes on at the cap."
+    )
+    record_limit: int | None = Field(default=None, ge=0, description="Records a base can hold.")
+
+    # Answers, Airtable facts §3 and §4.
+    missing_record: Literal[403, 404] = Field(default=403, description="GET of a record not there.")
+    missing_table: Literal[403, 404] = Field(default=403, description="A table not there.")
+    missing_row: Literal[422, 404] = Field(
+        default=422, description="Batch naming a record not there."
+    )
+    long_url_status: Literal[413, 414, 422] = Field(
+        default=413, description="Answer to a URL over 16,000 characters."
+    )
+    is_after_returns_all: bool = Field(
+        default=False, description="IS_AFTER on LAST_MODIFIED_TIME() is true for every record."
+    )
+
+    # Times, Airtable facts §2 and §9.
+    time_resolution_ms: Literal[1000, 1] = Field(
+        default=1000, description="Resolution of created and last modified times."
+    )
+    same_value_bumps: bool = Field(
+        default=False, description="Writing an equal value counts as a change."
+    )
+    inverse_link_bumps: bool = Field(
+        default=True, description="An inverse link counts as a change."
+    )
+    untouched_time: Literal["blank", "created"] = Field(
+        default="blank", description="Last modified time of chosen fields before their first edit."
+    )
+
+    # Listing, Airtable facts §2 and §3.
+    iterator_seconds: float = Field(
+        default=300, ge=0, description="Life of an offset between two pages."
+    )
+    paging: Literal["live", "frozen"] = Field(
+        default="live", description="Pages show the data of now, or that of the first page."
+    )
+    record_order: Literal["id", "random"] = Field(
+        default="id", description="Order without view or sort."
+    )
+    list_lag_seconds: float = Field(
+        default=0, ge=0, description="Writes show in listings this late."
+    )
+    computed_lag_seconds: float = Field(
+        default=0, ge=0, description="Lookups, rollups and counts see other records this late."
+    )
+
+    # Webhooks, Airtable facts §10.
+    webhook_lag_seconds: float = Field(default=0, ge=0, description="Payloads appear this late.")
+    webhook_split: bool = Field(
+        default=False, description="One payload a record instead of one a call."
+    )
+    webhook_days: float = Field(
+        default=7, ge=0, description="Life of a webhook, and of its payloads."
+    )
+    expired_cursor: Literal["first", "error"] = Field(
+        default="first",
+        description="A cursor older than the payloads kept: first kept one, or an error.",
+    )
