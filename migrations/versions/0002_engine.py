@@ -142,6 +142,8 @@ CREATE TABLE reconciler.run_summary (
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at timestamptz,
     counts jsonb NOT NULL DEFAULT '{}',
+    -- What was found: the change-set in numbers, stopped fields, unanswered writes.
+    findings jsonb NOT NULL DEFAULT '{}',
     message text,
     PRIMARY KEY (client_id, run_id)
 );

@@ -107,8 +107,8 @@ def _change_set(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSe
     cleared: set[str] = set()
     sample: list[dict[str, Any]] = []
     for record_id, change in changes.items():
-        to_postgres.update(change.to_postgres)
-        to_airtable.update(change.to_airtable)
+        to_postgres.update(change.to_postgres.keys())
+        to_airtable.update(change.to_airtable.keys())
         for column, value in change.to_airtable.items():
             if value == session.fields[column].codec.blank:
                 cleared.add(record_id)

@@ -121,7 +121,8 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
     Only worth its calls after more writes than a page shows. None where somebody else edited
     meanwhile: the next delta then reads from the earlier moment, as usual.
     """
-    time.sleep(SEEN_MARGIN.total_seconds() + 1)
+    # Two seconds more: one is cut off from Airtable's times, one is lost to the answer's way here.
+    time.sleep(SEEN_MARGIN.total_seconds() + 2)
     session.base.transport.earliest = None
     found: dict[str, StagedRecord] = {}
     field_ids = session.bound.id_by_column.values()

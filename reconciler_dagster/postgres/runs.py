@@ -47,7 +47,7 @@ def refuse_unknown(connection: Connection) -> int:
 
 
 def start(connection: Connection, client_id: str, run_id: str, purpose: str, scope: str) -> None:
-    """Open the summary, and take over every request that this run will satisfy.
+    """Open the summary, and take over every request if this run will satisfy them.
 
     Called with the client's lock held: a request that another run had started and not finished
     belongs to a dead run, and this one answers for it.
@@ -68,7 +68,7 @@ def start(connection: Connection, client_id: str, run_id: str, purpose: str, sco
         ),
         {"run_id": run_id, "client_id": client_id, "purpose": purpose, "scope": scope},
     )
-    if scope == "changed":
+    if answers_requests:
         connection.execute(
             text(
                 "UPDATE reconciler.manual_sync_request SET state = 'started', run_id = :run_id, "
@@ -94,6 +94,45 @@ def add_counts(
         {"client_id": client_id, "run_id": run_id, "counts": dump(counts)},
     ).scalar()
     return dict(total or {})
+
+
+def add_findings(
+    connection: Connection, client_id: str, run_id: str, findings: dict[str, Any]
+) -> None:
+    """Note what a step found out, beside its counts."""
+    connection.execute(
+        text(
+            "UPDATE reconciler.run_summary SET findings = findings || CAST(:findings AS jsonb) "
+            "WHERE client_id = :client_id AND run_id = :run_id"
+        ),
+        {"client_id": client_id, "run_id": run_id, "findings": dump(findings)},
+    )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run's summary as stored."""
+
+    client_id: str
+    run_id: str
+    purpose: str
+    scope: str
+    state: str
+    counts: dict[str, int]
+    findings: dict[str, Any]
+    message: str | None
+
+
+def summary(connection: Connection, run_id: str) -> Summary | None:
+    """The summary of a run; None where it never got as far."""
+    row = connection.execute(
+        text(
+            "SELECT client_id::text, run_id, purpose, scope, state, counts, findings, message "
+            "FROM reconciler.run_summary WHERE run_id = :run_id"
+        ),
+        {"run_id": run_id},
+    ).one_or_none()
+    return None if row is None else Summary(*row)
 
 
 def finish(

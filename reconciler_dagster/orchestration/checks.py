@@ -1,0 +1,121 @@
+"""Asset checks: the brake before the push, and what needs a person after it."""
+
+# No `from __future__ import annotations` here: Dagster reads the types at run time.
+import dagster as dg
+from sqlalchemy import text
+
+from reconciler_dagster.core.brakes import CLEARS_ALLOWED, CLEARS_ALLOWED_SHARE, clears_too_many
+from reconciler_dagster.orchestration.assets import (
+    AIRTABLE_LEADS,
+    OUTBOUND_CHANGE_SET,
+    RECONCILED_LEADS,
+)
+from reconciler_dagster.orchestration.resources import ClientRun
+from reconciler_dagster.postgres import runs
+from reconciler_dagster.postgres.runs import Summary
+
+
+def _summary(context: dg.AssetCheckExecutionContext) -> Summary:
+    run: ClientRun = context.resources.client_run
+    with run.engine.connect() as connection:
+        summary = runs.summary(connection, run.run_id)
+    assert summary is not None  # the pull of the same run has opened it
+    return summary
+
+
+def _listing(name: str, lines: list[str]) -> dg.AssetCheckResult:
+    """Passes while there is nothing to list."""
+    bullets = "\n".join(f"- {line}" for line in lines) or "none"
+    return dg.AssetCheckResult(passed=not lines, metadata={name: dg.MetadataValue.md(bullets)})
+
+
+@dg.asset_check(
+    asset=AIRTABLE_LEADS,
+    name="mapping",
+    required_resource_keys={"client_run"},
+    description="Every mapped field is there on both sides, with a type that can be read.",
+)
+def mapping_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Red where a field of any client is stopped; the others go on."""
+    run: ClientRun = context.resources.client_run
+    with run.engine.connect() as connection:
+        problems = connection.execute(
+            text(
+                "SELECT c.company_name || ': ' || b.problem FROM reconciler.field_binding b "
+                "JOIN public.clients c ON c.id = b.client_id "
+                "WHERE c.is_active AND b.problem IS NOT NULL ORDER BY 1"
+            )
+        ).scalars()
+        return _listing("stopped", list(problems))
+
+
+@dg.asset_check(
+    asset=OUTBOUND_CHANGE_SET,
+    name="clear_brake",
+    blocking=True,
+    required_resource_keys={"client_run"},
+    description="The change-set does not empty cells of a large part of the base in Airtable.",
+)
+def clear_brake(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Stops the push. Nothing is lost: the cursor stays, the edits stay unsettled."""
+    run: ClientRun = context.resources.client_run
+    summary = _summary(context)
+    cleared = summary.findings["change_set"]["cleared_in_airtable"]
+    with run.engine.connect() as connection:
+        leads = connection.execute(
+            text("SELECT count(*) FROM reconciler.baseline WHERE client_id = :client_id"),
+            {"client_id": summary.client_id},
+        ).scalar_one()
+    allowed = summary.findings["allow_mass_clear"] or not clears_too_many(cleared, leads)
+    reason = (
+        f"The run would empty cells of {cleared} of {leads} leads in Airtable; more than "
+        f"{CLEARS_ALLOWED} and {CLEARS_ALLOWED_SHARE:.0%} wait for a person. Nothing was written. "
+        "If it is meant, launch the run with allow_mass_clear."
+    )
+    if not allowed:
+        with run.engine.begin() as connection:
+            runs.finish(connection, summary.client_id, run.run_id, state="failed", message=reason)
+    return dg.AssetCheckResult(
+        passed=allowed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=None if allowed else reason,
+        metadata={"leads with emptied cells": cleared, "leads": leads},
+    )
+
+
+@dg.asset_check(
+    asset=RECONCILED_LEADS,
+    name="quarantine",
+    required_resource_keys={"client_run"},
+    description="Every cell could be carried over.",
+)
+def quarantine_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Red while cells of any client are in quarantine, with their reasons."""
+    run: ClientRun = context.resources.client_run
+    with run.engine.connect() as connection:
+        reasons = connection.execute(
+            text(
+                "SELECT c.company_name || ', ' || count(*) || ' cells: ' || q.reason "
+                "FROM reconciler.quarantine q JOIN public.clients c ON c.id = q.client_id "
+                "WHERE c.is_active GROUP BY c.company_name, q.reason "
+                "ORDER BY count(*) DESC, 1 LIMIT 20"
+            )
+        ).scalars()
+        return _listing("reasons", list(reasons))
+
+
+@dg.asset_check(
+    asset=RECONCILED_LEADS,
+    name="answered",
+    required_resource_keys={"client_run"},
+    description="Airtable answered every write.",
+)
+def answered_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Red where the outcome of a write is unknown; the next run settles it by comparing."""
+    unanswered = _summary(context).findings.get("unanswered", 0)
+    return dg.AssetCheckResult(
+        passed=not unanswered, metadata={"writes without answer": unanswered}
+    )
+
+
+CHECKS = [mapping_check, clear_brake, quarantine_check, answered_check]

@@ -1,0 +1,148 @@
+"""The ops: pull, diff and push. They hand on small references; the rows lie in staging tables."""
+
+# No `from __future__ import annotations` here: Dagster reads the config class at run time.
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
+from reconciler_dagster.engine.diff import diff
+from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
+from reconciler_dagster.engine.push import push
+from reconciler_dagster.orchestration import metadata
+from reconciler_dagster.orchestration.resources import ClientRun
+from reconciler_dagster.postgres import runs, staging
+
+Reference = dict[str, Any]
+
+
+class SyncConfig(dg.Config):
+    """What a person may choose in the launchpad; the client is the partition."""
+
+    scope: str = "changed"
+    created_from: str | None = None
+    created_to: str | None = None
+    dry_run: bool = False
+    allow_mass_clear: bool = False
+
+    def chosen(self) -> Scope:
+        """The scope; ConfigurationError for anything else than the three forms."""
+        if self.created_from or self.created_to:
+            return Scope("created", _moment(self.created_from), _moment(self.created_to))
+        if self.scope == "changed":
+            return CHANGED
+        if self.scope == "everything":
+            return EVERYTHING
+        raise ConfigurationError(
+            f"scope is '{self.scope}': expected changed or everything, or set created_from and "
+            "created_to to dates."
+        )
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"'{text}' is no date: expected e.g. 2026-03-01.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@dg.op(
+    required_resource_keys={"client_run"},
+    description="Lists the scope in Airtable into staging: one call where nothing changed.",
+)
+def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Reference:
+    """Pull, remote side."""
+    run: ClientRun = context.resources.client_run
+    scope = config.chosen()
+    client = context.partition_key
+    run.session(client, dry_run=config.dry_run)
+    with run.engine.begin() as connection:
+        runs.start(
+            connection,
+            client,
+            run.run_id,
+            run.purpose,
+            f"{scope}{' (dry run)' if config.dry_run else ''}",
+            answers_requests=not scope.is_window and not config.dry_run,
+        )
+    with run.step(client) as session:
+        pulled = pull_airtable(session, scope)
+        findings = {
+            "stopped": pulled.stopped,
+            "notes": pulled.notes,
+            "dry_run": config.dry_run,
+            "allow_mass_clear": config.allow_mass_clear,
+        }
+        with run.engine.begin() as connection:
+            runs.add_findings(connection, client, run.run_id, findings)
+    for problem in pulled.stopped:
+        context.log.error(problem)
+    for note in pulled.notes:
+        context.log.warning(note)
+    context.add_output_metadata(metadata.of_pull(session, pulled))
+    return {"run_id": run.run_id, "records": session.counts.pulled, "dry_run": config.dry_run}
+
+
+@dg.op(
+    required_resource_keys={"client_run"},
+    description="Reads the portal's side of the scope: what was listed, and every unsettled edit.",
+)
+def pull_postgres_op(context: dg.OpExecutionContext, pulled: Reference) -> Reference:
+    """Pull, local side."""
+    run: ClientRun = context.resources.client_run
+    with run.step(context.partition_key, dry_run=pulled["dry_run"]) as session:
+        pull_postgres(session)
+        with run.engine.connect() as connection:
+            leads = staging.leads(connection, run.run_id)
+    edits = sum(len(lead.revisions) for lead in leads.values())
+    context.add_output_metadata(
+        {"leads": len(leads), "unsettled edits": edits, "client": session.client.name}
+    )
+    return {**pulled, "leads": len(leads)}
+
+
+@dg.op(
+    required_resource_keys={"client_run"},
+    description="Merges both sides with the baseline into the change-set; writes nothing else.",
+)
+def diff_op(context: dg.OpExecutionContext, leads: Reference) -> Reference:
+    """Diff."""
+    run: ClientRun = context.resources.client_run
+    with run.step(context.partition_key, dry_run=leads["dry_run"]) as session:
+        change_set = diff(session)
+        with run.engine.begin() as connection:
+            runs.add_findings(
+                connection, context.partition_key, run.run_id, {"change_set": asdict(change_set)}
+            )
+    context.add_output_metadata(metadata.of_change_set(session, change_set))
+    return {**leads, "changes": change_set.leads}
+
+
+@dg.op(
+    required_resource_keys={"client_run"},
+    description="Writes both sides, journal first, and moves the cursor once all is in.",
+)
+def push_op(context: dg.OpExecutionContext, changes: Reference) -> Reference:
+    """Push."""
+    run: ClientRun = context.resources.client_run
+    client = context.partition_key
+    with run.step(client, dry_run=changes["dry_run"]) as session:
+        unknown = 0
+        if not changes["dry_run"]:
+            unknown = len(push(session).unknown)
+    with run.engine.begin() as connection:
+        runs.add_findings(connection, client, run.run_id, {"unanswered": unknown})
+        runs.finish(connection, client, run.run_id, state="succeeded", message=None)
+        summary = runs.summary(connection, run.run_id)
+        if changes["dry_run"]:
+            staging.clear(connection, run.run_id)
+    assert summary is not None
+    context.add_output_metadata(metadata.of_run(session, summary))
+    context.instance.add_run_tags(run.run_id, metadata.tags_of_run(session, summary))
+    return {"run_id": run.run_id, **summary.counts}

@@ -1,0 +1,17 @@
+"""One partition per active client; its key is the client's id."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from reconciler_dagster.postgres.clients import Client
+
+CLIENTS = dg.DynamicPartitionsDefinition(name="client")
+
+
+def ensure_partitions(instance: dg.DagsterInstance, clients: list[Client]) -> None:
+    """Make a partition of every client that has none; old ones stay for their history."""
+    known = set(instance.get_dynamic_partitions("client"))
+    new = [client.id for client in clients if client.id not in known]
+    if new:
+        instance.add_dynamic_partitions("client", new)
