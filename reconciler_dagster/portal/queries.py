@@ -170,6 +170,8 @@ class FieldView:
     portal: Value
     baseline: Value
     airtable: Value
+    unreadable: bool
+    """Airtable holds something that has no canonical form; the quarantine's reason says what."""
     agreed: bool
     quarantined: str | None
 
@@ -218,6 +220,7 @@ def lead_fields(connection: Connection, lead_id: UUID) -> list[FieldView]:
                 portal=portal,
                 baseline=known,
                 airtable=inward[0] if inward else known,
+                unreadable=inward is not None and inward[0] is None,
                 agreed=field.column in baseline and portal == known and not inward,
                 quarantined=(inward or outward or (None, None))[1],
             )
