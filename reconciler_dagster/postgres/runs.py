@@ -46,7 +46,15 @@ def refuse_unknown(connection: Connection) -> int:
     ).rowcount
 
 
-def start(connection: Connection, client_id: str, run_id: str, purpose: str, scope: str) -> None:
+def start(
+    connection: Connection,
+    client_id: str,
+    run_id: str,
+    purpose: str,
+    scope: str,
+    *,
+    answers_requests: bool,
+) -> None:
     """Open the summary, and take over every request if this run will satisfy them.
 
     Called with the client's lock held: a request that another run had started and not finished
