@@ -1,0 +1,67 @@
+"""What every test may use: a real Postgres, and a fresh migrated portal database in it.
+
+Under pytest-xdist each worker has a server and a state folder of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler_dagster.config import Settings
+from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.migrate import upgrade
+from reconciler_dagster.sandbox.postgres import PostgresServer
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder of the tests' own; no setting of this machine reaches them."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, field in Settings.model_fields.items():
+            patch.delenv((field.alias or name).upper(), raising=False)
+        for name in list(os.environ):
+            if name.startswith(("PORTAL_", "DAGSTER_", "RECONCILER_")):
+                patch.delenv(name)
+        patch.setenv("RECONCILER_STATE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The session's Postgres."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def _migrated_template(postgres_server: PostgresServer) -> str:
+    own = engine(postgres_server.create_database("migrated"))
+    upgrade(own)
+    own.dispose()  # a template must have nobody connected
+    return "migrated"
+
+
+@pytest.fixture
+def empty_db(postgres_server: PostgresServer) -> Iterator[str]:
+    """The libpq URL of a database with nothing in it."""
+    name = f"test_{next(_NUMBERS)}"
+    yield postgres_server.create_database(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def portal_db(postgres_server: PostgresServer, _migrated_template: str) -> Iterator[str]:
+    """The libpq URL of a fresh portal database with all migrations in."""
+    name = f"test_{next(_NUMBERS)}"
+    yield postgres_server.create_database(name, template=_migrated_template)
+    postgres_server.drop_database(name)
