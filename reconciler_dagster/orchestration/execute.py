@@ -26,12 +26,13 @@ from reconciler_dagster.postgres.migrate import is_current
 class ClientResult:
     """What a run of one client did. ``attention``: why a person is needed, in plain words.
 
-    ``change_set``: the plan in numbers, as ``engine.diff.ChangeSet``; empty where there was none.
+    ``misconfigured``: the reason is a wrong setting, base, or field map. ``change_set``: the plan in numbers, as ``engine.diff.ChangeSet``; empty where there was none.
     """
 
     client: Client
     counts: Counts
     attention: list[str] = field(default_factory=list)
+    misconfigured: bool = False
     change_set: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -96,7 +97,14 @@ def _sync_client(
     why = attention(summary)
     if not result.success and summary.state == "succeeded":
         why.append(_reason(result))
-    return ClientResult(client, counts, why, summary.findings.get("change_set", {}))
+    findings = summary.findings
+    return ClientResult(
+        client,
+        counts,
+        why,
+        misconfigured=bool(findings.get("misconfigured") or findings.get("stopped")),
+        change_set=findings.get("change_set", {}),
+    )
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:

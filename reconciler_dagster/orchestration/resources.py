@@ -9,16 +9,19 @@ from dataclasses import asdict
 import dagster as dg
 from sqlalchemy import Engine
 
-from reconciler_dagster.config import Settings
+from reconciler_dagster.airtable.errors import AirtableError
+from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.engine.session import Counts, Purpose, Session
 from reconciler_dagster.postgres import runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.lock import client_lock
+from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
 
 PURPOSE_TAG = "reconciler/purpose"
 # How long a run waits for another one that writes for the same client.
 PATIENCE_SECONDS = 600.0
+# Failures whose message is written for a person.
+EXPLAINED = (ConfigurationError, AirtableError, ClientBusy, LeaseLost)
 
 
 class ClientRun:
@@ -56,15 +59,22 @@ class ClientRun:
         try:
             yield session
         except Exception as error:
-            with self.engine.begin() as connection:
-                runs.finish(
-                    connection, client_id, self.run_id, state="failed", message=str(error)[:2000]
-                )
+            self._note_failure(client_id, error)
+            if isinstance(error, EXPLAINED):  # the sentence says it all: no stack trace
+                raise dg.Failure(str(error), allow_retries=False) from None
             raise
         finally:
             session.counts.airtable_calls = session.base.transport.calls - calls_before
             with self.engine.begin() as connection:
                 runs.add_counts(connection, client_id, self.run_id, asdict(session.counts))
+
+    def _note_failure(self, client_id: str, error: Exception) -> None:
+        with self.engine.begin() as connection:
+            runs.finish(
+                connection, client_id, self.run_id, state="failed", message=str(error)[:2000]
+            )
+            if isinstance(error, ConfigurationError):
+                runs.add_findings(connection, client_id, self.run_id, {"misconfigured": True})
 
 
 @dg.resource(description="The client of this run, locked against every other writing run.")
