@@ -69,8 +69,9 @@ push_assets = dg.AssetsDefinition.from_graph(
 ASSETS = [pull_and_diff_assets, push_assets]
 
 
-def run_config(config: SyncConfig) -> dg.RunConfig:
-    """The run config that hands a SyncConfig to the pull."""
+def run_config(config: SyncConfig, log_level: str = "INFO") -> dg.RunConfig:
+    """The run config that hands a SyncConfig to the pull. ``log_level``: of the console alone."""
     return dg.RunConfig(
-        ops={"pull_and_diff": {"ops": {"pull_airtable_op": {"config": config.model_dump()}}}}
+        ops={"pull_and_diff": {"ops": {"pull_airtable_op": {"config": config.model_dump()}}}},
+        loggers={"console": {"config": {"log_level": log_level}}},
     )

@@ -24,9 +24,11 @@ from reconciler_dagster.postgres.migrate import is_current
 
 @dataclass(frozen=True)
 class ClientResult:
-    """What a run of one client did. ``attention``: why a person is needed, in plain words.
+    """What a run of one client did.
 
-    ``misconfigured``: the reason is a wrong setting, base, or field map. ``change_set``: the plan in numbers, as ``engine.diff.ChangeSet``; empty where there was none.
+    ``attention``: why a person is needed, in plain words. ``misconfigured``: the reason is a wrong
+    setting, base or field map. ``change_set``: the plan in numbers, as ``engine.diff.ChangeSet``;
+    empty where the run did not get as far.
     """
 
     client: Client
@@ -83,7 +85,7 @@ def _sync_client(
     )  # here, not above: definitions import this package
 
     result = defs.resolve_job_def("sync").execute_in_process(
-        run_config=run_config(config),
+        run_config=run_config(config, log_level="CRITICAL"),
         partition_key=client.id,
         instance=instance,
         tags={PURPOSE_TAG: "delta"},

@@ -1,0 +1,162 @@
+"""One client in a real portal and a real sandbox, and the engine between them, without Dagster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import text
+
+from reconciler_dagster.config import Settings
+from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.reading import from_airtable, from_postgres
+from reconciler_dagster.core.scope import CHANGED, Scope
+from reconciler_dagster.core.values import Directory
+from reconciler_dagster.engine.diff import ChangeSet, diff
+from reconciler_dagster.engine.pull import Pulled, pull_airtable, pull_postgres
+from reconciler_dagster.engine.push import Pushed, push
+from reconciler_dagster.engine.session import Counts, Session
+from reconciler_dagster.postgres.clients import Client, active_clients, directory
+from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.lock import client_lock
+from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
+
+ANN, BOB = "ann@portal.example", "bob@portal.example"
+
+
+@dataclass
+class Ran:
+    """What one run did and found."""
+
+    counts: Counts
+    pulled: Pulled
+    change_set: ChangeSet
+    pushed: Pushed
+    session: Session = field(repr=False)
+
+
+class World:
+    """Acts of people on both sides, runs of the engine, and what both sides hold."""
+
+    def __init__(self, url: str, sandbox: SandboxClient) -> None:
+        self.sandbox, self.engine = sandbox, engine(url)
+        self.settings = Settings(
+            airtable_api_key=sandbox.token,
+            airtable_endpoint_url=sandbox.url,
+            database_url=url,
+            RECONCILER_LOCKOUT_SECONDS=1,
+        )
+        with self.engine.connect() as connection:
+            self.client: Client = active_clients(connection)[0]
+
+    def sql(self, statement: str, **parameters: Any) -> Any:
+        """A portal user's (or an operator's) statement, in a transaction of its own."""
+        with self.engine.begin() as connection:
+            result = connection.execute(text(statement), parameters)
+            return result.all() if result.returns_rows else result.rowcount
+
+    def value(self, statement: str, **parameters: Any) -> Any:
+        """The single value of a query."""
+        return self.sql(statement, **parameters)[0][0]
+
+    def lead(self, record_id: str) -> dict[str, Any]:
+        """A lead's row as JSON."""
+        return dict(
+            self.value("SELECT to_jsonb(l) FROM leads l WHERE airtable_record_id = :id", id=record_id)
+        )
+
+    def update(self, record_id: str, **columns: Any) -> None:
+        """A portal edit."""
+        names = ", ".join(f"{name} = :{name}" for name in columns)
+        self.sql(f"UPDATE leads SET {names} WHERE airtable_record_id = :id", id=record_id, **columns)
+
+    def user(self, email: str) -> str:
+        """A portal user's id."""
+        return str(self.value("SELECT id FROM users WHERE email = :email", email=email))
+
+    def cell(self, record_id: str, name: str) -> Any:
+        """An Airtable cell; None when empty."""
+        return self.sandbox.records()[record_id]["fields"].get(name)
+
+    def session(self, run_id: str | None = None, **more: Any) -> Session:
+        """A session as a run would open it."""
+        return Session(
+            self.settings, self.engine, self.client, run_id or str(uuid4()), "delta", **more
+        )
+
+    def sync(self, scope: Scope = CHANGED) -> Ran:
+        """One run: pull, diff, push, under the client's lock."""
+        session = self.session()
+        with client_lock(self.engine, self.client.id, session.run_id, 5):
+            pulled = pull_airtable(session, scope)
+            pull_postgres(session)
+            change_set = diff(session)
+            pushed = push(session)
+        session.counts.airtable_calls = session.base.transport.calls
+        return Ran(session.counts, pulled, change_set, pushed, session)
+
+    def sides(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Airtable, Postgres and the baseline in canonical values, by record id."""
+        with self.engine.connect() as connection:
+            users = directory(connection)
+        remote = {
+            record_id: _canonical(record["fields"], users)
+            for record_id, record in self.sandbox.records().items()
+        }
+        rows = self.sql("SELECT airtable_record_id, to_jsonb(l) FROM leads l")
+        local = {row[0]: from_postgres(row[1], LEADS, users)[0] for row in rows}
+        agreed = dict(tuple(r) for r in self.sql("SELECT record_id, fields FROM reconciler.baseline"))
+        return remote, local, agreed
+
+    def assert_converged(self) -> None:
+        """Both sides and the baseline agree on every mapped field."""
+        remote, local, agreed = self.sides()
+        assert _different(remote, local) == {}
+        assert _different(remote, agreed) == {}
+
+    def assert_quiet(self) -> None:
+        """The next run makes one call and writes nothing."""
+        ran = self.sync()
+        assert (ran.counts.airtable_calls, ran.counts.local_writes, ran.counts.remote_writes) == (
+            1,
+            0,
+            0,
+        )
+
+
+def _canonical(cells: dict[str, Any], users: Directory) -> dict[str, Any]:
+    by_column = {f.column: cells[f.airtable] for f in LEADS if f.airtable in cells}
+    return from_airtable(by_column, LEADS, users)[0]
+
+
+def _different(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: {
+            c: (left.get(key, {}).get(c), right.get(key, {}).get(c))
+            for c in LEADS.columns
+            if left.get(key, {}).get(c) != right.get(key, {}).get(c)
+        }
+        for key in left.keys() | right.keys()
+        if json.dumps(left.get(key), sort_keys=True) != json.dumps(right.get(key), sort_keys=True)
+    }
+
+
+@contextmanager
+def world(url: str, leads: int = 40, **sandbox: Any) -> Iterator[World]:
+    """A world that was synchronised once."""
+    with running_sandbox(leads=leads, **sandbox) as running:
+        with engine(url).begin() as connection:
+            connection.execute(
+                text("INSERT INTO clients (company_name, airtable_base_id) VALUES ('Acme', :base)"),
+                {"base": running.base_id},
+            )
+            connection.execute(
+                text("INSERT INTO users (email) SELECT unnest(CAST(:emails AS text[]))"),
+                {"emails": [ANN, BOB]},
+            )
+        here = World(url, running)
+        yield here
