@@ -66,13 +66,17 @@ class World:
     def lead(self, record_id: str) -> dict[str, Any]:
         """A lead's row as JSON."""
         return dict(
-            self.value("SELECT to_jsonb(l) FROM leads l WHERE airtable_record_id = :id", id=record_id)
+            self.value(
+                "SELECT to_jsonb(l) FROM leads l WHERE airtable_record_id = :id", id=record_id
+            )
         )
 
     def update(self, record_id: str, **columns: Any) -> None:
         """A portal edit."""
         names = ", ".join(f"{name} = :{name}" for name in columns)
-        self.sql(f"UPDATE leads SET {names} WHERE airtable_record_id = :id", id=record_id, **columns)
+        self.sql(
+            f"UPDATE leads SET {names} WHERE airtable_record_id = :id", id=record_id, **columns
+        )
 
     def user(self, email: str) -> str:
         """A portal user's id."""
@@ -109,7 +113,9 @@ class World:
         }
         rows = self.sql("SELECT airtable_record_id, to_jsonb(l) FROM leads l")
         local = {row[0]: from_postgres(row[1], LEADS, users)[0] for row in rows}
-        agreed = dict(tuple(r) for r in self.sql("SELECT record_id, fields FROM reconciler.baseline"))
+        agreed = dict(
+            tuple(r) for r in self.sql("SELECT record_id, fields FROM reconciler.baseline")
+        )
         return remote, local, agreed
 
     def assert_converged(self) -> None:

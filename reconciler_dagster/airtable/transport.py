@@ -68,7 +68,7 @@ class Transport(HTTPAdapter):
         reading = request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
         for attempt in Retrying(
             retry=retry_if_exception(lambda error: _worth_retrying(error, reading)),
-            wait=wait_exponential_jitter(initial=0.5, max=20, jitter=0.5),
+            wait=wait_exponential_jitter(multiplier=0.5, max=20, jitter=0.5),
             stop=stop_after_attempt(ATTEMPTS),
             reraise=True,
         ):
