@@ -29,5 +29,5 @@ def open_world(
     world.tokens = dict.fromkeys(tokens, ALL_SCOPES)
     for base_id in base_ids:
         if base_id not in world.bases:
-            world.bases[base_id] = seed_leads(base_id, leads, seed, world.clock.now())
+            world.add_base(seed_leads(base_id, leads, seed, world.clock.now()))
     return world

@@ -9,9 +9,11 @@ from reconciler_dagster.sandbox.clock import Clock
 from reconciler_dagster.sandbox.faults import Faults
 from reconciler_dagster.sandbox.limits import Limits
 from reconciler_dagster.sandbox.model.base import Actor, Base, Person
+from reconciler_dagster.sandbox.model.owner import Owner
 from reconciler_dagster.sandbox.model.reader import Reader
 from reconciler_dagster.sandbox.model.transaction import Transaction
 from reconciler_dagster.sandbox.switches import Switches
+from reconciler_dagster.sandbox.webhooks.hub import Hub
 
 CALLS_KEPT = 200_000
 
@@ -44,10 +46,20 @@ class World:
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.clock, self.switches)
+        self.hub = Hub(self.clock, self.switches)
 
     def reader(self, base: Base) -> Reader:
         """Return a reader of the base as it is now."""
         return Reader(base, self.clock.now(), self.switches)
+
+    def add_base(self, base: Base) -> None:
+        """Serve a base."""
+        base.listeners.append(self.hub.on_commit)
+        self.bases[base.id] = base
+
+    def owner(self, base: Base, actor: Actor | None = None) -> Owner:
+        """Begin changes of the base's schema, by the API's user unless another is named."""
+        return Owner(base, actor or Actor("publicApi", self.user), self.clock.now())
 
     def transaction(self, base: Base, actor: Actor | None = None) -> Transaction:
         """Begin an act on the base, by the API's user unless another is named."""

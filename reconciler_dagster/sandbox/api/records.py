@@ -6,6 +6,7 @@ from reconciler_dagster.sandbox import errors
 from reconciler_dagster.sandbox.api.call import Call
 from reconciler_dagster.sandbox.api.listing import Listings
 from reconciler_dagster.sandbox.api.query import Shape, flag, read_query, read_shape
+from reconciler_dagster.sandbox.api.strings import cell_text
 from reconciler_dagster.sandbox.clock import iso
 from reconciler_dagster.sandbox.ids import is_id
 from reconciler_dagster.sandbox.model.base import Base
@@ -178,7 +179,12 @@ class Records:
     def _written(
         self, reader: Reader, table: Table, record: Record, shape: Shape
     ) -> dict[str, Any]:
-        cells = reader.fields(table, record, shape.fields)
+        cells: dict[str, Any]
+        if shape.zone is None:
+            cells = reader.fields(table, record, shape.fields)
+        else:
+            texts = {f.id: cell_text(reader, table, record, f, shape.zone) for f in shape.fields}
+            cells = {key: value for key, value in texts.items() if value is not None}
         names = table.fields
         answer: dict[str, Any] = {
             "id": record.id,

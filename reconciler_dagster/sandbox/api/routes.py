@@ -1,33 +1,40 @@
-"""Which endpoint a call is for."""
+"""Which endpoint a call is for, and what its token must be allowed to do (Airtable facts §1)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from reconciler_dagster.sandbox import errors
+from reconciler_dagster.sandbox.api.attachments import Attachments
 from reconciler_dagster.sandbox.api.call import Call
+from reconciler_dagster.sandbox.api.comments import Comments
 from reconciler_dagster.sandbox.api.listing import Listings
 from reconciler_dagster.sandbox.api.metadata import Metadata
 from reconciler_dagster.sandbox.api.records import Records
+from reconciler_dagster.sandbox.api.webhooks import Webhooks
 from reconciler_dagster.sandbox.ids import is_id
 from reconciler_dagster.sandbox.model.base import Base
 from reconciler_dagster.sandbox.model.table import Table
+from reconciler_dagster.sandbox.webhooks.webhook import Webhook
 from reconciler_dagster.sandbox.world import World
 
 READ, WRITE = "data.records:read", "data.records:write"
+COMMENTS_READ, COMMENTS_WRITE = "data.recordComments:read", "data.recordComments:write"
 SCHEMA_READ, SCHEMA_WRITE = "schema.bases:read", "schema.bases:write"
+WEBHOOKS = "webhook:manage"
 
-OnBase = Callable[[Call, Base], dict[str, Any]]
-OnTable = Callable[[Call, Base, Table], dict[str, Any]]
+Answer = dict[str, Any] | None
+"""A JSON object, or None for an empty answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """An endpoint, bound to its call: what it needs, and how to run it."""
 
-    run: Callable[[], dict[str, Any]]
-    base_id: str | None
-    scope: str | None
+    run: Callable[[], Answer]
+    scope: str | None = None
+    base_id: str | None = None
     meta: bool = False
 
 
@@ -38,13 +45,23 @@ class Routes:
         self._world = world
         self._records = Records(world, listings)
         self._metadata = Metadata(world)
+        self._webhooks = Webhooks(world)
+        self._comments = Comments(world)
+        self._attachments = Attachments(world)
 
     def find(self, call: Call) -> Target:
         """Return the endpoint. Raises the 404 refusal where there is none."""
         match call.segments:
             case ["meta", *rest]:
                 return self._meta(call, rest)
-            case [base_id, table, *rest] if is_id(base_id, "app"):
+            case ["bases", base_id, "webhooks", *rest]:
+                return self._webhook(call, base_id, rest)
+            case [base_id, record, field, "uploadAttachment"] if call.method == "POST":
+                upload = self._attachments.upload
+                return self._on_base(
+                    call, base_id, WRITE, lambda base: upload(call, base, record, field)
+                )
+            case [base_id, table, *rest]:
                 return self._table(call, base_id, table, rest)
         raise errors.not_found()
 
@@ -52,62 +69,135 @@ class Routes:
         metadata = self._metadata
         match (call.method, rest):
             case ("GET", ["whoami"]):
-                return Target(lambda: metadata.whoami(call), None, None, meta=True)
+                return Target(lambda: metadata.whoami(call), meta=True)
             case ("GET", ["bases"]):
-                return Target(lambda: metadata.bases(call), None, SCHEMA_READ, meta=True)
+                return Target(lambda: metadata.bases(call), SCHEMA_READ, meta=True)
+            case ("POST", ["bases"]):
+                return Target(lambda: metadata.create_base(call), SCHEMA_WRITE, meta=True)
             case ("GET", ["bases", base_id, "tables"]):
-                return self._on_base(call, base_id, SCHEMA_READ, metadata.tables)
+                return self._on_base(
+                    call, base_id, SCHEMA_READ, lambda base: metadata.tables(call, base)
+                )
+            case ("POST", ["bases", base_id, "tables"]):
+                return self._on_base(
+                    call, base_id, SCHEMA_WRITE, lambda base: metadata.create_table(call, base)
+                )
+            case ("PATCH", ["bases", base_id, "tables", table]):
+                return self._on_base(
+                    call,
+                    base_id,
+                    SCHEMA_WRITE,
+                    lambda base: metadata.change_table(call, base, table),
+                )
+            case ("POST", ["bases", base_id, "tables", table, "fields"]):
+                return self._on_base(
+                    call,
+                    base_id,
+                    SCHEMA_WRITE,
+                    lambda base: metadata.create_field(call, base, table),
+                )
+            case ("PATCH", ["bases", base_id, "tables", table, "fields", field]):
+                return self._on_base(
+                    call,
+                    base_id,
+                    SCHEMA_WRITE,
+                    lambda base: metadata.change_field(call, base, table, field),
+                )
         raise errors.not_found()
 
+    def _webhook(self, call: Call, base_id: str, rest: list[str]) -> Target:
+        webhooks = self._webhooks
+
+        def one(
+            webhook_id: str, run: Callable[[Call, Base, Webhook], Answer]
+        ) -> Callable[[Base], Answer]:
+            def found(base: Base) -> Answer:
+                webhook = base.webhooks.get(webhook_id)
+                if webhook is None:
+                    raise errors.not_found()
+                return run(call, base, webhook)
+
+            return found
+
+        run: Callable[[Base], Answer]
+        match (call.method, rest):
+            case ("GET", []):
+                run = partial(webhooks.list_webhooks, call)
+            case ("POST", []):
+                run = partial(webhooks.create, call)
+            case ("DELETE", [webhook]):
+                run = one(webhook, webhooks.delete)
+            case ("POST", [webhook, "refresh"]):
+                run = one(webhook, webhooks.refresh)
+            case ("POST", [webhook, "enableNotifications"]):
+                run = one(webhook, webhooks.enable)
+            case ("GET", [webhook, "payloads"]):
+                run = one(webhook, webhooks.payloads)
+            case _:
+                raise errors.not_found()
+        return self._on_base(call, base_id, WEBHOOKS, run)
+
     def _table(self, call: Call, base_id: str, table: str, rest: list[str]) -> Target:
-        records = self._records
+        records, comments = self._records, self._comments
+
+        def to(scope: str, run: Callable[..., Answer], *ids: str) -> Target:
+            return self._on_table(call, base_id, table, scope, lambda b, t: run(call, b, t, *ids))
+
         match (call.method, rest):
             case ("GET", []) | ("POST", ["listRecords"]):
-                return self._on_table(call, base_id, table, READ, records.list_records)
+                return to(READ, records.list_records)
             case ("POST", []):
-                return self._on_table(call, base_id, table, WRITE, records.create)
+                return to(WRITE, records.create)
             case ("PATCH" | "PUT", []):
-                return self._on_table(call, base_id, table, WRITE, records.update_batch)
+                return to(WRITE, records.update_batch)
             case ("DELETE", []):
-                return self._on_table(call, base_id, table, WRITE, records.delete_batch)
+                return to(WRITE, records.delete_batch)
             case (_, [record, *_]) if not is_id(record, "rec"):
                 raise errors.not_found()
             case ("GET", [record]):
-                return self._on_table(
-                    call, base_id, table, READ, lambda c, b, t: records.get(c, b, t, record)
-                )
+                return to(READ, records.get, record)
             case ("PATCH" | "PUT", [record]):
-                return self._on_table(
-                    call, base_id, table, WRITE, lambda c, b, t: records.update(c, b, t, record)
-                )
+                return to(WRITE, records.update, record)
             case ("DELETE", [record]):
-                return self._on_table(
-                    call, base_id, table, WRITE, lambda c, b, t: records.delete(c, b, t, record)
-                )
+                return to(WRITE, records.delete, record)
+            case ("GET", [record, "comments"]):
+                return to(COMMENTS_READ, comments.list_comments, record)
+            case ("POST", [record, "comments"]):
+                return to(COMMENTS_WRITE, comments.create, record)
+            case ("PATCH", [record, "comments", comment]):
+                return to(COMMENTS_WRITE, comments.update, record, comment)
+            case ("DELETE", [record, "comments", comment]):
+                return to(COMMENTS_WRITE, comments.delete, record, comment)
         raise errors.not_found()
 
-    def _base(self, base_id: str) -> Base:
-        base = self._world.bases.get(base_id)
-        if base is None:
-            raise errors.model_not_found()
-        return base
-
-    def _on_base(self, call: Call, base_id: str, scope: str, run: OnBase) -> Target:
+    def _on_base(
+        self, call: Call, base_id: str, scope: str, run: Callable[[Base], Answer]
+    ) -> Target:
         if not is_id(base_id, "app"):
             raise errors.not_found()
-        meta = call.segments[0] == "meta"
-        return Target(lambda: run(call, self._base(base_id)), base_id, scope, meta)
+
+        def bound() -> Answer:
+            base = self._world.bases.get(base_id)
+            if base is None:
+                raise errors.model_not_found()
+            return run(base)
+
+        return Target(bound, scope, base_id, call.segments[0] == "meta")
 
     def _on_table(
-        self, call: Call, base_id: str, table_name: str, scope: str, run: OnTable
+        self,
+        call: Call,
+        base_id: str,
+        name: str,
+        scope: str,
+        run: Callable[[Base, Table], Answer],
     ) -> Target:
-        def bound() -> dict[str, Any]:
-            base = self._base(base_id)
-            table = base.table(table_name)
+        def bound(base: Base) -> Answer:
+            table = base.table(name)
             if table is None:
                 if self._world.switches.missing_table == 404:
-                    raise errors.table_not_found(table_name, base_id)
+                    raise errors.table_not_found(name, base_id)
                 raise errors.model_not_found()
-            return run(call, base, table)
+            return run(base, table)
 
-        return Target(bound, base_id, scope)
+        return self._on_base(call, base_id, scope, bound)

@@ -31,7 +31,7 @@ class Selection:
         self._reader = world.reader(base)
         self._order = query.sort or _view_order(table, query)
         lag = int(world.switches.list_lag_seconds * SECOND)
-        self._earlier = base.earlier(table, world.clock.now(), lag)
+        self._earlier = base.earlier(world.clock.now(), lag, table)
         self._filters: list[Evaluate] = []
         self._bounds = EVERYTHING
         for formula in (query.view.formula if query.view else None, query.formula):

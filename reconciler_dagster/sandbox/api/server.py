@@ -100,16 +100,16 @@ class AirtableApi:
                     return self._faulty(fault)
                 case "cut_after_commit":
                     return None
-                case "short_listing" if isinstance(body.get("records"), list):
+                case "short_listing" if body and isinstance(body.get("records"), list):
                     body = {"records": body["records"][: fault.keep]}
-        content = orjson.dumps(body)
+        content = b"" if body is None else orjson.dumps(body)
         if fault is not None and fault.act == "truncate":
             content = content[: len(content) // 2]
         return self._response(status, content, headers, request)
 
     def _execute(
         self, call: Call | None, early: Refusal | None, request: Request
-    ) -> tuple[int, dict[str, Any], dict[str, str]]:
+    ) -> tuple[int, dict[str, Any] | None, dict[str, str]]:
         try:
             if early is not None or call is None:
                 raise early or errors.not_found()

@@ -3,7 +3,7 @@
 It needs no token; the server listens on loopback only unless told otherwise.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, Field
@@ -13,8 +13,8 @@ from reconciler_dagster.sandbox.clock import SECOND, iso
 from reconciler_dagster.sandbox.errors import Refusal
 from reconciler_dagster.sandbox.faults import Fault
 from reconciler_dagster.sandbox.formulas.syntax import InvalidFormula
-from reconciler_dagster.sandbox.model import acts
-from reconciler_dagster.sandbox.model.base import Actor, Base, Commit, Person
+from reconciler_dagster.sandbox.model.base import Actor, Base, Person
+from reconciler_dagster.sandbox.model.owner import Owner
 from reconciler_dagster.sandbox.model.schema import Field as TableField
 from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.model.transaction import MissingRecord
@@ -46,11 +46,18 @@ class Edits(BaseModel):
 class Act(BaseModel):
     """An act of the base's owner on one field of the table."""
 
-    act: str = Field(
-        description="rename_field, delete_field, retype_field, add_option, rename_option, "
-        "remove_option, set_formula or override"
-    )
+    act: Literal[
+        "rename_field",
+        "delete_field",
+        "retype_field",
+        "add_option",
+        "rename_option",
+        "remove_option",
+        "set_formula",
+        "override",
+    ]
     field: str
+    person: str = "Ann"
     name: str = Field(default="", description="The new name, the option, or the formula.")
     option: str = Field(default="", description="The option to rename.")
     type: str = ""
@@ -234,7 +241,7 @@ def control_router(world: World, listings: Listings) -> APIRouter:
         if field is None:
             raise HTTPException(404, f"No field {act.field}.")
         try:
-            _change(base, table, field, act)
+            _change(world.owner(base, person(base, act.person)), table, field, act)
         except (ValueError, InvalidFormula) as error:
             raise HTTPException(422, str(error)) from None
 
@@ -244,67 +251,29 @@ def control_router(world: World, listings: Listings) -> APIRouter:
         if base_id not in world.bases:
             raise HTTPException(404, f"No base {base_id}.")
         base = world.bases[base_id]
-        newest = list(base.history)[-limit:][::-1]
-        return [shown_commit(base, commit) for commit in newest]
+        return list(base.journal)[-limit:][::-1]
 
     return router
 
 
-def _change(base: Base, table: Table, field: TableField, act: Act) -> None:
+def _change(owner: Owner, table: Table, field: TableField, act: Act) -> None:
     match act.act:
         case "rename_field":
-            acts.rename_field(table, field, act.name)
+            owner.change_field(table, field, act.name, None)
         case "delete_field":
-            acts.delete_field(base, table, field)
+            owner.delete_field(table, field)
         case "retype_field":
-            acts.retype_field(table, field, act.type, act.options)
+            owner.retype_field(table, field, act.type, act.options)
         case "add_option":
-            acts.add_option(field, act.name)
+            owner.add_option(table, field, act.name)
         case "rename_option":
-            acts.rename_option(table, field, act.option, act.name)
+            owner.rename_option(table, field, act.option, act.name)
         case "remove_option":
-            acts.remove_option(table, field, act.name)
+            owner.remove_option(table, field, act.name)
         case "set_formula":
-            acts.change_formula(table, field, act.name)
+            owner.change_formula(table, field, act.name)
         case "override":
-            acts.override(table, act.record_id, field, act.value)
-        case _:
-            raise ValueError(f"No act {act.act!r}.")
-
-
-def shown_commit(base: Base, commit: Commit) -> dict[str, Any]:
-    """Write a commit for the history."""
-    changes = []
-    for change in commit.changes:
-        table = base.tables.get(change.table_id)
-        cells = []
-        for field_id in change.fields:
-            field = table.fields.get(field_id) if table else None
-            cells.append(
-                {
-                    "field": field.name if field else field_id,
-                    "before": change.before.cells.get(field_id) if change.before else None,
-                    "after": change.after.cells.get(field_id) if change.after else None,
-                }
-            )
-        kind = (
-            "created" if change.before is None else "deleted" if change.after is None else "edited"
-        )
-        changes.append(
-            {
-                "table": table.name if table else change.table_id,
-                "record": change.record_id,
-                "kind": kind,
-                "cells": cells,
-            }
-        )
-    return {
-        "number": commit.number,
-        "time": iso(commit.time),
-        "source": commit.actor.source,
-        "person": commit.actor.person.name,
-        "changes": changes,
-    }
+            owner.override(table, act.record_id, field, act.value)
 
 
 def refusal_text(error: Refusal | MissingRecord) -> str:

@@ -5,10 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler_dagster.sandbox.clock import iso
 from reconciler_dagster.sandbox.model.table import Record, Table
+from reconciler_dagster.sandbox.webhooks.webhook import Webhook
 
-HISTORY_KEPT = 5_000
-"""Commits that a base remembers for "who changed what"."""
+RECENT_KEPT = 1_000
+"""Commits kept whole, for late visibility and undo."""
+
+JOURNAL_KEPT = 5_000
+"""Entries of "who changed what" kept in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +49,32 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaChange:
+    """One change of a table or a field, as the metadata API would show it."""
+
+    table_id: str
+    field_id: str | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """Everything that one act changed, at one moment."""
 
     number: int
     time: int
     actor: Actor
-    changes: tuple[Change, ...]
+    changes: tuple[Change, ...] = ()
+    schema: tuple[SchemaChange, ...] = ()
+    rewritten: tuple[str, ...] = ()
+    """Tables in which cells changed without counting as modified."""
+
+
+States = dict[str, Record | None]
+"""Records by id as they were at another moment; None: not there."""
+
+Listener = Callable[["Base", Commit], None]
 
 
 @dataclass
@@ -62,10 +86,12 @@ class Base:
     tables: dict[str, Table] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
     transaction: int = 0
-    history: deque[Commit] = field(default_factory=lambda: deque(maxlen=HISTORY_KEPT))
+    recent: deque[Commit] = field(default_factory=lambda: deque(maxlen=RECENT_KEPT))
+    journal: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=JOURNAL_KEPT))
     comments: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    # Called after every commit: the state file, the webhooks.
-    listeners: list[Callable[["Base", Commit], None]] = field(default_factory=list)
+    webhooks: dict[str, Webhook] = field(default_factory=dict)
+    listeners: list[Listener] = field(default_factory=list)
+    """Told of every commit: the webhooks, the state file."""
 
     def table(self, name_or_id: str) -> Table | None:
         """Return a table by id or name."""
@@ -83,19 +109,62 @@ class Base:
         """Return how many records the base holds."""
         return sum(len(table.records) for table in self.tables.values())
 
-    def announce(self, commit: Commit) -> None:
-        """Note a commit and tell the listeners."""
-        self.history.append(commit)
+    def announce(self, time: int, actor: Actor, **parts: Any) -> Commit:
+        """Number a commit, note it and tell the listeners. `parts`: as in `Commit`."""
+        self.transaction += 1
+        commit = Commit(self.transaction, time, actor, **parts)
+        self.recent.append(commit)
+        self.journal.append(journal_entry(self, commit))
         for listener in self.listeners:
             listener(self, commit)
+        return commit
 
-    def earlier(self, table: Table, now: int, lag: int) -> dict[str, Record | None]:
-        """Return the records of a table that changed within `lag`, as they were before."""
-        states: dict[str, Record | None] = {}
-        for commit in reversed(self.history) if lag else ():
+    def earlier(self, now: int, lag: int, table: Table | None = None) -> States:
+        """Return the records that changed within `lag` milliseconds, as they were before."""
+        states: States = {}
+        for commit in reversed(self.recent) if lag else ():
             if commit.time <= now - lag:
                 break
             for change in commit.changes:
-                if change.table_id == table.id:
+                if table is None or change.table_id == table.id:
                     states[change.record_id] = change.before
         return states
+
+
+def journal_entry(base: Base, commit: Commit) -> dict[str, Any]:
+    """Write down who changed what, in a form that outlives the records."""
+    changes: list[dict[str, Any]] = []
+    for change in commit.changes:
+        table = base.tables[change.table_id]
+        before = change.before.cells if change.before else {}
+        after = change.after.cells if change.after else {}
+        kind = "edited" if change.before and change.after else "deleted"
+        changes.append(
+            {
+                "table": table.name,
+                "record": change.record_id,
+                "kind": kind if change.before else "created",
+                "name": (after or before).get(table.primary),
+                "cells": [
+                    {
+                        "field": table.fields[key].name,
+                        "before": before.get(key),
+                        "after": after.get(key),
+                    }
+                    for key in change.fields
+                    if key in table.fields
+                ],
+            }
+        )
+    for one in commit.schema:
+        shown = one.after or one.before or {}
+        kind = "changed" if one.before and one.after else "deleted" if one.before else "created"
+        what = "field" if one.field_id else "table"
+        changes.append({"kind": f"{what} {kind}", "name": shown.get("name"), "cells": []})
+    return {
+        "number": commit.number,
+        "time": iso(commit.time),
+        "source": commit.actor.source,
+        "person": commit.actor.person.name,
+        "changes": changes,
+    }

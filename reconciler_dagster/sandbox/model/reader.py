@@ -5,12 +5,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from reconciler_dagster.sandbox.clock import iso
+from reconciler_dagster.sandbox.clock import SECOND, iso
 from reconciler_dagster.sandbox.formulas import values
 from reconciler_dagster.sandbox.formulas.compiler import compile_formula
 from reconciler_dagster.sandbox.formulas.syntax import InvalidFormula, parse
 from reconciler_dagster.sandbox.formulas.values import FormulaError, Value
-from reconciler_dagster.sandbox.model.base import Base
+from reconciler_dagster.sandbox.model.base import Base, States
 from reconciler_dagster.sandbox.model.cells import tidy_number
 from reconciler_dagster.sandbox.model.schema import Field
 from reconciler_dagster.sandbox.model.table import Record, Table
@@ -20,12 +20,21 @@ _ERROR = {"error": "#ERROR!"}
 
 
 class Reader:
-    """Reads the records of one base at one moment."""
+    """Reads the records of one base at one moment.
 
-    def __init__(self, base: Base, now: int, switches: Switches) -> None:
+    `states` holds the records that linked cells shall see as they were, by id; without it, those
+    are taken that the switch `computed_lag_seconds` asks for.
+    """
+
+    def __init__(
+        self, base: Base, now: int, switches: Switches, states: States | None = None
+    ) -> None:
         self.base = base
         self.now = values.from_milliseconds(now)
         self.switches = switches
+        if states is None:
+            states = base.earlier(now, int(switches.computed_lag_seconds * SECOND))
+        self._states = states
         self._under_way: set[tuple[str, str]] = set()
 
     def row(self, table: Table, record: Record) -> "RecordRow":
@@ -61,6 +70,9 @@ class Reader:
                 return len(self._linked(table, record, field))
             case "button":
                 return self._button(table, record, field)
+            case "multipleLookupValues":
+                shown = self.by_linked_record(table, record, field).values()
+                return [value for one in shown for value in one] or None
         try:
             return shown_value(self.derive(table, record, field))
         except FormulaError:
@@ -131,8 +143,23 @@ class Reader:
         other = self.base.tables.get(link.options["linkedTableId"])
         if other is None:
             return []
-        found = (other.records.get(record_id) for record_id in record.cells.get(link.id, ()))
+        states, records = self._states, other.records
+        found = (
+            states[one] if one in states else records.get(one)
+            for one in record.cells.get(link.id, ())
+        )
         return [(other, linked) for linked in found if linked is not None]
+
+    def by_linked_record(self, table: Table, record: Record, field: Field) -> dict[str, list[Any]]:
+        """Return a lookup's values by linked record, as the API shows them."""
+        found: dict[str, list[Any]] = {}
+        for other, linked in self._linked(table, record, field):
+            source = other.fields.get(field.options.get("fieldIdInLinkedTable", ""))
+            value = self.cell(other, linked, source) if source else None
+            found[linked.id] = (
+                value if isinstance(value, list) else [] if value is None else [value]
+            )
+        return found
 
     def _looked_up(self, table: Table, record: Record, field: Field) -> list[Value]:
         gathered: list[Value] = []

@@ -1,5 +1,6 @@
 """Bases, tables, fields and views as the metadata API shows them (Airtable facts §7)."""
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,15 @@ class Field:
         """The options of a select."""
         choices: list[dict[str, Any]] = self.options.setdefault("choices", [])
         return choices
+
+    def shown(self) -> dict[str, Any]:
+        """Return the field as the metadata API shows it, a copy."""
+        shown: dict[str, Any] = {"type": self.type, "id": self.id, "name": self.name}
+        if self.options:
+            shown["options"] = copy.deepcopy(self.options)
+        if self.description:
+            shown["description"] = self.description
+        return shown
 
 
 @dataclass(slots=True)

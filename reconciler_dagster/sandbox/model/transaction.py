@@ -7,7 +7,13 @@ from typing import Any
 from reconciler_dagster.sandbox import errors
 from reconciler_dagster.sandbox.clock import SECOND
 from reconciler_dagster.sandbox.ids import is_id, new_id
-from reconciler_dagster.sandbox.model.base import Actor, Base, Change, Commit, Person
+from reconciler_dagster.sandbox.model.base import (
+    Actor,
+    Base,
+    Change,
+    Person,
+    SchemaChange,
+)
 from reconciler_dagster.sandbox.model.cells import PLAIN, Unacceptable, cleared
 from reconciler_dagster.sandbox.model.schema import CHOICE_COLOURS, Field
 from reconciler_dagster.sandbox.model.table import Record, Table
@@ -102,24 +108,27 @@ class Transaction:
             else:
                 draft.cells[field_id] = value
 
-    def commit(self) -> Commit:
+    def commit(self) -> None:
         """Let everything staged take effect. Raises Refusal if the base is full."""
         limit = self._switches.record_limit
         added = sum(d.before is None and not d.deleted for d in self._drafts.values())
         if limit is not None and added and self._base.count_records() + added > limit:
             raise errors.bad_parameters("This base has reached its limit of records.")
+        schema = self._add_choices()
+        applied = [self._apply(draft) for draft in self._drafts.values()]
+        changes = tuple(change for change in applied if change is not None)
+        if changes or schema:
+            self._base.announce(self._now, self._actor, changes=changes, schema=schema)
+
+    def _add_choices(self) -> tuple[SchemaChange, ...]:
+        changes = []
         for table in self._base.tables.values():
-            for field_id, choices in self._new_choices.items():
-                if field_id in table.fields:
-                    table.fields[field_id].choices.extend(choices)
-        changes = [
-            change for draft in self._drafts.values() if (change := self._apply(draft)) is not None
-        ]
-        self._base.transaction += 1
-        commit = Commit(self._base.transaction, self._now, self._actor, tuple(changes))
-        if changes or self._new_choices:
-            self._base.announce(commit)
-        return commit
+            for field_ in table.fields.values():
+                if field_.id in self._new_choices:
+                    before = field_.shown()
+                    field_.options["choices"] = [*field_.choices, *self._new_choices[field_.id]]
+                    changes.append(SchemaChange(table.id, field_.id, before, field_.shown()))
+        return tuple(changes)
 
     def _draft(self, table: Table, record_id: str) -> _Draft:
         draft = self._drafts.get(record_id)
@@ -139,7 +148,11 @@ class Transaction:
                 raise errors.computed_field(field_.name)
             draft.written.add(field_id)
             try:
-                kept = cleared(field_) if value is None else self._accept(field_, value, typecast)
+                kept = (
+                    cleared(field_)
+                    if value is None
+                    else self._accept(draft, field_, value, typecast)
+                )
             except Unacceptable as error:
                 if error.args:
                     raise errors.invalid_value(str(error)) from None
@@ -151,7 +164,7 @@ class Transaction:
             else:
                 draft.cells[field_id] = kept
 
-    def _accept(self, field_: Field, value: Any, typecast: bool) -> Any:
+    def _accept(self, draft: _Draft, field_: Field, value: Any, typecast: bool) -> Any:
         plain = PLAIN.get(field_.type)
         if plain:
             return plain(field_, value, typecast)
@@ -169,7 +182,8 @@ class Transaction:
             case "multipleCollaborators":
                 return [self._collaborator(one, typecast) for one in _list(value, typecast)] or None
             case "multipleAttachments":
-                return [self._attachment(one) for one in _list(value, False)] or None
+                files = _list(value, False)
+                return [self._attachment(draft, field_, one) for one in files] or None
         raise Unacceptable
 
     def _choice(self, field_: Field, value: Any, typecast: bool) -> str | None:
@@ -250,28 +264,26 @@ class Transaction:
                 return person.cell()
         raise Unacceptable
 
-    def _attachment(self, value: Any) -> dict[str, Any]:
+    def _attachment(self, draft: _Draft, field_: Field, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise Unacceptable
-        if isinstance(value.get("id"), str):
-            for table in self._base.tables.values():
-                for record in table.records.values():
-                    for cell in record.cells.values():
-                        if isinstance(cell, list):
-                            for item in cell:
-                                if isinstance(item, dict) and item.get("id") == value["id"]:
-                                    return item
+        if "id" in value:
+            for kept in draft.cells.get(field_.id, ()):
+                if kept["id"] == value["id"]:
+                    return dict(kept)
             raise Unacceptable
-        url = value.get("url")
+        url, name = value.get("url"), value.get("filename")
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise Unacceptable
-        name = value.get("filename")
+        size, kind = value.get("size"), value.get("type")
         return {
             "id": new_id("att"),
             "url": url,
-            "filename": name if isinstance(name, str) else url.rsplit("/", 1)[-1] or "file",
-            "size": 0,
-            "type": "application/octet-stream",
+            "filename": name
+            if isinstance(name, str) and name
+            else url.rsplit("/", 1)[-1] or "file",
+            "size": size if isinstance(size, int) else 0,
+            "type": kind if isinstance(kind, str) else "application/octet-stream",
         }
 
     def _apply(self, draft: _Draft) -> Change | None:

@@ -13,8 +13,9 @@ from typing import Any
 from reconciler_dagster.sandbox.clock import DAY, SECOND
 from reconciler_dagster.sandbox.ids import new_id
 from reconciler_dagster.sandbox.model.base import Base, Person
-from reconciler_dagster.sandbox.model.definition import set_formula
-from reconciler_dagster.sandbox.model.schema import CHOICE_COLOURS, Field, View
+from reconciler_dagster.sandbox.model.definition import complete_options, set_formula
+from reconciler_dagster.sandbox.model.owner import connect
+from reconciler_dagster.sandbox.model.schema import Field, View
 from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.seed.people import Lead
 
@@ -47,7 +48,7 @@ def seed_leads(base_id: str, leads: int, seed: int, now: int) -> Base:
     schema = json.loads(Path(__file__).with_name("leads_schema.json").read_text(encoding="utf-8"))
     table = _table(schema["name"], schema["fields"], rng)
     campaigns = _table("Campaigns", [{"name": "Name", "type": "singleLineText"}], rng)
-    _link(table, table.find("Linked Campaign"), campaigns, rng)
+    _link(table, _field(table, "Linked Campaign"), campaigns, rng)
     base.tables = {table.id: table, campaigns.id: campaigns}
     campaign_choices = [choice["name"] for choice in _field(table, "Campaign (CORRECTED)").choices]
     campaigns.fill(_campaigns(campaigns, campaign_choices, rng, now, list(base.people)))
@@ -76,47 +77,17 @@ def _table(name: str, fields: list[dict[str, Any]], rng: random.Random) -> Table
 
 
 def _made(entry: dict[str, Any], rng: random.Random) -> Field:
-    kind = entry["type"]
-    options: dict[str, Any] = {}
+    kind, given = entry["type"], {}
     if "choices" in entry:
-        options["choices"] = [
-            {
-                "id": new_id("sel", rng),
-                "name": name,
-                "color": CHOICE_COLOURS[index % len(CHOICE_COLOURS)],
-            }
-            for index, name in enumerate(entry["choices"])
-        ]
-    moment = {
-        "dateFormat": {"name": "iso", "format": "YYYY-MM-DD"},
-        "timeFormat": {"name": "24hour", "format": "HH:mm"},
-        "timeZone": "utc",
-    }
-    match kind:
-        case "number":
-            options["precision"] = entry.get("precision", 0)
-        case "checkbox":
-            options = {"icon": "check", "color": "greenBright"}
-        case "dateTime":
-            options = moment
-        case "createdTime":
-            options = {"result": {"type": "dateTime", "options": moment}}
-        case "lastModifiedTime":
-            options = {"isValid": True, "result": {"type": "dateTime", "options": moment}}
-    return Field(new_id("fld", rng), entry["name"], kind, options)
+        given["choices"] = [{"id": new_id("sel", rng), "name": name} for name in entry["choices"]]
+    if "precision" in entry:
+        given["precision"] = entry["precision"]
+    return Field(new_id("fld", rng), entry["name"], kind, complete_options(kind, given))
 
 
-def _link(table: Table, field: Field | None, other: Table, rng: random.Random) -> None:
-    if field is None:
-        return
+def _link(table: Table, field: Field, other: Table, rng: random.Random) -> None:
     inverse = Field(new_id("fld", rng), table.name, "multipleRecordLinks")
-    for one, linked, back in ((field, other, inverse), (inverse, table, field)):
-        one.options.update(
-            linkedTableId=linked.id,
-            isReversed=False,
-            prefersSingleRecordLink=False,
-            inverseLinkFieldId=back.id,
-        )
+    connect(table, field, other, inverse)
     other.fields[inverse.id] = inverse
     other.schema_changed()
 

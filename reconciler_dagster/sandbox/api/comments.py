@@ -1,0 +1,89 @@
+"""Comments on records."""
+
+from typing import Any
+
+from reconciler_dagster.sandbox import errors
+from reconciler_dagster.sandbox.api.call import Call
+from reconciler_dagster.sandbox.api.query import whole
+from reconciler_dagster.sandbox.clock import iso
+from reconciler_dagster.sandbox.ids import new_id
+from reconciler_dagster.sandbox.model.base import Base
+from reconciler_dagster.sandbox.model.table import Table
+from reconciler_dagster.sandbox.world import World
+
+LONGEST = 10_000
+
+
+class Comments:
+    """The comment endpoints of one sandbox."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def list_comments(self, call: Call, base: Base, table: Table, record: str) -> dict[str, Any]:
+        """`GET .../comments`, newest first; the offset is the id of the last one shown."""
+        given = call.parameters()
+        size = whole(given.get("pageSize", 100), 1, 100)
+        newest = self._of(base, table, record)[::-1]
+        offset = given.get("offset")
+        if offset:
+            ids = [comment["id"] for comment in newest]
+            if offset not in ids:
+                raise errors.bad_parameters()
+            newest = newest[ids.index(offset) + 1 :]
+        more = newest[size - 1]["id"] if len(newest) > size else None
+        return {"comments": newest[:size], "offset": more}
+
+    def create(self, call: Call, base: Base, table: Table, record: str) -> dict[str, Any]:
+        """`POST .../comments`."""
+        text = _text(call)
+        body = call.json()
+        comments = self._of(base, table, record)
+        comment: dict[str, Any] = {
+            "id": new_id("com"),
+            "createdTime": iso(self._world.clock.now()),
+            "author": self._world.user.cell(),
+            "text": text,
+            "lastUpdatedTime": None,
+        }
+        parent = body.get("parentCommentId")
+        if parent is not None:
+            if all(one["id"] != parent for one in comments):
+                raise errors.bad_parameters()
+            comment["parentCommentId"] = parent
+        base.comments.setdefault(record, []).append(comment)
+        return comment
+
+    def update(
+        self, call: Call, base: Base, table: Table, record: str, comment_id: str
+    ) -> dict[str, Any]:
+        """`PATCH .../comments/{comment}`."""
+        comment = self._one(base, table, record, comment_id)
+        comment["text"] = _text(call)
+        comment["lastUpdatedTime"] = iso(self._world.clock.now())
+        return comment
+
+    def delete(
+        self, call: Call, base: Base, table: Table, record: str, comment_id: str
+    ) -> dict[str, Any]:
+        """`DELETE .../comments/{comment}`."""
+        base.comments[record].remove(self._one(base, table, record, comment_id))
+        return {"id": comment_id, "deleted": True}
+
+    def _of(self, base: Base, table: Table, record: str) -> list[dict[str, Any]]:
+        if record not in table.records:
+            raise errors.model_not_found()
+        return base.comments.get(record, [])
+
+    def _one(self, base: Base, table: Table, record: str, comment_id: str) -> dict[str, Any]:
+        for comment in self._of(base, table, record):
+            if comment["id"] == comment_id:
+                return comment
+        raise errors.model_not_found()
+
+
+def _text(call: Call) -> str:
+    text = call.json().get("text")
+    if not isinstance(text, str) or not 0 < len(text) <= LONGEST:
+        raise errors.bad_parameters()
+    return text
