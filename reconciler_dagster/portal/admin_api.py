@@ -16,7 +16,7 @@ from reconciler_dagster.portal.state import SignedIn, ThePortal
 router = APIRouter(prefix="/api/admin/sync", tags=["Sync"])
 
 
-@router.post("/delta", status_code=202, responses=errors(401, 403, 404, 409))
+@router.post("/delta", status_code=202, responses=errors(400, 401, 403, 404, 409))
 def start_delta(
     portal: ThePortal, user: SignedIn, response: Response, sync: DeltaSync | None = None
 ) -> SyncRequest:

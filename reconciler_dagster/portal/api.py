@@ -28,6 +28,7 @@ router = APIRouter(prefix="/api/leads", tags=["Leads"])
 
 _READS = errors(401, 404)
 _ACTS = errors(401, 404, 409)
+_SENDS = errors(400, 401, 404, 409)
 
 
 @router.get("", responses=_READS)
@@ -77,7 +78,7 @@ def unclaim(lead_id: UUID, portal: ThePortal, user: SignedIn, once: OnceOnly) ->
         return once.act(connection, user, lambda: actions.unclaim(connection, user, lead_id))
 
 
-@router.post("/{lead_id}/remove-from-campaign", response_model=Lead, responses=_ACTS)
+@router.post("/{lead_id}/remove-from-campaign", response_model=Lead, responses=_SENDS)
 def remove_from_campaign(
     lead_id: UUID, removal: Removal, portal: ThePortal, user: SignedIn, once: OnceOnly
 ) -> Any:
@@ -97,7 +98,7 @@ def get_notes(lead_id: UUID, portal: ThePortal, user: SignedIn) -> Notes:
         return leads.get_notes(connection, user, lead_id)
 
 
-@router.post("/{lead_id}/notes", response_model=Note, status_code=201, responses=_ACTS)
+@router.post("/{lead_id}/notes", response_model=Note, status_code=201, responses=_SENDS)
 def add_note(
     lead_id: UUID, note: NewNote, portal: ThePortal, user: SignedIn, once: OnceOnly
 ) -> Any:

@@ -37,6 +37,7 @@ _PROBLEM = {
 }
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _MEANINGS = {
+    400: "The body is not even text",
     401: "No token, or one that is forged, expired or out of date",
     403: "The role does not allow it",
     404: "There is no such thing, or it is another client's",

@@ -67,6 +67,14 @@ class Server:
         return self.client({"Authorization": f"Bearer {self.token(user)}"})
 
 
+def signed_in(server: Server, user: User) -> httpx.Client:
+    """A browser without a window that is signed in to the console."""
+    client = server.client({"Origin": server.url, "Sec-Fetch-Site": "same-origin"})
+    answer = client.post("/console/sign-in", data={"token": server.token(user)})
+    assert answer.status_code == 303, answer.text
+    return client
+
+
 @pytest.fixture
 def db(portal_db: str) -> Iterator[Engine]:
     own = engine(portal_db)

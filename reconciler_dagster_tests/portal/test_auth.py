@@ -68,9 +68,7 @@ BAD: dict[str, Callable[[World], str]] = {
     "not yet valid": lambda w: signed(w.user, nbf=datetime.now(UTC) + timedelta(hours=1)),
     "never expires": lambda w: signed(w.user, exp=None),
     "alg none": lambda w: jwt.encode(claims(w.user), None, algorithm="none"),
-    "alg None": lambda w: unsigned(
-        {"alg": "None", "typ": "JWT"}, {**claims(w.user), "exp": 2**33}
-    ),
+    "alg None": lambda w: unsigned({"alg": "None", "typ": "JWT"}, {**claims(w.user), "exp": 2**33}),
     "stronger alg": lambda w: signed(w.user, algorithm="HS512"),
     "no keys for alg": lambda w: signed(w.user, key=KEY, algorithm="RS256"),
     "alg is a list": lambda w: unsigned({"alg": ["HS256"]}, {}, "AA"),
