@@ -132,17 +132,18 @@ def bind(
             )
         if problem or not column:
             continue
-        if (
-            before
-            and before.fingerprint
-            and (
-                before.field_id != (found.id if found else None)
-                or before.fingerprint != mapped.fingerprint
-            )
-        ):
+        if before and found and _is_new(mapped, found, before):
             changed.append(mapped.column)
         usable.append(_fitted(mapped, column))
     return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes))
+
+
+def _is_new(mapped: MappedField, found: AirtableField, before: Binding) -> bool:
+    return (
+        before.problem is not None
+        or before.field_id != found.id
+        or before.fingerprint != mapped.fingerprint
+    )
 
 
 def _problem(mapped: MappedField, found: AirtableField | None, column: Column | None) -> str | None:

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler_dagster.core.binding import AirtableField, Binding, BoundMap, Column, bind
+from reconciler_dagster.core.codecs import Text
+from reconciler_dagster.core.fields import FieldMap, MappedField
+
+FIELDS = FieldMap(
+    [
+        MappedField("Company", "company", ("singleLineText",), Text(limit=255)),
+        MappedField("Status", "status", ("singleSelect", "formula"), Text(limit=50), both=True),
+    ]
+)
+COMPANY = AirtableField("fld1", "Company", "singleLineText")
+STATUS = AirtableField("fld2", "Status", "singleSelect", ("A", "B"))
+COLUMNS = [Column("company", 255, True), Column("status", 50, True)]
+
+
+def check(
+    *fields: AirtableField, columns: list[Column] = COLUMNS, before: BoundMap | None = None
+) -> BoundMap:
+    remembered = {b.column: b for b in before.bindings} if before else {}
+    return bind(FIELDS, fields, columns, remembered)
+
+
+def test_all_well() -> None:
+    bound = check(COMPANY, STATUS)
+    assert bound.problems == []
+    assert bound.id_by_column == {"company": "fld1", "status": "fld2"}
+    assert bound.choices("status") == ("A", "B")
+    again = check(COMPANY, STATUS, before=bound)
+    assert (again.bindings, again.changed, again.notes) == (bound.bindings, (), ())
+
+
+def test_a_rename_is_followed_and_told() -> None:
+    renamed = replace(COMPANY, name="Firm")
+    bound = check(renamed, STATUS, before=check(COMPANY, STATUS))
+    assert bound.id_by_column["company"] == "fld1"
+    assert bound.notes == ("'Company' is now called 'Firm'; followed by its id.",)
+    assert bound.changed == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "columns", "problem"),
+    [
+        ((STATUS,), COLUMNS, "the table has no such field"),
+        ((replace(COMPANY, type="checkbox"), STATUS), COLUMNS, "it is of type checkbox"),
+        ((COMPANY, STATUS), COLUMNS[1:], "leads has no column company"),
+        ((COMPANY, STATUS), [Column("company", 255, False), COLUMNS[1]], "is NOT NULL"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_stopped_alone(
+    fields: tuple[AirtableField, ...], columns: list[Column], problem: str
+) -> None:
+    bound = check(*fields, columns=columns)
+    assert len(bound.problems) == 1
+    assert bound.problems[0].startswith("'Company' is stopped")
+    assert problem in bound.problems[0]
+    assert bound.fields.columns == ["status"]
+    assert "company" not in bound.id_by_column
+
+
+def test_a_shared_field_must_be_writable() -> None:
+    bound = check(COMPANY, replace(STATUS, type="formula"))
+    assert "expected singleSelect; change it back" in bound.problems[0]
+
+
+def test_a_field_that_comes_back_is_met_as_if_for_the_first_time() -> None:
+    stopped = check(replace(COMPANY, type="checkbox"), STATUS, before=check(COMPANY, STATUS))
+    back = check(COMPANY, STATUS, before=stopped)
+    assert back.problems == []
+    assert back.changed == ("company",)
+    assert check(COMPANY, STATUS, before=back).changed == ()
+
+
+def test_a_deleted_field_made_anew_under_its_name_is_met_as_if_for_the_first_time() -> None:
+    new = replace(COMPANY, id="fld9")
+    bound = check(new, STATUS, before=check(COMPANY, STATUS))
+    assert bound.changed == ("company",)
+    assert bound.id_by_column["company"] == "fld9"
+
+
+def test_another_codec_or_policy_voids_the_baselines_of_that_field() -> None:
+    before = check(COMPANY, STATUS)
+    older = replace(
+        before, bindings=(replace(before.bindings[0], fingerprint="other"), *before.bindings[1:])
+    )
+    assert check(COMPANY, STATUS, before=older).changed == ("company",)
+
+
+def test_a_shorter_column_shortens_what_is_taken() -> None:
+    bound = check(COMPANY, STATUS, columns=[Column("company", 80, True), COLUMNS[1]])
+    codec = bound.fields["company"].codec
+    assert isinstance(codec, Text)
+    assert codec.limit == 80
+
+
+def test_an_undo_of_a_deletion_is_recognised_by_the_remembered_id() -> None:
+    gone = check(STATUS, before=check(COMPANY, STATUS))
+    binding: Binding = gone.bindings[0]
+    assert binding.field_id == "fld1"
+    assert (
+        check(replace(COMPANY, name="Firm"), STATUS, before=gone).id_by_column["company"] == "fld1"
+    )
