@@ -1,8 +1,11 @@
 """`reconciler sandbox`: start the server from a terminal."""
 
+import sqlite3
 from pathlib import Path
+from typing import IO
 
 import click
+import orjson
 
 from reconciler_dagster.sandbox import DEMO_BASE_ID, DEMO_TOKEN
 from reconciler_dagster.sandbox.server import build_server
@@ -18,6 +21,18 @@ from reconciler_dagster.sandbox.start import open_world
     help="SQLite file that keeps everything; memory alone if left out.",
 )
 @click.option("--leads", default=2000, show_default=True, help="Leads to seed in each new base.")
+@click.option(
+    "--schema",
+    type=click.File("rb"),
+    help="Answer of /v0/meta/bases/{base}/tables of a real base, to be served instead of leads.",
+)
+@click.option(
+    "--switch",
+    "switches",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a switch, e.g. calls_per_second_and_base=0; may be repeated.",
+)
 @click.option(
     "--base-id",
     "base_ids",
@@ -40,6 +55,8 @@ def sandbox(
     port: int,
     state: Path | None,
     leads: int,
+    schema: IO[bytes] | None,
+    switches: tuple[str, ...],
     base_ids: tuple[str, ...],
     tokens: tuple[str, ...],
     seed: int,
@@ -50,8 +67,10 @@ def sandbox(
     base is at http://HOST:PORT/, the control API is described at /sandbox/api/docs.
     """
     try:
-        world = open_world(base_ids, leads, seed, tokens, state)
-    except ValueError as error:
+        given = dict(switch.split("=", 1) for switch in switches)
+        export = orjson.loads(schema.read()) if schema else None
+        world = open_world(base_ids, leads, seed, tokens, state, given, export)
+    except (ValueError, sqlite3.Error) as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"Airtable sandbox on http://{host}:{port}  (grid page; API under /v0)")
     for base in world.bases.values():

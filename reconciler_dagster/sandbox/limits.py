@@ -41,17 +41,17 @@ class Limits:
         self._clock = clock
         self._switches = switches
         self._gates: dict[str, _Gate] = {}
-        self._months: dict[str, int] = {}
+        self.months: dict[str, int] = {}
 
     def check(self, token: str, base_id: str | None, meta: bool) -> None:
         """Count a call. Raises the 429 refusal when a limit is exceeded."""
         switches, now = self._switches, self._clock.now()
         month = datetime.fromtimestamp(now / SECOND, UTC).strftime("%Y-%m")
-        self._months[month] = self._months.get(month, 0) + 1
+        self.months[month] = self.months.get(month, 0) + 1
         spared = meta and switches.monthly_cap_spares_meta
         if (
             switches.monthly_cap is not None
-            and self._months[month] > switches.monthly_cap
+            and self.months[month] > switches.monthly_cap
             and not spared
         ):
             raise monthly_cap_reached()
@@ -69,12 +69,12 @@ class Limits:
     def calls_this_month(self) -> int:
         """Return how many calls the current month has seen."""
         month = datetime.fromtimestamp(self._clock.now() / SECOND, UTC).strftime("%Y-%m")
-        return self._months.get(month, 0)
+        return self.months.get(month, 0)
 
     def reset(self) -> None:
         """Forget all calls and lift all lock-outs."""
         self._gates.clear()
-        self._months.clear()
+        self.months.clear()
 
     def _gate(self, key: str) -> _Gate:
         return self._gates.setdefault(key, _Gate())

@@ -118,11 +118,46 @@ class SandboxClient:
         """Bring a deleted record back under its old id."""
         self._ask("POST", f"{self._place()}/records/{record_id}/restore?by={quote(person)}")
 
+    def duplicate(self, record_id: str, person: str = "Ann") -> str:
+        """Duplicate a record as a person and return the new id; computed cells are not copied."""
+        computed = {field["name"] for field in self.fields() if field["computed"]}
+        cells = self.record(record_id)["fields"]
+        return self.add({key: cells[key] for key in cells if key not in computed}, person)
+
+    def undo(self, person: str = "Ann") -> None:
+        """Take back the latest change that a person made to records."""
+        self._ask("POST", f"bases/{self.base_id}/undo?by={quote(person)}")
+
     def history(self, limit: int = 200) -> list[dict[str, Any]]:
         """Return who changed what, newest first."""
         return list(self._ask("GET", f"bases/{self.base_id}/history?limit={limit}"))
 
     # What the base's owner does to fields
+
+    def fields(self) -> list[dict[str, Any]]:
+        """Return the fields as the metadata API shows them, and whether they are `computed`."""
+        return list(self._ask("GET", f"{self._place()}/fields"))
+
+    def create_table(self, name: str, fields: Sequence[Mapping[str, Any]]) -> str:
+        """Add a table with fields of any type and return its id; the first field is primary."""
+        body = {"name": name, "fields": [dict(field) for field in fields]}
+        return str(self._ask("POST", f"bases/{self.base_id}/tables", body)["id"])
+
+    def create_field(self, name: str, type_: str, options: Mapping[str, Any] | None = None) -> str:
+        """Add a field of any type and return its id."""
+        body = {"name": name, "type": type_, "options": dict(options or {})}
+        return str(self._ask("POST", f"{self._place()}/fields", body)["id"])
+
+    def create_view(
+        self,
+        name: str,
+        formula: str | None = None,
+        sort: Sequence[str] = (),
+        hidden: Sequence[str] = (),
+    ) -> str:
+        """Add a view and return its id; `-Name` in `sort` means downwards."""
+        body = {"name": name, "formula": formula, "sort": list(sort), "hidden": list(hidden)}
+        return str(self._ask("POST", f"{self._place()}/views", body)["id"])
 
     def rename_field(self, field: str, name: str) -> None:
         """Rename a field."""

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from reconciler_dagster.sandbox import DEMO_TOKEN
@@ -12,6 +13,7 @@ from reconciler_dagster.sandbox.model.base import Actor, Base, Person
 from reconciler_dagster.sandbox.model.owner import Owner
 from reconciler_dagster.sandbox.model.reader import Reader
 from reconciler_dagster.sandbox.model.transaction import Transaction
+from reconciler_dagster.sandbox.store import Store
 from reconciler_dagster.sandbox.switches import Switches
 from reconciler_dagster.sandbox.webhooks.hub import Hub
 
@@ -43,6 +45,7 @@ class World:
     faults: Faults = field(default_factory=Faults)
     calls: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=CALLS_KEPT))
     user: Person = API_USER
+    store: Store | None = None
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.clock, self.switches)
@@ -53,8 +56,38 @@ class World:
         return Reader(base, self.clock.now(), self.switches)
 
     def add_base(self, base: Base) -> None:
-        """Serve a base."""
+        """Serve a new base, and keep it in the state file."""
+        self._serve(base)
+        if self.store is not None:
+            self.store.save_all(base)
+
+    def open_store(self, path: Path | str) -> None:
+        """Serve what a state file holds, and keep every change in it from now on."""
+        self.store = Store(path)
+        self.clock.offset = self.store.get("clock_offset") or 0
+        self.limits.months = self.store.get("months") or {}
+        for base in self.store.load():
+            self._serve(base)
+
+    def save(self, base: Base | None = None) -> None:
+        """Keep what is no commit: comments and webhooks of a base, the clock, the month's calls."""
+        if self.store is not None:
+            self.store.set("clock_offset", self.clock.offset)
+            self.store.set("months", self.limits.months)
+            if base is not None:
+                self.store.save(base)
+
+    def close(self) -> None:
+        """Let go of the state file, if there is one."""
+        if self.store is not None:
+            self.save()
+            self.store.close()
+            self.store = None
+
+    def _serve(self, base: Base) -> None:
         base.listeners.append(self.hub.on_commit)
+        if self.store is not None:
+            base.listeners.append(self.store.on_commit)
         self.bases[base.id] = base
 
     def owner(self, base: Base, actor: Actor | None = None) -> Owner:
@@ -65,6 +98,3 @@ class World:
         """Begin an act on the base, by the API's user unless another is named."""
         actor = actor or Actor("publicApi", self.user)
         return Transaction(base, actor, self.clock.now(), self.switches)
-
-    def close(self) -> None:
-        """Let go of the state file, if there is one."""

@@ -52,6 +52,7 @@ class Comments:
                 raise errors.bad_parameters()
             comment["parentCommentId"] = parent
         base.comments.setdefault(record, []).append(comment)
+        self._world.save(base)
         return comment
 
     def update(
@@ -61,6 +62,7 @@ class Comments:
         comment = self._one(base, table, record, comment_id)
         comment["text"] = _text(call)
         comment["lastUpdatedTime"] = iso(self._world.clock.now())
+        self._world.save(base)
         return comment
 
     def delete(
@@ -68,6 +70,7 @@ class Comments:
     ) -> dict[str, Any]:
         """`DELETE .../comments/{comment}`."""
         base.comments[record].remove(self._one(base, table, record, comment_id))
+        self._world.save(base)
         return {"id": comment_id, "deleted": True}
 
     def _of(self, base: Base, table: Table, record: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from reconciler_dagster.sandbox.api.query import Query
 from reconciler_dagster.sandbox.clock import SECOND
 from reconciler_dagster.sandbox.formulas.compiler import Evaluate, compile_formula, evaluate_filter
 from reconciler_dagster.sandbox.formulas.narrowing import EVERYTHING, narrow
-from reconciler_dagster.sandbox.formulas.syntax import InvalidFormula, parse
+from reconciler_dagster.sandbox.formulas.syntax import Binary, Call, InvalidFormula, Node, parse
 from reconciler_dagster.sandbox.formulas.values import FormulaError, Value, blank, less
 from reconciler_dagster.sandbox.model.base import Base
 from reconciler_dagster.sandbox.model.schema import Field
@@ -27,6 +27,7 @@ class Selection:
 
     def __init__(self, world: World, base: Base, table: Table, query: Query) -> None:
         self._random = world.switches.record_order == "random"
+        self._is_after_returns_all = world.switches.is_after_returns_all
         self._table = table
         self._reader = world.reader(base)
         self._order = query.sort or _view_order(table, query)
@@ -85,6 +86,8 @@ class Selection:
     def _add_filter(self, formula: str) -> None:
         try:
             node = parse(formula)
+            if self._is_after_returns_all:
+                node = _always_after(node)
             self._filters.append(compile_formula(node, self._table.resolve))
         except InvalidFormula as error:
             raise errors.invalid_formula(str(error)) from None
@@ -137,6 +140,18 @@ class Selection:
             if order:
                 return -order if downwards else order
         return 0
+
+
+def _always_after(node: Node) -> Node:
+    """Make IS_AFTER(LAST_MODIFIED_TIME(), ...) true everywhere (the switch of that name)."""
+    match node:
+        case Call("IS_AFTER", (Call("LAST_MODIFIED_TIME", _), _)):
+            return Call("TRUE", (), 1)
+        case Call(name, arguments, depth):
+            return Call(name, tuple(_always_after(argument) for argument in arguments), depth)
+        case Binary(operator, left, right, depth):
+            return Binary(operator, _always_after(left), _always_after(right), depth)
+    return node
 
 
 def _view_order(table: Table, query: Query) -> list[tuple[Field, bool]]:

@@ -52,6 +52,7 @@ class Webhooks:
         webhook = Webhook(new_id("ach"), specification, 0, url)
         webhook.refresh(self._world.clock.now(), self._world.switches.webhook_days)
         base.webhooks[webhook.id] = webhook
+        self._world.save(base)
         return {
             "id": webhook.id,
             "macSecretBase64": webhook.secret,
@@ -61,10 +62,12 @@ class Webhooks:
     def delete(self, call: Call, base: Base, webhook: Webhook) -> None:
         """`DELETE /bases/{base}/webhooks/{webhook}`."""
         del base.webhooks[webhook.id]
+        self._world.save(base)
 
     def refresh(self, call: Call, base: Base, webhook: Webhook) -> dict[str, Any]:
         """`POST .../refresh`: seven more days from now."""
         webhook.refresh(self._world.clock.now(), self._world.switches.webhook_days)
+        self._world.save(base)
         return {"expirationTime": iso(webhook.expires)}
 
     def enable(self, call: Call, base: Base, webhook: Webhook) -> None:
@@ -73,6 +76,7 @@ class Webhooks:
         if not isinstance(enable, bool):
             raise errors.bad_parameters()
         webhook.notifies = enable
+        self._world.save(base)
 
     def payloads(self, call: Call, base: Base, webhook: Webhook) -> dict[str, Any]:
         """`GET .../payloads`: up to 50 from the cursor on. Reading consumes nothing."""
@@ -83,6 +87,7 @@ class Webhooks:
         world.hub.tidy(base)
         if world.hub.enabled(webhook):
             webhook.refresh(world.clock.now(), world.switches.webhook_days)
+            world.save(base)
         first = webhook.payloads[0][0] if webhook.payloads else webhook.next_number
         if cursor < first:
             if world.switches.expired_cursor == "error":

@@ -3,7 +3,8 @@
 It needs no token; the server listens on loopback only unless told otherwise.
 """
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, Field
@@ -12,14 +13,19 @@ from reconciler_dagster.sandbox.api.listing import Listings
 from reconciler_dagster.sandbox.clock import SECOND, iso
 from reconciler_dagster.sandbox.errors import Refusal
 from reconciler_dagster.sandbox.faults import Fault
-from reconciler_dagster.sandbox.formulas.syntax import InvalidFormula
+from reconciler_dagster.sandbox.formulas.compiler import compile_formula
+from reconciler_dagster.sandbox.formulas.syntax import InvalidFormula, parse
+from reconciler_dagster.sandbox.ids import new_id
 from reconciler_dagster.sandbox.model.base import Actor, Base, Person
 from reconciler_dagster.sandbox.model.owner import Owner
 from reconciler_dagster.sandbox.model.schema import Field as TableField
+from reconciler_dagster.sandbox.model.schema import View
 from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.model.transaction import MissingRecord
 from reconciler_dagster.sandbox.switches import Switches
 from reconciler_dagster.sandbox.world import World
+
+_T = TypeVar("_T")
 
 
 class Move(BaseModel):
@@ -64,6 +70,34 @@ class Act(BaseModel):
     options: dict[str, Any] | None = None
     record_id: str = ""
     value: Any = None
+
+
+class NewField(BaseModel):
+    """A field as the metadata API would show it."""
+
+    name: str
+    type: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    description: str | None = None
+    person: str = "Ann"
+
+
+class NewTable(BaseModel):
+    """A table; the first field is the primary one."""
+
+    name: str
+    fields: list[NewField]
+    person: str = "Ann"
+
+
+class NewView(BaseModel):
+    """A view with its own filter, order ("-Name": downwards) and hidden fields."""
+
+    name: str
+    formula: str | None = None
+    sort: list[str] = Field(default_factory=list)
+    hidden: list[str] = Field(default_factory=list)
+    person: str = "Ann"
 
 
 def control_router(world: World, listings: Listings) -> APIRouter:
@@ -123,6 +157,7 @@ def control_router(world: World, listings: Listings) -> APIRouter:
             world.clock.freeze()
         elif move.frozen is False:
             world.clock.resume()
+        world.save()
         return {"now": iso(world.clock.now()), "frozen": world.clock.frozen}
 
     @router.get("/calls")
@@ -233,6 +268,68 @@ def control_router(world: World, listings: Listings) -> APIRouter:
         act.restore(table, record_id)
         act.commit()
 
+    @router.post("/bases/{base_id}/undo")
+    def undo(base_id: str, by: str = "Ann") -> None:
+        """A person takes back the latest change that a person made to records."""
+        base = world.bases.get(base_id)
+        if base is None:
+            raise HTTPException(404, f"No base {base_id}.")
+        mine = (c for c in reversed(base.recent) if c.actor.source == "client" and c.changes)
+        latest = next(mine, None)
+        if latest is None:
+            raise HTTPException(422, "There is nothing to undo.")
+        act = world.transaction(base, person(base, by))
+        act.undo(latest)
+        act.commit()
+
+    @router.post("/bases/{base_id}/tables")
+    def create_table(base_id: str, given: NewTable) -> dict[str, str]:
+        """The owner adds a table; fields may be of any type."""
+        base = world.bases.get(base_id)
+        if base is None:
+            raise HTTPException(404, f"No base {base_id}.")
+        owner = world.owner(base, person(base, given.person))
+        fields = [one.model_dump() for one in given.fields]
+        return {"id": _tried(lambda: owner.create_table(given.name, fields)).id}
+
+    @router.get("/bases/{base_id}/tables/{table_name}/fields")
+    def fields(base_id: str, table_name: str) -> list[dict[str, Any]]:
+        """The fields as the metadata API shows them, and whether they are computed."""
+        _, table = place(base_id, table_name)
+        return [{**one.shown(), "computed": one.computed} for one in table.fields.values()]
+
+    @router.post("/bases/{base_id}/tables/{table_name}/fields")
+    def create_field(base_id: str, table_name: str, given: NewField) -> dict[str, str]:
+        """The owner adds a field of any type, computed ones too."""
+        base, table = place(base_id, table_name)
+        owner = world.owner(base, person(base, given.person))
+        return {"id": _tried(lambda: owner.create_field(table, given.model_dump())).id}
+
+    @router.post("/bases/{base_id}/tables/{table_name}/views")
+    def create_view(base_id: str, table_name: str, given: NewView) -> dict[str, str]:
+        """The owner adds a view. `sort` and `hidden` name fields by name or id."""
+        base, table = place(base_id, table_name)
+
+        def known(name: str) -> str:
+            found = table.resolve(name)
+            if found is None:
+                raise ValueError(f"No field {name}.")
+            return found
+
+        def add() -> View:
+            if given.formula is not None:
+                compile_formula(parse(given.formula), table.resolve)
+            sort = [
+                {"field": known(one.lstrip("-")), "direction": "desc" if one[:1] == "-" else "asc"}
+                for one in given.sort
+            ]
+            hidden = [known(one) for one in given.hidden]
+            view = View(new_id("viw"), given.name, "grid", given.formula, sort, hidden)
+            world.owner(base, person(base, given.person)).create_view(table, view)
+            return view
+
+        return {"id": _tried(add).id}
+
     @router.post("/bases/{base_id}/tables/{table_name}/schema")
     def schema(base_id: str, table_name: str, act: Act) -> None:
         """The owner changes a field."""
@@ -240,10 +337,7 @@ def control_router(world: World, listings: Listings) -> APIRouter:
         field = table.find(act.field)
         if field is None:
             raise HTTPException(404, f"No field {act.field}.")
-        try:
-            _change(world.owner(base, person(base, act.person)), table, field, act)
-        except (ValueError, InvalidFormula) as error:
-            raise HTTPException(422, str(error)) from None
+        _tried(lambda: _change(world.owner(base, person(base, act.person)), table, field, act))
 
     @router.get("/bases/{base_id}/history")
     def history(base_id: str, limit: int = Query(200, ge=1, le=5000)) -> list[dict[str, Any]]:
@@ -254,6 +348,13 @@ def control_router(world: World, listings: Listings) -> APIRouter:
         return list(base.journal)[-limit:][::-1]
 
     return router
+
+
+def _tried(act: Callable[[], _T]) -> _T:
+    try:
+        return act()
+    except (ValueError, InvalidFormula) as error:
+        raise HTTPException(422, str(error)) from None
 
 
 def _change(owner: Owner, table: Table, field: TableField, act: Act) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from reconciler_dagster.sandbox.formulas import values
 from reconciler_dagster.sandbox.formulas.functions import FUNCTIONS
+from reconciler_dagster.sandbox.formulas.functions.dates import distance_in_words
 from reconciler_dagster.sandbox.formulas.syntax import (
     Binary,
     Call,
@@ -99,6 +100,9 @@ def _compile_call(
             return lambda row: row.now
         case "TODAY" if not arguments:
             return lambda row: row.now.replace(hour=0, minute=0, second=0, microsecond=0)
+        case "TONOW" | "FROMNOW" if len(arguments) == 1:
+            since = _compile(arguments[0], field_id)
+            return lambda row: distance_in_words(since(row), row.now)
     function = FUNCTIONS.get(name)
     if function is None or not function.accepts(len(arguments)):
         raise InvalidFormula

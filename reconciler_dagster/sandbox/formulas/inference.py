@@ -28,7 +28,7 @@ def result_kind(node: Node, kind_of: Callable[[str], str]) -> str:
             return TEXT if operator == "&" else NUMBER
         case Call("NOW" | "TODAY" | "CREATED_TIME" | "LAST_MODIFIED_TIME"):
             return DATE
-        case Call("RECORD_ID"):
+        case Call("RECORD_ID" | "TONOW" | "FROMNOW"):
             return TEXT
         case Call("IF", (_, *branches)):
             return _common([result_kind(branch, kind_of) for branch in branches])

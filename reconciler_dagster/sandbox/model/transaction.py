@@ -11,6 +11,7 @@ from reconciler_dagster.sandbox.model.base import (
     Actor,
     Base,
     Change,
+    Commit,
     Person,
     SchemaChange,
 )
@@ -99,14 +100,20 @@ class Transaction:
         draft = _Draft(table, record_id, None, {})
         self._drafts[record_id] = draft
         for field_id, value in trashed.cells.items():
-            field_ = table.fields.get(field_id)
-            if field_ is None:
-                continue
-            if field_.type == "multipleRecordLinks":
-                other = self._base.tables[field_.options["linkedTableId"]]
-                self._link(draft, field_, [linked for linked in value if linked in other.records])
+            self._put_back(draft, field_id, value)
+
+    def undo(self, commit: Commit) -> None:
+        """Stage the reverse of a commit. Raises MissingRecord where it no longer applies."""
+        for change in commit.changes:
+            table = self._base.tables[change.table_id]
+            if change.before is None:
+                self.delete(table, change.record_id)
+            elif change.after is None:
+                self.restore(table, change.record_id)
             else:
-                draft.cells[field_id] = value
+                draft = self._draft(table, change.record_id)
+                for field_id in change.fields:
+                    self._put_back(draft, field_id, change.before.cells.get(field_id))
 
     def commit(self) -> None:
         """Let everything staged take effect. Raises Refusal if the base is full."""
@@ -140,6 +147,20 @@ class Transaction:
         draft = _Draft(table, record_id, before, dict(before.cells))
         self._drafts[record_id] = draft
         return draft
+
+    def _put_back(self, draft: _Draft, field_id: str, value: Any) -> None:
+        """Set a cell to what it held before, as far as the field and linked records still exist."""
+        field_ = draft.table.fields.get(field_id)
+        if field_ is None:
+            return
+        draft.written.add(field_id)
+        if field_.type == "multipleRecordLinks":
+            other = self._base.tables[field_.options["linkedTableId"]]
+            self._link(draft, field_, [one for one in value or () if one in other.records])
+        elif value is None:
+            draft.cells.pop(field_id, None)
+        else:
+            draft.cells[field_id] = value
 
     def _write(self, draft: _Draft, cells: Mapping[str, Any], typecast: bool) -> None:
         for field_id, value in _by_field(draft.table, cells).items():

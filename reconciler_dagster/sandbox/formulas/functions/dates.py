@@ -237,3 +237,21 @@ def _workday_diff(left: Value, right: Value, holidays: Value = "") -> float:
         worked += _works(day, free)
         day = _shifted(day, timedelta(days=1))
     return sign * worked
+
+
+def distance_in_words(value: Value, now: datetime) -> str:
+    """Say how far a moment is from now, as TONOW and FROMNOW do: `2 days`, `an hour`."""
+    seconds = abs((now - _needed(value)).total_seconds())
+    if seconds < 45:
+        return "a few seconds"
+    for limit, size, one, many in (
+        (45 * 60, 60, "a minute", "minutes"),
+        (22 * 3600, 3600, "an hour", "hours"),
+        (26 * 86400, 86400, "a day", "days"),
+        (320 * 86400, 2629800, "a month", "months"),
+    ):
+        if seconds < limit:
+            count = max(round(seconds / size), 1)
+            return one if count == 1 else f"{count} {many}"
+    years = max(round(seconds / 31557600), 1)
+    return "a year" if years == 1 else f"{years} years"
