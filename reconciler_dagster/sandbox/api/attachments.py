@@ -25,7 +25,8 @@ class Attachments:
         body = call.json()
         kind, name = text(body.get("contentType")), text(body.get("filename"))
         try:
-            size = len(base64.b64decode(text(body.get("file")), validate=True))
+            written = "".join(text(body.get("file")).split())
+            size = len(base64.b64decode(written, validate=True))
         except (binascii.Error, ValueError):
             raise errors.bad_parameters() from None
         if size > LARGEST:

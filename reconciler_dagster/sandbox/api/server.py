@@ -6,6 +6,7 @@ parameters. Nothing that a client sends leads to a 500; only a fault that was ar
 
 import asyncio
 import gzip
+import logging
 import urllib.parse
 from typing import Any
 
@@ -21,6 +22,8 @@ from reconciler_dagster.sandbox.api.routes import Routes, Target
 from reconciler_dagster.sandbox.errors import Refusal
 from reconciler_dagster.sandbox.faults import Fault, usual_body
 from reconciler_dagster.sandbox.world import World
+
+_log = logging.getLogger(__name__)
 
 PREFIX = "/v0/"
 LONGEST_URL = 16_000
@@ -122,6 +125,10 @@ class AirtableApi:
             return 200, target.run(), {}
         except Refusal as refusal:
             return refusal.status, refusal.body, refusal.headers
+        except Exception:
+            # A mistake of the sandbox's own: its trace goes to the log, never to the client.
+            _log.exception("%s %s", request.method, request.url.path)
+            return 500, usual_body(500), {}
 
     def _admit(self, call: Call, target: Target, request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

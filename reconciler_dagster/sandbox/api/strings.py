@@ -79,6 +79,6 @@ def _moment(moment: datetime, kind: str, options: dict[str, Any], zone: str) -> 
     if kind == "date":
         return write_moment(moment.astimezone(UTC), form)
     own = options.get("timeZone", "client")
-    local = moment.astimezone(ZoneInfo(zone if own == "client" else own))
+    local = moment.astimezone(ZoneInfo({"client": zone, "utc": "UTC"}.get(own, own)))
     hours = "h:mma" if (options.get("timeFormat") or {}).get("name") == "12hour" else "HH:mm"
     return write_moment(local, f"{form} {hours}")
