@@ -1,0 +1,5 @@
+"""The command line: `reconciler`."""
+
+from reconciler_dagster.cli.group import main
+
+__all__ = ["main"]

@@ -1,0 +1,113 @@
+"""`reconciler` itself: which commands there are, and what becomes of an error.
+
+Commands are imported when they are called: Dagster, pandas and pyairtable take two seconds, and
+`reconciler --help` should not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import tempfile
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+# Name: where it is, and its line in the help. A test holds the lines against the commands.
+COMMANDS = {
+    "up": ("reconciler_dagster.cli.up:up", "Start everything that is not configured, on loopback."),
+    "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
+    "migrate": (
+        "reconciler_dagster.cli.migrate:migrate",
+        "Bring the portal's database up to date.",
+    ),
+    "psql": ("reconciler_dagster.cli.psql:psql", "Open the portal's database in psql."),
+    "sandbox": (
+        "reconciler_dagster.sandbox.command:sandbox",
+        "Run an Airtable-compatible server with a base of made-up leads.",
+    ),
+}
+
+
+class CommandLine(click.Group):
+    """Loads a command when it is called, and turns its errors into one line and an exit code.
+
+    0: done. 1: failed, or something needs a person. 2: the settings or the call are wrong.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import it."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table: nothing is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        from reconciler_dagster.config import ConfigurationError
+
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except ConfigurationError as error:
+            _complain(str(error))
+            ctx.exit(2)
+        except Exception as error:
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            else:
+                first = (str(error).strip().splitlines() or [""])[0]
+                _complain(f"{type(error).__name__}: {first} (the whole story: {_keep_trace()})")
+            ctx.exit(1)
+
+
+def _complain(sentence: str) -> None:
+    click.echo(f"Error: {sentence}", err=True)
+
+
+def _keep_trace() -> Path:
+    from reconciler_dagster.config import state_dir
+
+    try:
+        folder = state_dir() / "logs"
+        folder.mkdir(exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="reconciler-"))
+    path = folder / f"error-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.log"
+    path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
+    return path
+
+
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="reconciler")
+@click.option("--debug", is_flag=True, help="Log more, and show the whole trace of an error.")
+def main(debug: bool) -> None:
+    """Keep Airtable bases and a Postgres lead portal in agreement, both ways.
+
+    With nothing set, `reconciler up` starts a demo of everything. Settings come from the
+    environment and from a file .env in the current folder; see .env.example.
+    """
+    if Path(".env").is_file():
+        from dotenv import load_dotenv
+
+        load_dotenv(".env")
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )

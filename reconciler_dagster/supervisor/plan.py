@@ -1,0 +1,86 @@
+"""What `reconciler up` is to start, and what is real and left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler_dagster.config import RUNNING, Settings
+from reconciler_dagster.sandbox import DEMO_TOKEN
+
+PORTS = {"dagster": 3000, "sandbox": 8765, "portal": 8000}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which parts are ours. The others are configured and used as they are."""
+
+    portal_postgres: bool
+    dagster_postgres: bool
+    sandbox: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Plan:
+        """What is not configured is ours to start."""
+        return cls(
+            portal_postgres=settings.database_url is None,
+            dagster_postgres=settings.dagster_postgres_url is None,
+            sandbox=settings.airtable_api_key is None,
+        )
+
+    @property
+    def postgres(self) -> bool:
+        """Whether the embedded Postgres is needed at all."""
+        return self.portal_postgres or self.dagster_postgres
+
+    @property
+    def is_demo(self) -> bool:
+        """Nothing real is touched: there may be made-up users, and sign-in without a password."""
+        return self.portal_postgres and self.sandbox
+
+
+def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]:
+    """Settings for what is ours, by environment variable. Nothing real is among them.
+
+    ``urls``: of portal, dagster (databases), sandbox, ui.
+    """
+    found = {}
+    if not os.environ.get("RECONCILER_DAGSTER_URL"):
+        found["RECONCILER_DAGSTER_URL"] = urls["ui"]
+    if plan.portal_postgres:
+        found["DATABASE_URL"] = urls["portal"]
+    if plan.dagster_postgres:
+        found["DAGSTER_POSTGRES_URL"] = urls["dagster"]
+    if plan.sandbox:
+        found["AIRTABLE_API_KEY"] = DEMO_TOKEN
+        found["AIRTABLE_ENDPOINT_URL"] = urls["sandbox"]
+    if plan.is_demo and not os.environ.get("PORTAL_JWT_SECRET"):
+        found["PORTAL_JWT_SECRET"] = _own_secret(state / "portal-secret")
+    return found
+
+
+def write_running(state: Path, found: dict[str, str]) -> None:
+    """Leave word for other processes; the file is valid while this process lives."""
+    keys = {
+        name: name if name.startswith("RECONCILER_") else name.lower() for name in found
+    }  # Settings' own names: a few have an alias
+    content = {"pid": os.getpid()} | {keys[name]: value for name, value in found.items()}
+    _write_private(state / RUNNING, json.dumps(content, indent=1))
+
+
+def _own_secret(path: Path) -> str:
+    """Kept, so that a restart signs nobody out."""
+    if not path.exists():
+        _write_private(path, secrets.token_urlsafe(48))
+    return path.read_text()
+
+
+def _write_private(path: Path, content: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(content)
+    fresh.replace(path)

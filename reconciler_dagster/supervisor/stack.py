@@ -1,0 +1,283 @@
+"""Starting the whole system, watching it, and taking it down in order."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import psycopg
+
+from reconciler_dagster.config import RUNNING, ConfigurationError, Settings, state_dir
+from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.migrate import upgrade
+from reconciler_dagster.sandbox import DEMO_BASE_ID
+from reconciler_dagster.sandbox.postgres import EmbeddedPostgresError, PostgresServer
+from reconciler_dagster.supervisor import demo, ready, words
+from reconciler_dagster.supervisor.child import MARK, Child, kill_marked, tail
+from reconciler_dagster.supervisor.plan import PORTS, Plan, substitutes, write_running
+
+LEADS = 2000
+_READY_CEILING = 180
+_LONGEST_SOCKET = 100
+
+
+class AlreadyRunning(ConfigurationError):
+    """Another `up` holds the state folder."""
+
+
+class ChildDied(Exception):
+    """A part ended by itself. The message names it and shows the end of its log."""
+
+
+class Stopped(Exception):
+    """Somebody asked for the end."""
+
+
+class Stack:
+    """Everything that one `reconciler up` started."""
+
+    def __init__(self, ports: dict[str, int], leads: int = LEADS) -> None:
+        self._wanted = PORTS | ports
+        self._leads = leads
+        self._state = state_dir().resolve()
+        self._logs = self._state / "logs"
+        self._children: dict[str, Child] = {}
+        self._postgres: PostgresServer | None = None
+        self._lock = -1
+        self._signals = 0
+        self._temporary: Path | None = None
+        self._env: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Start, tell, watch. Returns after Ctrl-C or SIGTERM, with everything taken down.
+
+        Raises ConfigurationError where it cannot start, ChildDied where a part ends by itself.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, self._on_signal)
+        self._take_lock()
+        try:
+            self._start()
+            while True:
+                self._look()
+                time.sleep(0.2)
+        except Stopped:
+            click.echo("\nStopping ...")
+        finally:
+            self._stop()
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        # Only noted: nothing may be interrupted between starting a process and knowing of it.
+        self._signals += 1
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self._state / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(
+                f"`reconciler up` already runs on {self._state}: stop that one first, or set "
+                "RECONCILER_STATE_DIR to another folder."
+            ) from None
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        (self._state / RUNNING).unlink(missing_ok=True)
+        if kill_marked(self._state):
+            click.echo("Cleared away what an earlier `reconciler up` had left running.")
+        settings = Settings.load()
+        plan = Plan.of(settings)
+        addresses = self._addresses(plan, settings)
+        self._logs.mkdir(exist_ok=True)
+
+        urls = {"sandbox": addresses["sandbox"], "ui": addresses["dagster"]}
+        if plan.postgres:
+            click.echo("Starting Postgres ...")
+            urls |= self._start_postgres()
+        found = substitutes(plan, self._state, urls)
+        os.environ.update(found)
+        dagster_home()
+        self._env = os.environ | {
+            MARK: str(self._state),
+            "RECONCILER_STATE_DIR": str(self._state),
+            "DAGSTER_DISABLE_TELEMETRY": "true",
+            "PYTHONUNBUFFERED": "1",
+        }
+        click.echo("Starting the rest ...")
+        if plan.sandbox:
+            self._spawn_sandbox(addresses["sandbox"])
+        code_socket = self._spawn_code_server()
+        self._prepare_portal(plan)
+        self._check_dagster_postgres(plan)
+
+        self._wait("code server", lambda: ready.listens(code_socket))
+        self._spawn_dagster(code_socket, addresses["dagster"])
+        with_portal = self._spawn_portal(plan, addresses["portal"])
+        if plan.sandbox:
+            self._wait("sandbox", lambda: ready.answers(addresses["sandbox"]))
+        self._wait("webserver", lambda: ready.location_problem(addresses["dagster"]) is None)
+        if with_portal:
+            self._wait("portal", lambda: ready.answers(f"{addresses['portal']}/health"))
+        self._wait("daemon", lambda: ready.daemon_is_healthy(addresses["dagster"]))
+        write_running(self._state, found)
+        shown = {
+            name: url
+            for name, url in addresses.items()
+            if name == "dagster" or name in self._children
+        }
+        click.echo(words.ready(plan, shown, self._logs, time.monotonic() - began))
+
+    def _addresses(self, plan: Plan, settings: Settings) -> dict[str, str]:
+        addresses, taken = {}, set[int]()
+        for name, wanted in self._wanted.items():
+            if name == "sandbox" and not plan.sandbox:
+                addresses[name] = settings.airtable_endpoint_url
+                continue
+            port = ready.free_port(wanted, taken)
+            if port != wanted:
+                click.echo(f"Port {wanted} is taken: {name} is on {port}.")
+            addresses[name] = f"http://127.0.0.1:{port}"
+        return addresses
+
+    def _start_postgres(self) -> dict[str, str]:
+        self._postgres = PostgresServer(self._state / "postgres")
+        try:
+            self._postgres.start()
+        except EmbeddedPostgresError as error:
+            raise ConfigurationError(str(error)) from None
+        return {name: self._postgres.url(name) for name in ("portal", "dagster")}
+
+    def _prepare_portal(self, plan: Plan) -> None:
+        portal = engine(os.environ["DATABASE_URL"])
+        upgrade(portal)
+        if plan.is_demo:
+            demo.seed(portal, DEMO_BASE_ID)
+        portal.dispose()
+        self._look()
+
+    def _check_dagster_postgres(self, plan: Plan) -> None:
+        if plan.dagster_postgres:
+            return
+        try:
+            psycopg.connect(os.environ["DAGSTER_POSTGRES_URL"], connect_timeout=10).close()
+        except psycopg.Error as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ConfigurationError(
+                f"The Postgres of DAGSTER_POSTGRES_URL cannot be reached ({reason}): check the "
+                "address, the credentials and that the server runs."
+            ) from None
+
+    def _spawn(self, name: str, *arguments: str, **env: str) -> None:
+        self._look()
+        self._children[name] = Child(
+            name,
+            [sys.executable, "-m", *arguments],
+            self._env | env,
+            self._logs / f"{name.replace(' ', '-')}.log",
+            self._state,
+        )
+
+    def _spawn_sandbox(self, url: str) -> None:
+        self._spawn(
+            "sandbox",
+            *("reconciler_dagster.sandbox", "--port", url.rsplit(":", 1)[1]),
+            *("--leads", str(self._leads), "--state", str(self._state / "sandbox.sqlite")),
+        )
+
+    def _spawn_code_server(self) -> Path:
+        # A socket in a private folder: over TCP any local user could run code through it.
+        path = self._state / "code.sock"
+        if len(os.fsencode(path)) > _LONGEST_SOCKET:
+            self._temporary = Path(tempfile.mkdtemp(prefix="reconciler-"))
+            path = self._temporary / "code.sock"
+        path.unlink(missing_ok=True)
+        self._spawn(
+            "code server",
+            *("dagster", "api", "grpc", "--socket", str(path), "--log-level", "warning"),
+            *("--module-name", "reconciler_dagster.definitions", "--location-name", "reconciler"),
+        )
+        return path
+
+    def _spawn_dagster(self, code_socket: Path, url: str) -> None:
+        workspace = self._state / "workspace.yaml"
+        workspace.write_text(
+            "load_from:\n- grpc_server:\n"
+            f"    socket: {code_socket}\n    location_name: reconciler\n"
+        )
+        self._spawn(
+            "webserver",
+            *("dagster_webserver", "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1]),
+            *("--workspace", str(workspace), "--dagster-log-level", "warning"),
+        )
+        self._spawn(
+            "daemon",
+            *("dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning"),
+        )
+
+    def _spawn_portal(self, plan: Plan, url: str) -> bool:
+        if importlib.util.find_spec("reconciler_dagster.portal.app") is None:
+            return False
+        if not (os.environ.get("PORTAL_JWT_SECRET") or os.environ.get("PORTAL_JWKS_URL")):
+            click.echo("The portal is not started: set PORTAL_JWT_SECRET or PORTAL_JWKS_URL.")
+            return False
+        self._spawn(
+            "portal",
+            *("uvicorn", "--factory", "reconciler_dagster.portal.app:create_app"),
+            *("--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1], "--log-level", "warning"),
+            *("--timeout-graceful-shutdown", "2"),
+            **({"PORTAL_DEMO": "1"} if plan.is_demo else {}),
+        )
+        return True
+
+    def _look(self) -> None:
+        """Raise if somebody asked for the end, or if a part has ended."""
+        if self._signals:
+            raise Stopped
+        for child in self._children.values():
+            if child.exit_code is not None:
+                raise ChildDied(words.died(child.name, child.exit_code, child.log, child.tail()))
+        if self._postgres is not None:
+            code = self._postgres.process.poll()
+            if code is not None:
+                log = self._postgres.log
+                raise ChildDied(words.died("Postgres", code, log, tail(log)))
+
+    def _wait(self, name: str, is_ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _READY_CEILING
+        while not is_ready():
+            self._look()
+            if time.monotonic() > deadline:
+                child = self._children[name]
+                raise ChildDied(words.not_ready(name, _READY_CEILING, child.log, child.tail()))
+            time.sleep(0.1)
+
+    def _stop(self) -> None:
+        """In order: who asks, who runs, what they run on. A second signal hurries it."""
+        for names, seconds in (
+            (("portal", "webserver", "daemon"), 5),
+            (("code server",), 10),
+            (("sandbox",), 3),
+        ):
+            children = [self._children[name] for name in names if name in self._children]
+            for child in children:
+                child.ask_to_stop()
+            for child in children:
+                child.wait_until_gone(seconds, lambda: self._signals > 1)
+        kill_marked(self._state)
+        if self._postgres is not None:
+            self._postgres.stop()
+        (self._state / RUNNING).unlink(missing_ok=True)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+        os.close(self._lock)

@@ -1,0 +1,60 @@
+"""What `reconciler up` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler_dagster.supervisor import demo
+from reconciler_dagster.supervisor.plan import Plan
+
+_TITLES = {"dagster": "Dagster UI", "sandbox": "Airtable sandbox", "portal": "Lead portal"}
+_EDIT = (
+    "UPDATE leads SET notes = 'Called back.' WHERE id = (SELECT id FROM leads LIMIT 1)",
+    "INSERT INTO reconciler.manual_sync_request (client_id) SELECT id FROM clients",
+)
+
+
+def ready(plan: Plan, addresses: dict[str, str], logs: Path, seconds: float) -> str:
+    """The addresses and what to try. No database URL is shown: a real one holds a password."""
+    lines = [f"\nReady after {seconds:.0f} s. Ctrl-C stops everything.\n"]
+    lines += [f"  {_TITLES[name]:<18}{url}" for name, url in addresses.items()]
+    lines += [f"  {'Postgres':<18}reconciler psql", f"  {'Logs':<18}{logs}"]
+    if plan.portal_postgres and not plan.sandbox:
+        lines += ["", "The portal is empty. Add a client with its base before anything can sync:"]
+        lines += ["  INSERT INTO clients (company_name, airtable_base_id) VALUES ('...', 'app...')"]
+    if plan.sandbox and not plan.portal_postgres:
+        lines += ["", "Runs will fail: the sandbox does not hold your clients' bases.", _NO_KEY]
+    return "\n".join([*lines, "", "Three things to try:", *_to_try(plan, addresses), ""])
+
+
+_NO_KEY = "Set AIRTABLE_API_KEY, or unset DATABASE_URL to have a demo portal to go with it."
+
+
+def _to_try(plan: Plan, addresses: dict[str, str]) -> list[str]:
+    edit, request = _EDIT
+    grid = f"in the sandbox's grid, {addresses['sandbox']}" if plan.sandbox else "in Airtable"
+    lines = [f"  1. Edit a lead {grid}."]
+    if "portal" in addresses:
+        user = f" as {demo.CLIENT_USER}" if plan.is_demo else ""
+        lines.append(f"  2. Sign in to {addresses['portal']}{user}, claim a lead, write a note;")
+        lines.append(f'     or:  reconciler psql -c "{edit}"')
+    else:
+        lines.append(f'  2. Edit a lead in Postgres:  reconciler psql -c "{edit}"')
+    lines.append(
+        f"  3. Wait for the schedule at the next quarter of an hour, {addresses['dagster']},"
+    )
+    if plan.is_demo and "portal" in addresses:
+        lines.append(f"     or press Manual Sync in the portal as {demo.CLIENT_ADMIN},")
+    lines.append(f'     or:  reconciler psql -c "{request}"')
+    return lines
+
+
+def died(name: str, code: int, log: Path, end: str) -> str:
+    """A part ended by itself."""
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return f"The {name} {how}. The end of {log}:\n\n{end or '(empty)'}\n"
+
+
+def not_ready(name: str, seconds: int, log: Path, end: str) -> str:
+    """A part runs, and is still of no use."""
+    return f"The {name} was not ready within {seconds} s. The end of {log}:\n\n{end or '(empty)'}\n"
