@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,12 +36,15 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """The session's Postgres."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False)
-    server.start()
-    yield server
-    server.stop()
+def postgres_server() -> Iterator[PostgresServer]:
+    """The session's Postgres. Not under pytest's own folder: every pytest that starts makes that
+    private to its user again, and the server runs as another one.
+    """
+    with tempfile.TemporaryDirectory(prefix="reconciler-postgres-") as folder:
+        server = PostgresServer(Path(folder), durable=False)
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")
