@@ -152,8 +152,11 @@ def _different(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def world(url: str, leads: int = 40, **sandbox: Any) -> Iterator[World]:
-    """A world that was synchronised once."""
+def world(url: str, leads: int = 40, *, limited: bool = False, **sandbox: Any) -> Iterator[World]:
+    """A client with a seeded base and an empty portal.
+
+    ``limited``: with Airtable's rate limit, and a real budget of calls; else without, for speed.
+    """
     with running_sandbox(leads=leads, **sandbox) as running:
         with engine(url).begin() as connection:
             connection.execute(
@@ -165,4 +168,7 @@ def world(url: str, leads: int = 40, **sandbox: Any) -> Iterator[World]:
                 {"emails": [ANN, BOB]},
             )
         here = World(url, running)
+        if not limited:
+            running.switch(calls_per_second_and_base=0, calls_per_second_and_user=0)
+            here.settings.calls_per_second = 1000
         yield here

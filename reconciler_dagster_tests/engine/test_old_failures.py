@@ -131,7 +131,7 @@ def test_09_a_value_that_is_no_option_is_quarantined_and_holds_nothing_up(acme: 
 
 
 def test_10_three_hundred_leads_are_pushed_by_tens_without_a_429(portal_db: str) -> None:
-    with world(portal_db, leads=300) as acme:
+    with world(portal_db, leads=300, limited=True) as acme:
         acme.sync()
         acme.sandbox.reset_calls()
         acme.sql(

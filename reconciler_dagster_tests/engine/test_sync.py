@@ -64,7 +64,7 @@ def test_an_edit_of_a_field_that_airtable_owns_is_put_back_and_kept(acme: World)
 
 
 def test_300_edits_and_120_claims_cost_19_calls_and_the_next_run_one(portal_db: str) -> None:
-    with world(portal_db, leads=500) as acme:
+    with world(portal_db, leads=500, limited=True) as acme:
         acme.sync()
         acme.sandbox.advance(3600)
         acme.sync()
