@@ -41,3 +41,13 @@ def engine_writes(db: Engine, statement: str, **parameters: Any) -> None:
     with db.begin() as connection:
         connection.execute(text("SET LOCAL reconciler.writer = 'engine'"))
         connection.execute(text(statement), parameters)
+
+
+def log(db: Engine, lead_id: object) -> list[str]:
+    """The kinds of a lead's log entries, the oldest first."""
+    found = rows(
+        db,
+        "SELECT event_type FROM lead_activity_log WHERE lead_id = :l ORDER BY timestamp, id",
+        l=lead_id,
+    )
+    return [row.event_type for row in found]

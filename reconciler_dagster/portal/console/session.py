@@ -83,7 +83,7 @@ class Visit:
 
     def _badges(self) -> dict[str, int]:
         if self.client is None or not self.user.is_admin:
-            return {}
+            return {"quarantine": 0, "deletions": 0}
         with self.portal.transaction() as connection:
             quarantine = connection.scalar(
                 text("SELECT count(*) FROM reconciler.quarantine WHERE client_id = :client"),

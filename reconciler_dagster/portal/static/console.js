@@ -18,6 +18,7 @@ for (const form of document.querySelectorAll("form[data-confirm]")) {
 const token = document.getElementById("token");
 const handed = /^#token=([\w.-]+)$/.exec(window.location.hash);
 if (token && handed) {
+  token.closest("details")?.setAttribute("open", "");
   token.value = handed[1];
   window.history.replaceState(null, "", window.location.pathname + window.location.search);
 }
