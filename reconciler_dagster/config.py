@@ -30,7 +30,7 @@ def project_file(name: str) -> Path:
     """A file of the project's top level: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).parent
     beside, inside = package.parent / name, package / "_project" / name
-    return beside if beside.exists() else inside
+    return inside if inside.exists() else beside
 
 
 class _RunningSource(PydanticBaseSettingsSource):

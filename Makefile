@@ -1,0 +1,46 @@
+# `make demo` and `make test` are all the set-up there is: each makes .venv when there is none, or
+# when requirements.lock is newer.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types lock bench screenshots model clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Start everything on this machine; Ctrl-C ends it.
+	@exec $(BIN)/reconciler up
+
+test: lint types ## Lint, types and all tests.
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: $(READY) ## Ruff: rules and format.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## mypy --strict.
+	$(BIN)/mypy
+
+lock: ## Resolve the dependencies anew into requirements.lock (needs uv).
+	uv pip compile --quiet --universal --upgrade --extra dev pyproject.toml -o requirements.lock
+
+bench: $(READY) ## Run the benchmarks.
+	@$(call script,scripts/bench.py)
+
+screenshots: $(READY) ## Take the README's screenshots anew.
+	@$(call script,scripts/screenshots.py)
+
+model: $(READY) ## Run the stateful model tests for long.
+	@$(call script,scripts/model.py)
+
+clean: ## Remove .venv and what tools left behind.
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+
+$(READY): requirements.lock pyproject.toml scripts/venv.sh
+	@scripts/venv.sh $(VENV)
+	@touch $(READY)
+
+script = if [ -f $(1) ]; then $(BIN)/python $(1); else echo "There is no $(1) yet."; exit 1; fi
