@@ -64,7 +64,7 @@ def test_the_press_is_followed_to_its_end(server: Server, world: World, db: Engi
         """ counts = '{"remote_writes": 3, "conflicts": 1, "airtable_calls": 2}'"""
     )  # fmt: skip
     done = client.get(progress, params={"seen": "started"})
-    assert "3 to Airtable, 2 calls" in done.text
+    assert "0 leads to the portal, 3 to Airtable, 2 calls" in done.text
     assert "1 in conflict" in done.text
     assert done.headers["hx-trigger"] == "sync-finished"
     assert "every 1s" not in done.text

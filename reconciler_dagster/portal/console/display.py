@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -73,9 +73,9 @@ def purpose(name: str) -> str:
     return _PURPOSES.get(name, name)
 
 
-def changes(counts: Mapping[str, Any]) -> int:
-    """How many cells a run wrote on either side."""
-    return int(counts.get("local_writes", 0)) + int(counts.get("remote_writes", 0))
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -83,8 +83,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "when": when,
     "duration": duration,
     "purpose": purpose,
-    "changes": changes,
     "label": label,
+    "plural": plural,
 }
 
 
@@ -109,9 +109,10 @@ class Strip:
 
 
 def chart(runs: Sequence[RowMapping]) -> list[Strip]:
-    """The last runs as three strips of bars, the oldest at the left."""
+    """The last runs as three strips of bars, the newest at the right."""
     ordered = list(reversed(runs))
     width = 100 / max(len(ordered), 12)
+    start = 100 - width * len(ordered)
 
     def strip(
         name: str,
@@ -129,7 +130,9 @@ def chart(runs: Sequence[RowMapping]) -> list[Strip]:
                 base += height
             total = sum(size for _, size in sizes)
             title = f"{purpose(run['purpose'])}, {ago(run['started_at'])}: {text(total)}"
-            bars.append(Bar(round(index * width, 3), round(width * 0.72, 3), tuple(drawn), title))
+            bars.append(
+                Bar(round(start + index * width, 3), round(width * 0.72, 3), tuple(drawn), title)
+            )
         return Strip(name, text(largest), tuple(bars))
 
     def count(run: RowMapping, key: str) -> float:
@@ -140,7 +143,7 @@ def chart(runs: Sequence[RowMapping]) -> list[Strip]:
 
     return [
         strip(
-            "Values written",
+            "Leads written",
             lambda run: [
                 ("inward", count(run, "local_writes")),
                 ("outward", count(run, "remote_writes")),
