@@ -153,6 +153,8 @@ CREATE INDEX ON reconciler.run_summary (client_id, started_at);
 CREATE TABLE reconciler.table_binding (
     client_id uuid PRIMARY KEY,
     table_id text NOT NULL,
+    -- AIRTABLE_LEADS_TABLE when it was bound: another setting binds anew, a rename does not.
+    configured_name text NOT NULL,
     read_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE TABLE reconciler.field_binding (

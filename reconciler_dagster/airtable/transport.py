@@ -30,6 +30,7 @@ from reconciler_dagster.airtable.errors import (
 ATTEMPTS = 6
 LOCKOUTS_BORNE = 20
 TIMEOUT = (10.0, 60.0)
+NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
 
 
 class Bucket(Protocol):
@@ -89,7 +90,7 @@ class Transport(HTTPAdapter):
                 response = super().send(request, **options)
                 response.content  # noqa: B018 - the body is read here, where its loss is handled
             except (requests.RequestException, OSError) as error:
-                raise OutcomeUnknown(None, type(error).__name__, "no answer") from None
+                raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
             self._keep_time(response, time.monotonic() - started)
             if response.status_code != 429:
                 break

@@ -116,7 +116,7 @@ class Session:
         with self.engine.connect() as connection:
             columns = leads_columns(connection)
             before = bindings.remembered(connection, client_id)
-            table = bindings.table(connection, client_id)
+            table = bindings.table(connection, client_id, self.settings.airtable_leads_table)
         fresh = table is not None and datetime.now(UTC) - table[1] < SCHEMA_KEPT
         if table is not None and fresh and not force and set(before) == set(LEADS.columns):
             listed = [b.as_field() for b in before.values() if b.field_id and b.type]
@@ -132,7 +132,13 @@ class Session:
             self._table_id, self._bound = schema.id, checked
             return checked
         with self.engine.connect() as connection, writing(connection):
-            bindings.remember(connection, client_id, schema.id, checked.bindings)
+            bindings.remember(
+                connection,
+                client_id,
+                schema.id,
+                self.settings.airtable_leads_table,
+                checked.bindings,
+            )
             if checked.changed:
                 bindings.forget_agreement(connection, client_id, checked.changed)
         self._table_id, self._bound = schema.id, checked

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.engine.session import Counts
 from reconciler_dagster.orchestration.assets import run_config
+from reconciler_dagster.orchestration.launcher import process_tag
 from reconciler_dagster.orchestration.metadata import attention
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions
@@ -88,7 +89,7 @@ def _sync_client(
         run_config=run_config(config, log_level="CRITICAL"),
         partition_key=client.id,
         instance=instance,
-        tags={PURPOSE_TAG: "delta"},
+        tags={PURPOSE_TAG: "delta"} | process_tag(),
         raise_on_error=False,
     )
     with portal.connect() as connection:

@@ -34,26 +34,39 @@ def remembered(connection: Connection, client_id: str) -> dict[str, Binding]:
     }
 
 
-def table(connection: Connection, client_id: str) -> tuple[str, datetime] | None:
-    """The id of the leads table and when its metadata was read; None before the first time."""
+def table(
+    connection: Connection, client_id: str, configured_name: str
+) -> tuple[str, datetime] | None:
+    """The id of the leads table and when its metadata was read.
+
+    None before the first time, or when another table is configured since.
+    """
     row = connection.execute(
-        text("SELECT table_id, read_at FROM reconciler.table_binding WHERE client_id = :client_id"),
-        {"client_id": client_id},
+        text(
+            "SELECT table_id, read_at FROM reconciler.table_binding "
+            "WHERE client_id = :client_id AND configured_name = :configured_name"
+        ),
+        {"client_id": client_id, "configured_name": configured_name},
     ).one_or_none()
     return None if row is None else (row.table_id, row.read_at)
 
 
 def remember(
-    connection: Connection, client_id: str, table_id: str, bindings: Iterable[Binding]
+    connection: Connection,
+    client_id: str,
+    table_id: str,
+    configured_name: str,
+    bindings: Iterable[Binding],
 ) -> None:
     """Store a mapping check."""
     connection.execute(
         text(
-            "INSERT INTO reconciler.table_binding (client_id, table_id) "
-            "VALUES (:client_id, :table_id) ON CONFLICT (client_id) DO UPDATE "
-            "SET table_id = excluded.table_id, read_at = clock_timestamp()"
+            "INSERT INTO reconciler.table_binding (client_id, table_id, configured_name) "
+            "VALUES (:client_id, :table_id, :configured_name) ON CONFLICT (client_id) "
+            "DO UPDATE SET table_id = excluded.table_id, "
+            "configured_name = excluded.configured_name, read_at = clock_timestamp()"
         ),
-        {"client_id": client_id, "table_id": table_id},
+        {"client_id": client_id, "table_id": table_id, "configured_name": configured_name},
     )
     rows = [
         {

@@ -24,7 +24,7 @@ def _connect(url: str) -> psycopg.Connection[Any]:
             url, connect_timeout=10, application_name="reconciler", options="-c timezone=UTC"
         )
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise ConfigurationError(
             f"The Postgres of DATABASE_URL cannot be reached ({reason}): check the address, "
             "the credentials and that the server runs."

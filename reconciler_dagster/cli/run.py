@@ -1,0 +1,77 @@
+"""`reconciler run`: the same run as the schedule's, without a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import click
+import dagster as dg
+
+from reconciler_dagster.cli.output import echo_json
+from reconciler_dagster.config import Settings
+from reconciler_dagster.orchestration.execute import ClientResult, sync_clients
+from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.orchestration.ops import SyncConfig
+
+
+@click.command()
+@click.option("--client", "client_id", help="Id of one client; all active ones unless given.")
+@click.option(
+    "--scope",
+    type=click.Choice(["changed", "everything"]),
+    default="changed",
+    show_default=True,
+    help="What changed since the last run, or every lead.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option(
+    "--allow-mass-clear", is_flag=True, help="Let the run empty cells of many leads in Airtable."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def run(
+    client_id: str | None, scope: str, dry_run: bool, allow_mass_clear: bool, as_json: bool
+) -> None:
+    """Reconcile once, for all active clients or one, and wait for the end.
+
+    The run is recorded in Dagster and keeps out of the way of its other runs. Exit code 0: all
+    well; 1: something needs a person; 2: a setting, a base or the field map is wrong.
+    """
+    config = SyncConfig(scope=scope, dry_run=dry_run, allow_mass_clear=allow_mass_clear)
+    settings = Settings.load()
+    dagster_home()
+    results = []
+    with dg.DagsterInstance.get() as instance:
+        for result in sync_clients(settings, instance, client_id, config):
+            results.append(result)
+            if not as_json:
+                _show(result, dry_run=dry_run)
+            for reason in result.attention:
+                click.echo(f"{result.client.name}: {reason}", err=True)
+    if as_json:
+        echo_json({"clients": [result.as_json() for result in results]})
+    raise click.exceptions.Exit(exit_code(results))
+
+
+def exit_code(results: Iterable[ClientResult]) -> int:
+    """0 all well, 1 something needs a person, 2 something is set up wrongly."""
+    codes = [2 if r.misconfigured else 1 if r.attention else 0 for r in results]
+    return max(codes, default=0)
+
+
+def _show(result: ClientResult, *, dry_run: bool) -> None:
+    counts = {name.replace("_", " "): n for name, n in asdict(result.counts).items() if n}
+    summary = ", ".join(f"{name}: {n}" for name, n in counts.items())
+    click.echo(f"{result.client.name} ({result.client.id}): {summary}")
+    if not dry_run or not result.change_set:
+        return
+    plan = result.change_set
+    click.echo(f"  would insert {plan['inserts']} leads, and keep {plan['conflicts']} conflicts")
+    for side, name in (("to_postgres", "Postgres"), ("to_airtable", "Airtable")):
+        for column, n in sorted(plan[side].items()):
+            click.echo(f"  would write {column} of {n} leads in {name}")
+    for cell in plan["sample"]:
+        click.echo(
+            f"  e.g. {cell['record_id']} {cell['field']} in {cell['side']}: "
+            f"'{cell['old']}' -> '{cell['new']}'"
+        )
