@@ -4,7 +4,10 @@ What is created here is marked with a comment, so that the way down removes only
 and these only while they are empty: a migration never destroys a lead.
 """
 
+import sqlalchemy as sa
 from alembic import op
+
+from reconciler_dagster.config import ConfigurationError
 
 revision = "0001"
 down_revision = None
@@ -118,7 +121,29 @@ TABLES = {
 }
 
 
+# What the trigger on leads reads: without it, every write of the portal would fail.
+NEEDED = {"id": "uuid", "client_id": "uuid", "airtable_record_id": "character varying"}
+
+
+def require_leads() -> None:
+    rows = op.get_bind().execute(
+        sa.text(
+            "SELECT column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = 'public' AND table_name = 'leads'"
+        )
+    )
+    found = {row.column_name: row.data_type for row in rows}
+    for column, expected in NEEDED.items() if found else ():
+        accepted = {expected} | ({"text"} if expected == "character varying" else set())
+        if found.get(column) not in accepted:
+            raise ConfigurationError(
+                f"leads.{column} is {found.get(column, 'missing')}, expected {expected}: "
+                "this database is no lead portal, and was left as it is."
+            )
+
+
 def upgrade() -> None:
+    require_leads()
     for name, columns in TABLES.items():
         op.execute(f"""
             DO $$ BEGIN

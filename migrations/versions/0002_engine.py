@@ -235,6 +235,7 @@ CREATE UNLOGGED TABLE reconciler.staged_change (
 TRIGGER = """
 CREATE FUNCTION reconciler.note_lead_edit() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE unstamped public.leads%ROWTYPE;
 BEGIN
     -- The engine's own writes set this for their transaction alone: no echo, no stamp.
     IF current_setting('reconciler.writer', true) = 'engine' THEN
@@ -246,7 +247,11 @@ BEGIN
         RETURN OLD;
     END IF;
     IF TG_OP = 'UPDATE' THEN
-        IF NEW IS NOT DISTINCT FROM OLD THEN
+        -- Whether anything but the stamp differs, which a trigger of the portal may have moved.
+        -- By image: a type without equality, like json, must not make the portal's write fail.
+        unstamped := NEW;
+        unstamped.updated_at := OLD.updated_at;
+        IF unstamped *= OLD THEN
             RETURN NEW;
         END IF;
         IF NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at THEN

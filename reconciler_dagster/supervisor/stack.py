@@ -206,6 +206,8 @@ class Stack:
             "code server",
             *("dagster", "api", "grpc", "--socket", str(path), "--log-level", "warning"),
             *("--module-name", "reconciler_dagster.definitions", "--location-name", "reconciler"),
+            # For calls in flight; runs are waited for besides.
+            DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD="2",
         )
         return path
 
