@@ -66,6 +66,12 @@ class Limits:
         if not passed:
             raise rate_limit_reached(switches)
 
+    def foreign(self, base_id: str, count: int) -> None:
+        """Count calls that another integration makes to a base now."""
+        limit = self._switches.calls_per_second_and_base + self._switches.burst
+        for _ in range(count if limit else 0):
+            self._gate(base_id).admit(self._clock.now(), limit, self._switches)
+
     def calls_this_month(self) -> int:
         """Return how many calls the current month has seen."""
         month = datetime.fromtimestamp(self._clock.now() / SECOND, UTC).strftime("%Y-%m")

@@ -67,6 +67,10 @@ class SandboxClient:
         """Lift lock-outs and forget the calls that were counted."""
         self._ask("POST", "limits/reset")
 
+    def foreign_calls(self, count: int) -> None:
+        """Let another integration make calls to the base at this moment."""
+        self._ask("POST", f"limits/foreign-calls?base_id={self.base_id}&count={count}")
+
     # Behaviour
 
     def switch(self, **values: Any) -> None:
@@ -228,7 +232,7 @@ def running_sandbox(
         client.status()
         yield client
     finally:
-        server.should_exit = True
+        server.should_exit = server.force_exit = True
         thread.join(10)
         listener.close()
         world.close()

@@ -67,7 +67,36 @@ def leads(sandbox: SandboxClient, api: Api) -> Table:
 
 @pytest.fixture
 def everything(sandbox: SandboxClient) -> SandboxClient:
-    """A client of the table Everything: every type, computed ones too, linked to the leads."""
+    """A client of the table Everything."""
+    return add_everything(sandbox)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[SandboxClient]:
+    """One sandbox with the table Everything for tests that do not mind what others left there."""
+    with running_sandbox(leads=30, **NO_LIMITS) as running:
+        add_everything(running)
+        yield running
+
+
+@pytest.fixture
+def shared_things(shared: SandboxClient) -> Table:
+    api = Api(shared.token, endpoint_url=shared.url, retry_strategy=None)
+    return api.table(shared.base_id, "Everything")
+
+
+@pytest.fixture
+def things(api: Api, everything: SandboxClient) -> Table:
+    return api.table(everything.base_id, "Everything")
+
+
+def leads_table_id(sandbox: SandboxClient) -> str:
+    tables = sandbox.status()["bases"][0]["tables"]
+    return str(next(table["id"] for table in tables if table["name"] == "Leads"))
+
+
+def add_everything(sandbox: SandboxClient) -> SandboxClient:
+    """Add the table Everything: every type, computed ones too, linked to the leads."""
     table_id = sandbox.create_table("Everything", EVERY_WRITABLE_TYPE)
     client = sandbox.on(table="Everything")
     links = client.create_field(
@@ -101,13 +130,3 @@ def everything(sandbox: SandboxClient) -> SandboxClient:
     client.create_field("Open", "button", {"label": "Open URL", "formula": "'https://x.example'"})
     assert table_id.startswith("tbl")
     return client
-
-
-@pytest.fixture
-def things(api: Api, everything: SandboxClient) -> Table:
-    return api.table(everything.base_id, "Everything")
-
-
-def leads_table_id(sandbox: SandboxClient) -> str:
-    tables = sandbox.status()["bases"][0]["tables"]
-    return str(next(table["id"] for table in tables if table["name"] == "Leads"))

@@ -190,24 +190,22 @@ BAD_BATCH = (
     ],
 )
 def test_refusals(
-    sandbox: SandboxClient, method: str, path: str, body: Any, status: int, answer: str
+    shared: SandboxClient, method: str, path: str, body: Any, status: int, answer: str
 ) -> None:
-    response = call(sandbox, method, path, body)
+    response = call(shared, method, path, body)
     assert (response.status_code, response.text) == (status, answer)
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
 
 
-def test_without_a_token(sandbox: SandboxClient) -> None:
-    expected = (
-        '{"error":{"type":"AUTHENTICATION_REQUIRED","message":"Authentication required"}}'
-    )
+def test_without_a_token(shared: SandboxClient) -> None:
+    expected = '{"error":{"type":"AUTHENTICATION_REQUIRED","message":"Authentication required"}}'
     for headers in ({}, {"Authorization": "Bearer patWrong"}, {"Authorization": "Basic x"}):
-        response = requests.get(f"{sandbox.url}/v0/{LEADS}", headers=headers, timeout=30)
+        response = requests.get(f"{shared.url}/v0/{LEADS}", headers=headers, timeout=30)
         assert (response.status_code, response.text) == (401, expected)
 
 
-def test_body_that_is_no_json(sandbox: SandboxClient) -> None:
-    response = call(sandbox, "POST", LEADS, data=b"{broken")
+def test_body_that_is_no_json(shared: SandboxClient) -> None:
+    response = call(shared, "POST", LEADS, data=b"{broken")
     assert (response.status_code, response.text) == (
         422,
         '{"error":{"type":"INVALID_REQUEST_BODY","message":"Could not parse request body"}}',
@@ -280,7 +278,10 @@ def test_recorded_create_clear_and_failed_batch(sandbox: SandboxClient, empty: s
     assert cleared["fields"]["f_createdTime"] == time
 
     body = {
-        "records": [{"fields": {"Name": "Jane"}}, {"fields": {"Name": "Someone", "f_autoNumber": 40}}]
+        "records": [
+            {"fields": {"Name": "Jane"}},
+            {"fields": {"Name": "Someone", "f_autoNumber": 40}},
+        ]
     }
     failed = call(sandbox, "POST", empty, body)
     assert (failed.status_code, failed.text) == (
@@ -291,9 +292,7 @@ def test_recorded_create_clear_and_failed_batch(sandbox: SandboxClient, empty: s
     after = call(sandbox, "POST", empty, {"fields": {"Name": "Next"}}).json()
     assert after["fields"]["f_autoNumber"] == 2
 
-    gone = call(
-        sandbox, "DELETE", f"{empty}?records[]={created['id']}&records[]={after['id']}"
-    )
+    gone = call(sandbox, "DELETE", f"{empty}?records[]={created['id']}&records[]={after['id']}")
     assert gone.text == json.dumps(
         {"records": [{"deleted": True, "id": one} for one in (created["id"], after["id"])]},
         separators=(",", ":"),
@@ -304,25 +303,30 @@ def test_headers(sandbox: SandboxClient) -> None:
     sandbox.freeze()
     sandbox.advance(-86_400)
     response = call(sandbox, "GET", LEADS)
-    assert re.fullmatch(
-        r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", response.headers["Date"]
-    )
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", response.headers["Date"])
     # The page was compressed; requests has unpacked it.
     assert response.headers["Content-Encoding"] == "gzip"
     assert response.headers["Airtable-Uncompressed-Content-Length"] == str(len(response.content))
     assert not [name for name in response.headers if "ratelimit" in name.lower()]
 
 
-def test_offset_has_the_real_form(sandbox: SandboxClient) -> None:
-    page = call(sandbox, "GET", f"{LEADS}?pageSize=3").json()
+def test_offset_has_the_real_form(shared: SandboxClient) -> None:
+    page = call(shared, "GET", f"{LEADS}?pageSize=3").json()
     assert re.fullmatch(r"itr[A-Za-z0-9]{14}/rec[A-Za-z0-9]{14}", page["offset"])
-    last = call(sandbox, "GET", f"{LEADS}?pageSize=100&offset=").json()
+    last = call(shared, "GET", f"{LEADS}?pageSize=100&offset=").json()
     assert "offset" not in last
     assert len(last["records"]) == 30
 
 
-@pytest.mark.parametrize("spelling", ["fields[]=Email&fields[]=Notes", "fields[0]=Email&fields[1]=Notes", "fields=Email&fields=Notes"])
-def test_spellings_of_lists(sandbox: SandboxClient, spelling: str) -> None:
-    (record, *_) = call(sandbox, "GET", f"{LEADS}/?{spelling}").json()["records"]
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "fields[]=Email&fields[]=Notes",
+        "fields[0]=Email&fields[1]=Notes",
+        "fields=Email&fields=Notes",
+    ],
+)
+def test_spellings_of_lists(shared: SandboxClient, spelling: str) -> None:
+    (record, *_) = call(shared, "GET", f"{LEADS}/?{spelling}").json()["records"]
     assert record["fields"].keys() <= {"Email", "Notes"}
     assert "Email" in record["fields"]

@@ -69,7 +69,8 @@ class Comments:
         self, call: Call, base: Base, table: Table, record: str, comment_id: str
     ) -> dict[str, Any]:
         """`DELETE .../comments/{comment}`."""
-        base.comments[record].remove(self._one(base, table, record, comment_id))
+        comment = self._one(base, table, record, comment_id)
+        base.comments[record].remove(comment)
         self._world.save(base)
         return {"id": comment_id, "deleted": True}
 

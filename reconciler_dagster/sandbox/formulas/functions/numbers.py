@@ -104,7 +104,8 @@ def _exp(value: Value) -> float:
 @function("LOG", 1, 2, "number")
 def _log(value: Value, base: Value = 10) -> float:
     try:
-        return math.log(number(value), number(base))
+        by = number(base)
+        return math.log10(number(value)) if by == 10 else math.log(number(value), by)
     except (ValueError, ZeroDivisionError):
         return math.nan
 
