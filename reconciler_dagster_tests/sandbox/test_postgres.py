@@ -25,7 +25,7 @@ HOLD = """
 import signal, sys, time
 from pathlib import Path
 from reconciler_dagster.sandbox.postgres import PostgresServer
-server = PostgresServer(Path(sys.argv[1]))
+server = PostgresServer(Path(sys.argv[1]), durable=False)
 server.start()
 print(server.process.pid, flush=True)
 try:
@@ -82,7 +82,7 @@ def test_data_survives_a_restart(folder: Path) -> None:
 
 
 def test_it_stops_with_clients_connected_and_leaves_no_process(folder: Path) -> None:
-    server = PostgresServer(folder)
+    server = PostgresServer(folder, durable=False)
     server.start()
     pid = server.process.pid
     with psycopg.connect(server.url("dagster")):
@@ -94,14 +94,14 @@ def test_it_stops_with_clients_connected_and_leaves_no_process(folder: Path) -> 
 @pytest.mark.parametrize("alive", ["a process of ours", "nobody"])
 def test_a_stale_pid_file(folder: Path, alive: str) -> None:
     """After a power cut the number may belong to anybody."""
-    with embedded_postgres(folder) as url:
+    with embedded_postgres(folder, durable=False) as url:
         put(url)
     with subprocess.Popen(["sleep", "600"]) as other:
         if alive == "nobody":
             other.kill()
             other.wait()
         (folder / "data" / "postmaster.pid").write_text(f"{other.pid}\n{folder}/data\n1\n5432\n")
-        with embedded_postgres(folder) as url:
+        with embedded_postgres(folder, durable=False) as url:
             assert kept(url) == 42
         if alive != "nobody":
             assert other.poll() is None, "somebody else's process was stopped"
@@ -109,13 +109,13 @@ def test_a_stale_pid_file(folder: Path, alive: str) -> None:
 
 
 def test_a_killed_server_recovers(folder: Path) -> None:
-    server = PostgresServer(folder)
+    server = PostgresServer(folder, durable=False)
     server.start()
     put(server.url("portal"))
     server.process.kill()
     server.process.wait()
     server.stop()
-    with embedded_postgres(folder) as url:
+    with embedded_postgres(folder, durable=False) as url:
         assert kept(url) == 42
 
 
@@ -127,7 +127,7 @@ def test_the_orphan_of_a_killed_owner_is_replaced(folder: Path) -> None:
         orphan = int(owner.stdout.readline())
         owner.kill()
     assert running(orphan)
-    with embedded_postgres(folder) as url:
+    with embedded_postgres(folder, durable=False) as url:
         assert not running(orphan)
         put(url)
         assert kept(url) == 42
@@ -151,9 +151,9 @@ def test_a_ctrl_c_stops_it_with_its_owner(folder: Path) -> None:
 
 def test_a_folder_serves_one_owner(folder: Path) -> None:
     with (
-        embedded_postgres(folder),
+        embedded_postgres(folder, durable=False),
         pytest.raises(EmbeddedPostgresError, match="in use by another process"),
-        embedded_postgres(folder),
+        embedded_postgres(folder, durable=False),
     ):
         raise AssertionError("two servers on one folder")
 
@@ -170,7 +170,7 @@ def test_data_of_another_version_is_refused_by_name(folder: Path) -> None:
     (folder / "data" / "PG_VERSION").write_text("15\n")
     with (
         pytest.raises(EmbeddedPostgresError, match="holds data of PostgreSQL 15, expected 18"),
-        embedded_postgres(folder),
+        embedded_postgres(folder, durable=False),
     ):
         raise AssertionError("started on foreign data")
 
