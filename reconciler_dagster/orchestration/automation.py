@@ -7,7 +7,7 @@ import dagster as dg
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.assets import ASSETS
-from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions
+from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.postgres import runs
 from reconciler_dagster.postgres.clients import active_clients
@@ -16,7 +16,6 @@ from reconciler_dagster.postgres.connection import engine
 sync_job = dg.define_asset_job(
     "sync",
     selection=dg.AssetSelection.assets(*ASSETS),
-    partitions_def=CLIENTS,
     executor_def=dg.in_process_executor,
     description="Reconcile one client: pull, diff, push.",
 )
