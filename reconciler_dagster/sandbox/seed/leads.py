@@ -17,7 +17,7 @@ from reconciler_dagster.sandbox.model.definition import complete_options, set_fo
 from reconciler_dagster.sandbox.model.owner import connect
 from reconciler_dagster.sandbox.model.schema import Field, View
 from reconciler_dagster.sandbox.model.table import Record, Table
-from reconciler_dagster.sandbox.seed.people import Lead
+from reconciler_dagster.sandbox.seed.people import STEMS, Lead
 
 MONTHS = 24
 HOUR = 3600 * SECOND
@@ -41,7 +41,7 @@ STAFF = ("Ann Keller", "Ben Ortiz", "Cleo Park")
 def seed_leads(base_id: str, leads: int, seed: int, now: int) -> Base:
     """Return a base with the tables Leads and Campaigns. Times in milliseconds."""
     rng = random.Random(zlib.crc32(f"{base_id}/{seed}".encode()))
-    base = Base(base_id, f"Leads {base_id[-4:]}")
+    base = Base(base_id, f"{rng.choice(STEMS)} Coaching")
     for name in STAFF:
         person = Person(new_id("usr", rng), f"{name.split()[0].lower()}@example.com", name)
         base.people[person.id] = person

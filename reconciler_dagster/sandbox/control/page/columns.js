@@ -17,6 +17,7 @@ const MARKS = {
   createdTime: "▦", lastModifiedTime: "▦", multipleRecordLinks: "⇄", email: "@", phoneNumber: "☏",
   url: "↗", multilineText: "¶", richText: "¶",
 };
+const WIDTHS = { email: 240, phoneNumber: 160, url: 220, multilineText: 240, checkbox: 120, number: 120 };
 const NUMBERS = ["number", "currency", "percent", "duration", "rating", "count", "autoNumber"];
 const READ_ONLY = ["multipleRecordLinks", "multipleAttachments", "singleCollaborator",
   "multipleCollaborators", "barcode"];
@@ -35,18 +36,18 @@ export function column(field, primary) {
       return true;
     },
     filter: "agTextColumnFilter",
-    width: Math.min(Math.max(field.name.length * 8 + 60, 130), 260),
+    width: Math.min(Math.max(field.name.length * 8 + 70, WIDTHS[field.type] ?? 150), 270),
     cellClass: field.computed ? "computed" : "",
     pinned: primary ? "left" : null,
   };
   if (NUMBERS.includes(type)) {
     return { ...made, filter: "agNumberColumnFilter", cellEditor: "agNumberCellEditor",
-      cellClass: `${made.cellClass} number`, width: 130, valueFormatter: plain };
+      cellClass: `${made.cellClass} number`, valueFormatter: plain };
   }
   switch (type) {
     case "checkbox":
       return { ...made, cellDataType: "boolean", cellRenderer: "agCheckboxCellRenderer",
-        valueGetter: ({ data }) => data.cells[field.id] ?? false, width: 120 };
+        valueGetter: ({ data }) => data.cells[field.id] ?? false };
     case "singleSelect":
     case "multipleSelects":
       return select(made, field);
@@ -58,7 +59,7 @@ export function column(field, primary) {
         valueParser: ({ newValue }) => written(newValue) };
     case "multilineText":
     case "richText":
-      return { ...made, cellEditor: "agLargeTextCellEditor", cellEditorPopup: true, width: 240,
+      return { ...made, cellEditor: "agLargeTextCellEditor", cellEditorPopup: true,
         cellEditorParams: { maxLength: 100000 }, valueFormatter: plain };
     default:
       return { ...made, valueFormatter: plain };

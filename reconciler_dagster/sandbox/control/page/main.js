@@ -32,15 +32,18 @@ async function act(work) {
 function makeGrid() {
   grid = agGrid.createGrid(at("grid"), {
     theme: agGrid.themeQuartz.withParams({
-      fontSize: 13, rowHeight: 34, headerHeight: 38, accentColor: "#166ee1", wrapperBorder: false,
+      fontFamily: "inherit", fontSize: 13, rowHeight: 34, headerHeight: 38, accentColor: "#166ee1", wrapperBorder: false,
       wrapperBorderRadius: 0, columnBorder: true, headerBackgroundColor: "#f6f8fc", headerFontWeight: 600,
     }),
     getRowId: ({ data }) => data.id,
+    selectionColumnDef: { pinned: "left", width: 44, suppressHeaderMenuButton: true },
     rowSelection: { mode: "multiRow", headerCheckbox: true, selectAll: "filtered" },
-    defaultColDef: { sortable: true, resizable: true, floatingFilter: true, enableCellChangeFlash: true },
+    defaultColDef: { sortable: true, resizable: true, floatingFilter: true, suppressFloatingFilterButton: true,
+      suppressHeaderFilterButton: true, enableCellChangeFlash: true },
+    onCellEditingStarted: () => setTimeout(openPicker),
     stopEditingWhenCellsLoseFocus: true,
-    undoRedoCellEditing: false,
     cellFlashDuration: 1500,
+    animateRows: false,
     onCellValueChanged: ({ data, colDef, newValue, oldValue }) => {
       if (newValue === oldValue) return;
       const value = newValue === "" || newValue === undefined ? null : newValue;
@@ -63,6 +66,12 @@ function makeGrid() {
     },
     onModelUpdated: count,
   });
+}
+
+/** A select's choices unfold at once; the grid itself asks for one more click. */
+function openPicker() {
+  const picker = document.querySelector(".ag-cell-inline-editing .ag-picker-field-wrapper");
+  if (picker?.getAttribute("aria-expanded") === "false") picker.dispatchEvent(new MouseEvent("mousedown", { bubbles: true }));
 }
 
 const nameOf = (row) => plainText(row.cells[primary]) || "unnamed record";
