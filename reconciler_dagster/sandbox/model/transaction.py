@@ -156,7 +156,8 @@ class Transaction:
         draft.written.add(field_id)
         if field_.type == "multipleRecordLinks":
             other = self._base.tables[field_.options["linkedTableId"]]
-            self._link(draft, field_, [one for one in value or () if one in other.records])
+            alive = [one for one in value or () if one in other.records or one in self._drafts]
+            self._link(draft, field_, alive)
         elif value is None:
             draft.cells.pop(field_id, None)
         else:
@@ -358,7 +359,7 @@ class Transaction:
             created_by=trashed.created_by if trashed else person.id,
             modified_by=person.id,
             cells=draft.cells,
-            touched=dict.fromkeys(draft.cells, time),
+            touched=trashed.touched if trashed else dict.fromkeys(draft.cells, time),
         )
         table.put(after)
         return Change(table.id, after.id, None, after, tuple(draft.cells))

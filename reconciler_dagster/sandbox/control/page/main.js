@@ -115,6 +115,7 @@ async function loadAll() {
   seen = answer.transaction;
   grid.setGridOption("columnDefs", fields.map((field, index) => column(field, index === 0)));
   grid.setGridOption("rowData", answer.rows);
+  at("field-names").replaceChildren(...fields.map((field) => new Option(field.name)));
   await showHistory(base.id, pick);
 }
 
@@ -163,6 +164,14 @@ at("delete").onclick = () =>
   });
 at("undo").onclick = () => act(() => ask("POST", `bases/${base.id}/undo?by=${part(person())}`));
 at("search").oninput = () => grid.setGridOption("quickFilterText", at("search").value);
+at("field").onchange = () => {
+  const wanted = at("field").value.toLowerCase();
+  const found = grid.getColumnDefs().find((one) => one.headerName.toLowerCase() === wanted);
+  if (!found) return;
+  grid.ensureColumnVisible(found.field, "start");
+  grid.flashCells({ columns: [found.field], flashDuration: 1200 });
+  at("field").value = "";
+};
 at("history-all").onclick = () => pick(null);
 at("toggle-history").onclick = () => {
   const hidden = at("history").toggleAttribute("hidden");
