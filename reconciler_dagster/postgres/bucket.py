@@ -71,7 +71,7 @@ class Bucket:
                 time.sleep(POLL_SECONDS)
                 continue
             time.sleep(max(0.0, float(wait)))
-            if not self._is_locked():
+            if self._may_go():
                 return
 
     def lock_out(self, seconds: float, reason: str) -> None:
@@ -86,14 +86,18 @@ class Bucket:
                 {"base_id": self._base_id, "seconds": seconds, "reason": reason},
             )
 
-    def _is_locked(self) -> bool:
+    def _may_go(self) -> bool:
+        """Whether the base is still open. Whoever woke late pushes the next slot on, so that two
+        calls never come closer than they should.
+        """
         with self._engine.connect() as connection:
             return bool(
                 connection.execute(
                     text(
-                        "SELECT locked_until > clock_timestamp() FROM reconciler.call_bucket "
-                        "WHERE base_id = :base_id"
+                        "UPDATE reconciler.call_bucket SET next_slot = greatest(next_slot, "
+                        "clock_timestamp() + make_interval(secs => :spacing)) "
+                        "WHERE base_id = :base_id RETURNING locked_until <= clock_timestamp()"
                     ),
-                    {"base_id": self._base_id},
+                    {"base_id": self._base_id, "spacing": self._slot["spacing"]},
                 ).scalar()
             )
