@@ -12,11 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox.postgres import PostgresServer
+
+# A time limit never decides a test.
+settings.register_profile("steady", deadline=None, print_blob=True)
+settings.load_profile("steady")
 
 _NUMBERS = itertools.count(1)
 
