@@ -47,7 +47,8 @@ class Transport(HTTPAdapter):
     """A requests adapter for one base and one purpose.
 
     ``calls``: requests sent on the wire, retries included. ``earliest``: a moment on Airtable's
-    clock that is certainly not later than the first answer of this run (None before it).
+    clock that is certainly not later than the first answer of this run (None before it);
+    ``earliest_here``: our clock then.
     """
 
     def __init__(self, base_id: str, bucket: Bucket, lockout_seconds: float) -> None:
@@ -55,7 +56,7 @@ class Transport(HTTPAdapter):
         self.base_id, self.bucket, self._lockout_seconds = base_id, bucket, lockout_seconds
         self.calls = 0
         self.earliest: datetime | None = None
-        self.now: datetime | None = None
+        self.earliest_here = datetime.now(UTC)
 
     def send(  # type: ignore[override]
         self, request: requests.PreparedRequest, **options: Any
@@ -107,9 +108,9 @@ class Transport(HTTPAdapter):
             date = parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
         except (KeyError, ValueError):
             return
-        self.now = date
         earliest = date - timedelta(seconds=math.ceil(elapsed))
-        self.earliest = min(self.earliest or earliest, earliest)
+        if self.earliest is None or earliest < self.earliest:
+            self.earliest, self.earliest_here = earliest, datetime.now(UTC)
 
     def _lockout(self, response: requests.Response) -> float:
         try:

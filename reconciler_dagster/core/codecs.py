@@ -177,14 +177,14 @@ class DateTime(Codec):
 class UserEmail(Codec):
     """A user: an e-mail in Airtable, ``users.id`` in Postgres. Canonical: e-mail in lower case.
 
-    So a claim follows a user whose e-mail is changed in the portal.
+    So a claim follows a user whose e-mail is changed in the portal. An e-mail that no user has is
+    read all the same, and refused where it is to be written: else the old e-mail of a renamed user
+    would stand in the way of the new one.
     """
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
-        email = _text(cell).strip().lower()
-        self.to_postgres(email, users)
-        return email
+        return _text(cell).strip().lower() or None
 
     def from_postgres(self, value: Any, users: Directory) -> Value:
         """See Codec."""

@@ -47,9 +47,9 @@ def write_local(
         done = [record_id for record_id in record_ids if record_id not in applied.deferred]
         _note_deferred(connection, session, applied, owners)
         outbound = {
-            record_id: changes[record_id].to_airtable
+            record_id: cells
             for record_id in done
-            if record_id in changes and changes[record_id].to_airtable
+            if (cells := _outbound(changes.get(record_id, EMPTY), applied, record_id))
         }
         baseline.advance(
             connection,
@@ -71,7 +71,7 @@ def write_local(
             connection,
             [n for r in done if r in staged.leads for n in staged.leads[r].revisions],
         )
-        _quarantine(connection, session, staged, done, applied, outbound)
+        _quarantine(connection, session, staged, changes, done, applied, outbound)
     session.counts.local_writes += len(set(applied.written) | applied.inserted)
     session.counts.conflicts += len(conflicts)
     return outbound
@@ -92,10 +92,24 @@ def _write(staged: Staged, record_id: str, change: LeadChange, lead_id: str) -> 
     if not change.insert:
         version = lead.row_version if lead else None
         return LeadWrite(record_id, lead_id, version, change.to_postgres)
-    blanks = {f.column: f.codec.blank for f in LEADS if f.codec.blank is not None}
-    values = blanks | staged.sides.remote[record_id]
     deleted_row = lead.deleted_row if lead else None
+    values = dict(staged.sides.remote[record_id])
+    if deleted_row is None:
+        blanks = {f.column: f.codec.blank for f in LEADS if f.codec.blank is not None}
+        values = blanks | values
     return LeadWrite(record_id, lead_id, None, values, insert=True, deleted_row=deleted_row)
+
+
+def _outbound(change: LeadChange, applied: Applied, record_id: str) -> Row:
+    """What may be sent: a merged text only once the lead holds it too, for what Airtable then
+    acknowledges counts as agreed.
+    """
+    written = applied.written.get(record_id, ())
+    return {
+        column: value
+        for column, value in change.to_airtable.items()
+        if column not in change.to_postgres or column in written
+    }
 
 
 def _agreement(
@@ -124,7 +138,7 @@ def _note_deferred(
 ) -> None:
     if applied.deferred:
         pairs = [(owners[record_id], record_id) for record_id in sorted(applied.deferred)]
-        leads.look_again(connection, session.client.id, pairs, "busy or edited during a run")
+        leads.defer(connection, session.client.id, pairs)
 
 
 def _conflicts(
@@ -163,19 +177,30 @@ def _quarantine(
     connection: Connection,
     session: Session,
     staged: Staged,
+    changes: Mapping[str, LeadChange],
     done: Collection[str],
     applied: Applied,
     outbound: Mapping[str, Row],
 ) -> None:
-    """Put in what was refused; release what went through or is going to be tried now."""
+    """Put in what was refused; release what went through. What is going to be sent is kept until
+    Airtable has taken it, so that its attempts count on.
+    """
     done_set = set(done)
     refused = [r for r in staged.sides.refused if r.record_id in done_set] + applied.refused
     kept = {(r.record_id, r.field, r.direction) for r in refused}
+    kept |= {(r, column, "to_airtable") for r, cells in outbound.items() for column in cells}
     kept |= {
         (record_id, column, "to_airtable")
         for record_id, column in staged.waiting
-        if column not in outbound.get(record_id, {})
-        and staged.sides.local.get(record_id, {}).get(column) == staged.waiting[record_id, column]
+        if column not in changes.get(record_id, EMPTY).to_postgres
+        and _stands(staged, record_id, column)
     }
     quarantine.put(connection, session.client.id, refused)
-    quarantine.release(connection, session.client.id, done, kept)
+    unread = staged.sides.assumed & done_set
+    quarantine.release(connection, session.client.id, done, kept, unread)
+
+
+def _stands(staged: Staged, record_id: str, column: str) -> bool:
+    """Whether both sides still differ in a cell."""
+    here, there = staged.sides.local.get(record_id, {}), staged.sides.remote[record_id]
+    return column in here and here[column] != there.get(column)

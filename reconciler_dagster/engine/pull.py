@@ -26,12 +26,14 @@ SEEN_MARGIN = timedelta(seconds=3)
 class Pulled:
     """What the pull found out besides the records. Times are ISO text on Airtable's clock.
 
-    ``moment``: where the next cursor may stand. ``window``: start and end where every record of a
-    creation window was listed (None: open), None for a delta. ``gone``: asked for by id, and not
-    there. ``stopped``: fields that the mapping check stopped, and why.
+    ``moment``: where the next cursor may stand; ``noted_at``: the same on our clock. ``window``:
+    start and end where every record of a creation window was listed (None: open), None for a
+    delta. ``gone``: asked for by id, and not there. ``stopped``: fields that the mapping check
+    stopped, and why.
     """
 
     moment: str
+    noted_at: str
     window: tuple[str | None, str | None] | None
     listed: int
     gone: list[str]
@@ -59,10 +61,11 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
         session.check_mapping(force=True)
         found = _stage_scope(session, scope)
     else:
-        if _looks_off(session) and session.check_mapping(force=True).stops_more_than(found.bound):
+        if looks_off(session, session.run_id, found.bound):
             found = _stage_scope(session, scope)
     pulled = Pulled(
         moment=(session.base.transport.earliest or datetime.now(UTC)).isoformat(),
+        noted_at=session.base.transport.earliest_here.isoformat(),
         window=(_iso(scope.start), _iso(scope.end)) if scope.is_window else None,
         listed=len(found.listed),
         gone=sorted(found.gone),
@@ -113,48 +116,55 @@ def _stage_scope(session: Session, scope: Scope) -> _Found:
     return _Found(session.bound, listed, read, wanted - read)
 
 
-def _looks_off(session: Session) -> bool:
-    """Whether the answer asks for a look at the metadata: cells that cannot be read although they
-    are not in quarantine, or cells that were emptied. A field that was retyped or replaced shows
-    as either, and must never read as "cleared".
+def looks_off(session: Session, key: str, bound: BoundMap) -> bool:
+    """Whether what was staged under a key must be read again, since fields have changed.
+
+    Cells that were emptied, or that cannot be read although they are not in quarantine, ask for a
+    look at the metadata: a field that was retyped or replaced shows as either, and must never
+    read as "cleared".
     """
     blanks = {field.column: field.codec.blank for field in session.fields}
     with session.engine.connect() as connection:
-        return staging.has_new_blanks(connection, session.run_id, session.client.id, blanks)
+        suspect = staging.has_new_blanks(connection, key, session.client.id, blanks)
+    return suspect and session.check_mapping(force=True).stops_more_than(bound)
 
 
 def _list(session: Session, scope: Scope) -> set[str]:
+    if scope.is_window:
+        return _list_by(session, created_between(scope.start, scope.end), scope)
+    with session.engine.connect() as connection:
+        start = cursor.load(connection, session.client.id)
+        left_out = cursor.to_leave_out(connection, session.client.id)
+    assert start is not None
+    since = start.modified_since
+    listed = _list_by(
+        session, modified_since(since - session.overlap, left_out, since - SEEN_MARGIN), scope
+    )
+    now = session.base.transport.earliest
+    if now is not None and now - start.age < since - SEEN_MARGIN:
+        # Airtable's clock ran backward: edits since then bear times from before the cursor.
+        listed |= _list_by(session, modified_since(now - start.age - session.overlap), scope)
+    return listed
+
+
+def _list_by(session: Session, formula: Formula | None, scope: Scope) -> set[str]:
     listed: set[str] = set()
     for page in session.base.records(
-        session.table_id, _formula(session, scope), session.bound.id_by_column.values()
+        session.table_id, formula, session.bound.id_by_column.values()
     ):
         in_scope = [r for r in page if not scope.is_window or scope.holds(r.created_time)]
         listed |= stage(session, in_scope)
     return listed
 
 
-def _formula(session: Session, scope: Scope) -> Formula | None:
-    if scope.is_window:
-        return created_between(scope.start, scope.end)
-    with session.engine.connect() as connection:
-        start = cursor.load(connection, session.client.id)
-        left_out = cursor.to_leave_out(connection, session.client.id)
-    assert start is not None
-    since = start.modified_since
-    now = session.base.transport.now
-    if now is not None and now < since:
-        # Airtable's clock ran backward: edits since then bear times from before the cursor.
-        since, left_out = now - timedelta(seconds=start.age), []
-    return modified_since(since - session.overlap, left_out, start.modified_since - SEEN_MARGIN)
-
-
 def _to_read(session: Session) -> set[str]:
     """Records whose remote side must be known although it may not have changed."""
     client_id = session.client.id
+    anew = session.dry_run and bool(session.bound.changed)
     with session.engine.connect() as connection:
         columns = session.fields.columns
         return {
-            *leads.unsettled_without_agreement(connection, client_id, columns),
+            *leads.unsettled_to_read(connection, client_id, columns, every=anew),
             *journal.open_entries(connection, client_id),
             *quarantine.due(connection, client_id),
         }

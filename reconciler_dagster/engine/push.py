@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from reconciler_dagster.airtable.base import PAGE, modified_since
 from reconciler_dagster.engine.diff import Staged, load
 from reconciler_dagster.engine.local import write_local
-from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode, stage
+from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode, looks_off, stage
 from reconciler_dagster.engine.send import send
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, cursor, journal, leads, quarantine, staging
@@ -76,10 +76,10 @@ def _push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None
     What moved since the pull goes through the merge like everything else.
     """
     key = f"{session.run_id} push"
-    with session.engine.begin() as connection:
-        staging.clear(connection, key)
-    field_ids = list(session.bound.id_by_column.values())
-    found = stage(session, session.base.read(session.table_id, record_ids, field_ids), key=key)
+    bound = session.bound
+    found = _read_again(session, key, record_ids)
+    if looks_off(session, key, bound):
+        found = _read_again(session, key, record_ids)
     leads.stage_leads(
         session.engine, key, session.client.id, session.fields.columns, record_ids, edited=False
     )
@@ -93,20 +93,29 @@ def _push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None
         staging.clear(connection, key)
 
 
+def _read_again(session: Session, key: str, record_ids: list[str]) -> set[str]:
+    with session.engine.begin() as connection:
+        staging.clear(connection, key)
+    field_ids = list(session.bound.id_by_column.values())
+    return stage(session, session.base.read(session.table_id, record_ids, field_ids), key=key)
+
+
 def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) -> None:
     """Everything is in: move the cursor, and note what was verified."""
     moment = datetime.fromisoformat(pulled.moment)
+    ago = datetime.now(UTC) - datetime.fromisoformat(pulled.noted_at)
     seen = set(staged.records)
     if pulled.window is None or pulled.everything:
         if len(pushed.sent) > cursor.ALWAYS_READ and not pushed.unknown:
             echo = _read_echo(session, moment)
             if echo is not None:
                 moment, seen = echo[0], seen | echo[1]
+                ago = datetime.now(UTC) - session.base.transport.earliest_here
         if len(seen) > cursor.LONGEST_LEFT_OUT:
             seen = set()
         with session.engine.begin() as connection:
             cursor.move(
-                connection, session.client.id, session.run_id, moment, seen, session.overlap
+                connection, session.client.id, session.run_id, moment, seen, session.overlap, ago
             )
     with session.engine.begin() as connection:
         if pulled.window is not None:
@@ -132,7 +141,8 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
         agreed = baseline.load(connection, session.client.id, found)
     for record_id, record in found.items():
         known = agreed[record_id].fields if record_id in agreed else {}
-        if any(column not in known or known[column] != v for column, v in record.fields.items()):
+        agrees = all(c in known and known[c] == value for c, value in record.fields.items())
+        if record.unreadable or not agrees:
             return None
     return session.base.transport.earliest or datetime.now(UTC), set(found)
 

@@ -15,6 +15,7 @@ from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, journal, quarantine, record
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedRecord
 
@@ -75,7 +76,8 @@ def _is_option(session: Session, column: str, cell: str) -> bool:
     choices = session.bound.choices(column)
     if choices is None or cell in choices:
         return True
-    session.check_mapping(force=True)
+    if not session.mapping_is_fresh:
+        session.check_mapping(force=True)
     return cell in (session.bound.choices(column) or ())
 
 
@@ -89,6 +91,7 @@ def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent
         for record_id, row in batch.items()
     }
     with session.engine.connect() as connection, writing(connection):
+        require_lease(connection, session.client.id, session.run_id)
         journal.mark_sent(connection, session.client.id, batch)
     try:
         answer = session.base.patch(session.table_id, cells)
@@ -164,6 +167,7 @@ def _acknowledge(
     ]
     with session.engine.connect() as connection, writing(connection):
         baseline.advance(connection, session.client.id, agreed)
+        quarantine.release_sent(connection, session.client.id, {r: batch[r] for r in arrived})
         record.history(connection, session.client.id, session.run_id, "airtable", written)
 
 

@@ -111,8 +111,6 @@ class Session:
         Baselines of fields that are bound anew are dropped: they are met as if for the first time.
         """
         client_id = self.client.id
-        if force and self.mapping_is_fresh:
-            return self.bound
         with self.engine.connect() as connection:
             columns = leads_columns(connection)
             before = bindings.remembered(connection, client_id)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.reading import Row
@@ -75,6 +75,9 @@ def apply_writes(
 def _encoded(write: LeadWrite, fields: FieldMap, users: Directory, applied: Applied) -> LeadWrite:
     values: Row = {}
     for column, value in write.values.items():
+        if column not in fields.columns:  # a stopped field's default, for the portal to have
+            values[column] = value
+            continue
         try:
             values[column] = fields[column].codec.to_postgres(value, users)
         except Unreadable as why:
@@ -110,7 +113,9 @@ def _halving(
         with connection.begin_nested():
             attempt(writes)
         return
-    except (DataError, IntegrityError) as error:
+    except DBAPIError as error:
+        if not _is_about_the_data(error):
+            raise
         diagnostic = getattr(error.orig, "diag", None)
         reason = f"Postgres refuses it: {getattr(diagnostic, 'message_primary', 'unknown reason')}"
     if len(writes) > 1:
@@ -123,6 +128,12 @@ def _halving(
         applied.refused.append(Refusal(writes[0].record_id, column, "to_postgres", reason))
     for part in parts:
         _halving(connection, part, attempt, applied)
+
+
+def _is_about_the_data(error: DBAPIError) -> bool:
+    """Whether another row might pass. P0: a trigger of the portal raised an exception."""
+    raised = str(getattr(error.orig, "sqlstate", "")).startswith("P0")
+    return isinstance(error, DataError | IntegrityError) or raised
 
 
 def _smaller(write: LeadWrite) -> list[LeadWrite]:

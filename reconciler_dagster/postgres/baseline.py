@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, text
@@ -20,6 +20,11 @@ class BaselineRow:
     lead_id: str
     created_time: datetime
     fields: Row
+
+    def without(self, columns: Collection[str]) -> BaselineRow:
+        """The row as if these fields had never been agreed on."""
+        kept = {column: value for column, value in self.fields.items() if column not in columns}
+        return replace(self, fields=kept)
 
 
 def load(

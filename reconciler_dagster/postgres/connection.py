@@ -42,7 +42,11 @@ def engine(url: str) -> Engine:
     Raises ConfigurationError on the first connection when the URL or the server is no good.
     """
     return create_engine(
-        "postgresql+psycopg://", creator=lambda: _connect(url), pool_pre_ping=True, pool_size=4
+        "postgresql+psycopg://",
+        creator=lambda: _connect(url),
+        pool_pre_ping=True,
+        pool_size=4,
+        hide_parameters=True,  # people's data is in them, and an error's text ends in a log
     )
 
 

@@ -19,10 +19,10 @@ LONGEST_LEFT_OUT = 2000
 
 @dataclass(frozen=True)
 class Cursor:
-    """``modified_since``: on Airtable's clock. ``age``: seconds on ours since it was moved."""
+    """``modified_since``: on Airtable's clock. ``age``: how long ago that was, on ours."""
 
     modified_since: datetime
-    age: float
+    age: timedelta
 
 
 def load(connection: Connection, client_id: str) -> Cursor | None:
@@ -30,7 +30,7 @@ def load(connection: Connection, client_id: str) -> Cursor | None:
     row = connection.execute(
         text(
             "SELECT modified_since, "
-            "CAST(extract(epoch FROM clock_timestamp() - moved_at) AS double precision) AS age "
+            "clock_timestamp() - moved_at AS age "
             "FROM reconciler.cursor WHERE client_id = :client_id"
         ),
         {"client_id": client_id},
@@ -45,15 +45,20 @@ def move(
     moment: datetime,
     seen: Iterable[str],
     overlap: timedelta,
+    ago: timedelta,
 ) -> None:
-    """Move the cursor. ``seen``: records whose state at that moment is settled."""
+    """Move the cursor to a moment on Airtable's clock, which was so long ago on ours.
+
+    ``seen``: records whose state at that moment is settled.
+    """
     connection.execute(
         text(
-            "INSERT INTO reconciler.cursor (client_id, modified_since, run_id) "
-            "VALUES (:client_id, :moment, :run_id) ON CONFLICT (client_id) DO UPDATE SET "
-            "modified_since = :moment, run_id = :run_id, moved_at = clock_timestamp()"
+            "INSERT INTO reconciler.cursor (client_id, modified_since, run_id, moved_at) "
+            "VALUES (:client_id, :moment, :run_id, clock_timestamp() - :ago) "
+            "ON CONFLICT (client_id) DO UPDATE SET modified_since = excluded.modified_since, "
+            "run_id = excluded.run_id, moved_at = excluded.moved_at"
         ),
-        {"client_id": client_id, "moment": moment, "run_id": run_id},
+        {"client_id": client_id, "moment": moment, "run_id": run_id, "ago": ago},
     )
     connection.execute(
         text(

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, Engine, text
 
+# The cause of an entry that a run makes for a lead that it could not write.
+DEFERRED = "busy or edited during a run"
+
 # The column names come from the field map; they are quoted all the same.
 _STAGE = """
     WITH wanted AS (
@@ -85,18 +88,21 @@ def stage_leads(
         )
 
 
-def unsettled_without_agreement(
-    connection: Connection, client_id: str, columns: list[str]
+def unsettled_to_read(
+    connection: Connection, client_id: str, columns: list[str], *, every: bool = False
 ) -> list[str]:
-    """Leads with unsettled edits for which some field has no baseline: these must be read."""
+    """Unsettled leads whose record must be read: some field has no baseline, or a run that had
+    read the record could not write the lead. ``every``: all unsettled leads.
+    """
     rows = connection.execute(
         text(
             "SELECT DISTINCT u.record_id FROM reconciler.unsettled u "
             "LEFT JOIN reconciler.baseline b USING (client_id, record_id) "
             "WHERE u.client_id = :client_id "
-            "AND (b.record_id IS NULL OR NOT b.fields ?& CAST(:columns AS text[]))"
+            "AND (:every OR u.cause = :deferred OR b.record_id IS NULL "
+            "OR NOT b.fields ?& CAST(:columns AS text[]))"
         ),
-        {"client_id": client_id, "columns": columns},
+        {"client_id": client_id, "columns": columns, "every": every, "deferred": DEFERRED},
     )
     return [row.record_id for row in rows]
 
@@ -109,17 +115,15 @@ def settle(connection: Connection, revisions: Iterable[int]) -> None:
     )
 
 
-def look_again(
-    connection: Connection, client_id: str, leads: Iterable[tuple[str, str]], cause: str
-) -> None:
-    """Note (lead id, record id) pairs for the next run."""
+def defer(connection: Connection, client_id: str, leads: Iterable[tuple[str, str]]) -> None:
+    """Note (lead id, record id) pairs for the next run, which reads their records again."""
     connection.execute(
         text(
             "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
             "VALUES (:client_id, :lead_id, :record_id, :cause)"
         ),
         [
-            {"client_id": client_id, "lead_id": lead_id, "record_id": record_id, "cause": cause}
+            {"client_id": client_id, "lead_id": lead_id, "record_id": record_id, "cause": DEFERRED}
             for lead_id, record_id in leads
         ],
     )

@@ -73,12 +73,17 @@ def release(
     client_id: str,
     record_ids: Iterable[str],
     still_refused: Collection[tuple[str, str, str]],
+    unread: Collection[str],
 ) -> None:
-    """Drain what went through: all cells of these records but those refused again."""
+    """Drain what went through: all cells of these records but those refused again.
+
+    ``unread``: those whose Airtable side was not read. Nothing can be said of it then.
+    """
     connection.execute(
         text(
             "DELETE FROM reconciler.quarantine q WHERE client_id = :client_id "
-            "AND record_id = ANY(:record_ids) AND NOT EXISTS ("
+            "AND record_id = ANY(:record_ids) AND (record_id <> ALL(:unread) "
+            "OR (direction = 'to_airtable' AND field <> '(lead)')) AND NOT EXISTS ("
             "SELECT FROM jsonb_to_recordset(CAST(:kept AS jsonb)) AS r "
             "(record_id text, field text, direction text) WHERE r.record_id = q.record_id "
             "AND r.field = q.field AND r.direction = q.direction)"
@@ -86,12 +91,33 @@ def release(
         {
             "client_id": client_id,
             "record_ids": list(record_ids),
+            "unread": list(unread),
             "kept": dump(
                 [
                     dict(zip(("record_id", "field", "direction"), key, strict=True))
                     for key in still_refused
                 ]
             ),
+        },
+    )
+
+
+def release_sent(
+    connection: Connection, client_id: str, sent: Mapping[str, Collection[str]]
+) -> None:
+    """Drain what Airtable took: record id to fields."""
+    cells = [(record_id, field) for record_id, fields in sent.items() for field in fields]
+    connection.execute(
+        text(
+            "DELETE FROM reconciler.quarantine q USING "
+            "unnest(CAST(:record_ids AS text[]), CAST(:fields AS text[])) AS s (record_id, field) "
+            "WHERE q.client_id = :client_id AND q.direction = 'to_airtable' "
+            "AND q.record_id = s.record_id AND q.field = s.field"
+        ),
+        {
+            "client_id": client_id,
+            "record_ids": [record_id for record_id, _ in cells],
+            "fields": [field for _, field in cells],
         },
     )
 

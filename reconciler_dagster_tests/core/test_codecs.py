@@ -77,7 +77,7 @@ def test_from_airtable(codec: Any, cell: Any, value: Any) -> None:
         (Checkbox(), "checked", "a checkbox was expected"),
         (DateTime(), "soon", "no date and time"),
         (DateTime(), "9999-12-31T23:59:59.999-23:00", "no date and time"),
-        (UserEmail(), "eve@portal.example", "no portal user has that e-mail"),
+        (UserEmail(), 7, "a number where text was expected"),
         (LEVELS, "Purple", "use Green, Yellow, Red"),
         (CommaList(), ["a"], "a list where text was expected"),
     ],
