@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.postgres.clients import Client, active_clients, leads_columns
+from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import is_current
 
@@ -73,9 +73,11 @@ def examine() -> Iterator[Finding]:
 def _try(check: str, look: Callable[[], tuple[State, str]]) -> Finding:
     try:
         return Finding(check, *look())
+    except ConfigurationError as error:
+        return Finding(check, "failed", str(error))
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return Finding(check, "failed", lines[0])
+        first = (str(error).strip().splitlines() or [""])[0]
+        return Finding(check, "failed", f"{type(error).__name__}: {first}")
 
 
 def _postgres(settings: Settings) -> tuple[State, str]:
@@ -114,29 +116,15 @@ def _clients(settings: Settings, portal: Engine) -> Iterator[Finding]:
 
 
 def _client(settings: Settings, portal: Engine, client: Client) -> tuple[State, str]:
-    from reconciler_dagster.airtable.base import Base
-    from reconciler_dagster.core.binding import bind
     from reconciler_dagster.core.fields import LEADS
-    from reconciler_dagster.postgres import bindings
-    from reconciler_dagster.postgres.bucket import Bucket
+    from reconciler_dagster.engine.session import Session
 
-    bucket = Bucket(
-        portal,
-        client.base_id,
-        purpose="doctor",
-        urgent=False,
-        calls_per_second=settings.calls_per_second,
-    )
-    with portal.connect() as connection:
-        columns = leads_columns(connection)
-        remembered = bindings.remembered(connection, client.id)
-        table = bindings.table(connection, client.id)
-    schema = Base(settings, client.base_id, bucket).schema(table[0] if table else None)
-    bound = bind(LEADS, schema.fields, columns, remembered)
-    where = f"table {schema.name} of base {client.base_id}"
+    session = Session(settings, portal, client, "doctor", "audit", dry_run=True)
+    bound = session.check_mapping(force=True)
     if bound.problems:
-        return "warning", f"{where}: {' '.join(bound.problems)}"
-    return "ok", " ".join([f"{where}: all {len(list(LEADS))} fields fit.", *bound.notes])
+        return "warning", f"base {client.base_id}: {' '.join(bound.problems)}"
+    well = f"base {client.base_id}: all {len(LEADS.columns)} mapped fields fit."
+    return "ok", " ".join([well, *bound.notes])
 
 
 def _dagster_storage() -> tuple[State, str]:

@@ -20,7 +20,7 @@ import click
 # Name: where it is, and its line in the help. A test holds the lines against the commands.
 COMMANDS = {
     "up": ("reconciler_dagster.cli.up:up", "Start everything that is not configured, on loopback."),
-    "run": ("reconciler_dagster.cli.run:run", "Reconcile once, without a daemon."),
+    "run": ("reconciler_dagster.cli.run:run", "Reconcile once, for all active clients or one."),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
     "migrate": (
         "reconciler_dagster.cli.migrate:migrate",

@@ -98,6 +98,7 @@ class Stack:
             click.echo("Cleared away what an earlier `reconciler up` had left running.")
         settings = Settings.load()
         plan = Plan.of(settings)
+        self._check_real(plan)
         addresses = self._addresses(plan, settings)
         self._logs.mkdir(exist_ok=True)
 
@@ -119,7 +120,6 @@ class Stack:
             self._spawn_sandbox(addresses["sandbox"])
         code_socket = self._spawn_code_server()
         self._prepare_portal(plan)
-        self._check_dagster_postgres(plan)
 
         self._wait("code server", lambda: ready.listens(code_socket))
         self._spawn_dagster(code_socket, addresses["dagster"])
@@ -166,7 +166,10 @@ class Stack:
         portal.dispose()
         self._look()
 
-    def _check_dagster_postgres(self, plan: Plan) -> None:
+    def _check_real(self, plan: Plan) -> None:
+        """Before anything is started: whether the databases that are not ours can be reached."""
+        if not plan.portal_postgres:
+            engine(os.environ["DATABASE_URL"]).connect().close()
         if plan.dagster_postgres:
             return
         try:

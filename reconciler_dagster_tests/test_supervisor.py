@@ -1,0 +1,264 @@
+"""`reconciler up` as a person runs it: real processes, real ports, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from reconciler_dagster.supervisor import demo
+from reconciler_dagster.supervisor.child import MARK
+
+PROGRAM = Path(sys.executable).with_name("reconciler")
+PORTS = {"dagster": 23000, "sandbox": 28765, "portal": 28000}
+_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 240
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def fetch(url: str, query: str | None = None) -> Any:
+    body = json.dumps({"query": query}).encode() if query else None
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with _http.open(request, timeout=60) as answer:
+        return json.load(answer) if query else answer.status
+
+
+class Up:
+    """One `reconciler up`."""
+
+    def __init__(self, state: Path, **env: str) -> None:
+        self.state = state
+        self.output = state.parent / f"{state.name}.out"
+        self._file = self.output.open("w")
+        self.environment = {**os.environ, **env, "RECONCILER_STATE_DIR": str(state)}
+        ports = [f"--{name}-port={port}" for name, port in PORTS.items()]
+        self.process = subprocess.Popen(
+            [PROGRAM, "up", "--leads", "30", *ports],
+            cwd=state.parent,
+            env=self.environment,
+            stdout=self._file,
+            stderr=self._file,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait_until_ready(self) -> None:
+        eventually(lambda: "Ready after" in self.said() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.said()
+
+    def running(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.state / "running.json").read_text())
+        return content
+
+    def address(self, title: str) -> str:
+        line = next(line for line in self.said().splitlines() if line.strip().startswith(title))
+        return line.split()[-1]
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that lives on this state folder, Postgres included."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                marked = process.environ().get(MARK) == str(self.state.resolve())
+                ours = marked or any(str(self.state) in word for word in process.cmdline())
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def child(self, word: str) -> psutil.Process:
+        return next(p for p in self.processes() if word in " ".join(p.cmdline()))
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        """Signal it as a terminal does, and wait."""
+        os.killpg(self.process.pid, number)
+        return self.process.wait(timeout=120)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for process in self.processes():
+            process.kill()
+        self._file.close()
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="reconciler-up-") as folder:
+        yield Path(folder) / "state"
+
+
+@pytest.fixture
+def up(state: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(**env: str) -> Up:
+        started.append(Up(state, **env))
+        return started[-1]
+
+    state.mkdir()
+    yield start
+    for one in started:
+        one.close()
+
+
+SCHEDULES = """{ schedulesOrError(repositorySelector: {repositoryName: "__repository__",
+  repositoryLocationName: "reconciler"}) { ... on Schedules { results { name
+  scheduleState { status } } } } }"""
+
+
+def test_from_nothing_to_a_sync_and_on_after_a_restart(up: Callable[..., Up]) -> None:
+    first = up()
+    first.wait_until_ready()
+    for title in ("Dagster UI", "Airtable sandbox", "Lead portal"):
+        assert fetch(first.address(title)) == 200
+    schedules = fetch(f"{first.address('Dagster UI')}/graphql", SCHEDULES)["data"]
+    results = schedules["schedulesOrError"]["results"]
+    assert [r["scheduleState"]["status"] for r in results] == ["RUNNING"] * len(results) != []
+
+    portal = first.running()["database_url"]
+    with psycopg.connect(portal, autocommit=True) as connection:
+        users = connection.execute("SELECT email, role FROM users ORDER BY role DESC").fetchall()
+        assert users == [
+            (demo.ADMIN, "SUPER_ADMIN"),
+            (demo.CLIENT_USER, "CLIENT_USER"),
+            (demo.CLIENT_ADMIN, "CLIENT_ADMIN"),
+        ]
+        connection.execute(
+            "INSERT INTO reconciler.manual_sync_request (client_id) SELECT id FROM clients"
+        )
+
+        def state_of_request() -> str:
+            row = connection.execute("SELECT state FROM reconciler.manual_sync_request").fetchone()
+            assert row is not None
+            return str(row[0])
+
+        eventually(lambda: state_of_request() in {"succeeded", "failed"})
+        assert state_of_request() == "succeeded"
+        counted = connection.execute("SELECT count(*) FROM leads").fetchone()
+    assert counted is not None
+    assert counted[0] >= 30
+
+    # A second one on the same folder says so, and takes nothing down.
+    second = subprocess.run(
+        [PROGRAM, "up"], env=first.environment, capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 2
+    assert "already runs" in second.stderr
+    assert second.stderr.count("\n") == 1
+    assert fetch(first.address("Dagster UI")) == 200
+
+    assert first.end(signal.SIGINT) == 0
+    assert first.processes() == []
+    assert not (first.state / "running.json").exists()
+
+    again = up()
+    again.wait_until_ready()
+    with psycopg.connect(again.running()["database_url"]) as connection:
+        row = connection.execute("SELECT count(*) FROM leads").fetchone()
+        clients = connection.execute("SELECT count(*) FROM clients").fetchone()
+    assert row == counted
+    assert clients == (1,)
+    runs = fetch(
+        f"{again.address('Dagster UI')}/graphql",
+        "{ runsOrError { ... on Runs { results { status } } } }",
+    )
+    assert "SUCCESS" in [r["status"] for r in runs["data"]["runsOrError"]["results"]]
+    assert again.end(signal.SIGTERM) == 0
+    assert again.processes() == []
+
+
+def test_a_part_that_dies_takes_all_down_by_name(up: Callable[..., Up]) -> None:
+    one = up()
+    one.wait_until_ready()
+    bystander = subprocess.Popen(["sleep", "600"])
+    one.child("dagster._daemon").kill()
+    assert one.process.wait(timeout=120) == 1
+    assert "The daemon was killed by signal 9" in one.said()
+    assert "daemon.log" in one.said()
+    assert one.processes() == []
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
+def test_what_a_killed_up_left_running_is_cleared_away(up: Callable[..., Up]) -> None:
+    first = up()
+    first.wait_until_ready()
+    first.process.kill()
+    first.process.wait()
+    orphans = {process.pid for process in first.processes()}
+    assert len(orphans) >= 5
+    again = up()
+    again.wait_until_ready()
+    assert "left running" in again.said()
+    assert orphans.isdisjoint(process.pid for process in again.processes())
+    assert again.end() == 0
+    assert again.processes() == []
+
+
+def test_real_systems_are_used_and_get_no_substitute(up: Callable[..., Up], empty_db: str) -> None:
+    """Both databases are real, and so is the key; a taken port gives way."""
+    with socket.create_server(("127.0.0.1", PORTS["dagster"])):
+        one = up(
+            DATABASE_URL=empty_db,
+            DAGSTER_POSTGRES_URL=empty_db,
+            AIRTABLE_API_KEY="patNot.real",
+            AIRTABLE_ENDPOINT_URL="http://127.0.0.1:9",
+        )
+        one.wait_until_ready()
+        assert f"Port {PORTS['dagster']} is taken: dagster is on " in one.said()
+        assert one.address("Dagster UI") != f"http://127.0.0.1:{PORTS['dagster']}"
+    commands = [" ".join(process.cmdline()) for process in one.processes()]
+    assert not [c for c in commands if "sandbox" in c or "bin/postgres" in c]
+    assert not [c for c in commands if "patNot.real" in c or empty_db in c]
+    assert not {"database_url", "airtable_api_key", "airtable_endpoint_url"} & set(one.running())
+    assert not (one.state / "postgres").exists()
+    assert "The portal is not started" in one.said()
+    with psycopg.connect(empty_db) as connection:
+        assert connection.execute("SELECT count(*) FROM clients").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM users").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM public.runs").fetchone() == (0,)
+    assert one.end() == 0
+    assert one.processes() == []
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DAGSTER_POSTGRES_URL"])
+def test_a_dead_database_is_one_sentence(up: Callable[..., Up], name: str) -> None:
+    one = up(**{name: "postgresql://someone:hushhush@127.0.0.1:9/portal"})
+    assert one.process.wait(timeout=120) == 2
+    errors = [line for line in one.said().splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert name in errors[0]
+    assert "hushhush" not in one.said()
+    assert one.processes() == []
+
+
+def test_a_ctrl_c_while_starting(up: Callable[..., Up]) -> None:
+    one = up()
+    eventually(lambda: any("dagster api grpc" in " ".join(p.cmdline()) for p in one.processes()))
+    assert one.end() == 0
+    assert one.processes() == []
