@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,6 +18,7 @@ from reconciler_dagster.portal.settings import PortalSettings
 
 # RFC 7518, 3.2: an HS256 key has at least the hash's 256 bits.
 _SHORTEST_SECRET = 32
+_REFRESH_SECONDS = 30
 
 
 class Role(StrEnum):
@@ -74,6 +76,7 @@ class Tokens:
                 f"PORTAL_JWT_SECRET is too short: it needs at least {_SHORTEST_SECRET} bytes."
             )
         self._portal = portal
+        self._next_refresh = 0.0
         self._jwks = (
             jwt.PyJWKClient(portal.jwks_url, cache_keys=True, timeout=5)
             if portal.jwks_url
@@ -115,11 +118,12 @@ class Tokens:
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:
-            algorithm = jwt.get_unverified_header(token).get("alg")
+            header = jwt.get_unverified_header(token)
+            algorithm = header.get("alg")
             if algorithm == "HS256" and self._secret is not None:
                 key: Any = self._secret
             elif algorithm == "RS256" and self._jwks is not None:
-                key = self._jwks.get_signing_key_from_jwt(token).key
+                key = self._public_key(self._jwks, header.get("kid"))
             else:
                 raise _refused("The token is not signed with an algorithm that is accepted here.")
             claims: dict[str, Any] = jwt.decode(
@@ -138,6 +142,20 @@ class Tokens:
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise _refused("The token is not valid.") from None
         return claims
+
+    def _public_key(self, jwks: jwt.PyJWKClient, key_id: object) -> Any:
+        """The key of that id. One that is not known may be new, so the keys are fetched again,
+        but no more often than made-up ids should be able to make this portal ask.
+        """
+        for refresh in (False, True):
+            if refresh:
+                if time.monotonic() < self._next_refresh:
+                    break
+                self._next_refresh = time.monotonic() + _REFRESH_SECONDS
+            for known in jwks.get_signing_keys(refresh=refresh):
+                if known.key_id == key_id:
+                    return known.key
+        raise _refused("The token is signed with a key that is not known here.")
 
 
 def _refused(detail: str) -> Problem:

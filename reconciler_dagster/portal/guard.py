@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECURITY_HEADERS = {
@@ -51,7 +52,10 @@ class Guard:
         if self.hosts is not None and name not in self.hosts:
             await _refuse(send_secured, 421, "This host name is not served here.")
             return
-        body = await self._read(headers, receive)
+        try:
+            body = await self._read(headers, receive)
+        except ClientDisconnect:
+            return  # half a request is none
         if body is None:
             limit = f"The body may have at most {self.body_limit} bytes."
             await _refuse(send_secured, 413, limit)
@@ -71,6 +75,8 @@ class Guard:
         body, more = b"", True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self.body_limit:

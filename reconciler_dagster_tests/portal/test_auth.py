@@ -151,19 +151,20 @@ def test_a_token_ends_with_what_it_says(
 
 
 @contextmanager
-def key_server(*keys: tuple[str, rsa.RSAPrivateKey]) -> Iterator[str]:
-    """An identity provider's JWKS address."""
-    listed = [
-        {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": kid}
-        for kid, key in keys
-    ]
-    body = json.dumps({"keys": listed}).encode()
+def key_server(keys: dict[str, rsa.RSAPrivateKey], asked: list[str] | None = None) -> Iterator[str]:
+    """An identity provider's JWKS address, and who asked for it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if asked is not None:
+                asked.append(self.path)
+            listed = [
+                {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": kid}
+                for kid, key in keys.items()
+            ]
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(json.dumps({"keys": listed}).encode())
 
         def log_message(self, *_: Any) -> None: ...
 
@@ -178,7 +179,7 @@ def with_kid(user: User, key: Any, kid: str, algorithm: str = "RS256", **changed
 
 
 def test_rs256_by_a_jwks_address(serve: Callable[..., Server], world: World) -> None:
-    with key_server(("a", KEY)) as address:
+    with key_server({"a": KEY}) as address:
         server = serve(jwks_url=address)
 
         def status(token: str) -> int:
@@ -200,10 +201,30 @@ def test_rs256_by_a_jwks_address(serve: Callable[..., Server], world: World) -> 
         assert status(signed(world.user)) == 200
 
 
+def test_a_new_key_is_fetched_and_made_up_ones_are_not(
+    serve: Callable[..., Server], world: World
+) -> None:
+    keys, asked = {"a": KEY}, list[str]()
+    with key_server(keys, asked) as address:
+        server = serve(jwks_url=address)
+
+        def status(key: rsa.RSAPrivateKey, kid: str) -> int:
+            token = with_kid(world.user, key, kid)
+            return server.client({"Authorization": f"Bearer {token}"}).get("/api/leads").status_code
+
+        assert status(KEY, "a") == 200
+        keys["b"] = OTHER_KEY
+        assert status(OTHER_KEY, "b") == 200
+        assert status(KEY, "b") == 401
+        before = len(asked)
+        assert {status(OTHER_KEY, f"made-up-{number}") for number in range(5)} == {401}
+        assert len(asked) <= before + 1
+
+
 def test_rs256_alone_takes_no_secret(
     serve: Callable[..., Server], settings: Settings, world: World
 ) -> None:
-    with key_server(("a", KEY)) as address:
+    with key_server({"a": KEY}) as address:
         server = serve(settings.model_copy(update={"portal_jwt_secret": None}), jwks_url=address)
         client = server.client({"Authorization": f"Bearer {signed(world.user)}"})
         problem(client.get("/api/leads"), 401)
@@ -228,7 +249,7 @@ def test_issuer_and_audience(serve: Callable[..., Server], world: World) -> None
 
 
 def test_key_server_that_is_down_is_503(serve: Callable[..., Server], world: World) -> None:
-    with key_server(("a", KEY)) as address:
+    with key_server({"a": KEY}) as address:
         pass
     server = serve(jwks_url=address)
     client = server.client({"Authorization": f"Bearer {with_kid(world.user, KEY, 'a')}"})

@@ -125,7 +125,8 @@ def chart(runs: Sequence[RowMapping]) -> list[Strip]:
         for index, (run, sizes) in enumerate(zip(ordered, values, strict=True)):
             base, drawn = 0.0, []
             for kind, size in sizes:
-                height = 96 * size / largest if largest else 0.0
+                # What is there shows, however small beside the largest.
+                height = max(4.0, 94 * size / largest) if size else 0.0
                 drawn.append((kind, round(100 - base - height, 2), round(height, 2)))
                 base += height
             total = sum(size for _, size in sizes)

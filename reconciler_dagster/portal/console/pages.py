@@ -78,7 +78,9 @@ def drift(visit: SignedInVisit) -> Response:
 
 
 @router.get("/runs/{run_id}")
-def run(run_id: Annotated[str, Path(max_length=100)], visit: SignedInVisit) -> Response:
+def run(
+    run_id: Annotated[str, Path(max_length=100, pattern=r"^[\w-]+$")], visit: SignedInVisit
+) -> Response:
     """One run and what it changed; the run's metadata in Dagster points here."""
     visit.user.require_admin()
     with visit.portal.transaction() as connection:
