@@ -45,6 +45,9 @@ class _RunningSource(PydanticBaseSettingsSource):
             os.kill(running.pop("pid"), 0)
         except (OSError, ValueError, KeyError):
             return {}
+        if os.environ.get("AIRTABLE_API_KEY"):
+            # A real token must not be sent to the sandbox that happens to run.
+            running.pop("airtable_endpoint_url", None)
         return {key: value for key, value in running.items() if value}
 
 

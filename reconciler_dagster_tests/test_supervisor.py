@@ -162,6 +162,20 @@ def test_from_nothing_to_a_sync_and_on_after_a_restart(up: Callable[..., Up]) ->
     assert counted is not None
     assert counted[0] >= 30
 
+    # Another process finds it all, but does not send a real token to the sandbox.
+    code = (
+        "from reconciler_dagster.config import Settings; s = Settings.load(); "
+        "print(s.require_database_url(), s.airtable_endpoint_url, s.dagster_ui_url, sep='|')"
+    )
+    for env, endpoint in (
+        ({}, first.address("Airtable sandbox")),
+        ({"AIRTABLE_API_KEY": "patReal.token"}, "https://api.airtable.com"),
+    ):
+        found = subprocess.check_output(
+            [sys.executable, "-c", code], env=first.environment | env, text=True
+        )
+        assert found.strip().split("|") == [portal, endpoint, first.address("Dagster UI")]
+
     # A second one on the same folder says so, and takes nothing down.
     second = subprocess.run(
         [PROGRAM, "up"], env=first.environment, capture_output=True, text=True, check=False
