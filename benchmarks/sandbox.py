@@ -137,11 +137,13 @@ def main(leads: int, port: int) -> None:
 
 def _measure(leads: int, port: int, options: list[str], only_start: bool = False) -> None:
     limits = ["calls_per_second_and_base=0", "calls_per_second_and_user=0"]
-    options = options + [part for limit in limits for part in ("--switch", limit)]
+    options = [*options, *[part for limit in limits for part in ("--switch", limit)]]
     start = time.perf_counter()
     server = subprocess.Popen(
-        [sys.executable, "-m", "reconciler_dagster.sandbox", "--port", str(port)]
-        + ["--leads", str(leads), *options],
+        [
+            *(sys.executable, "-m", "reconciler_dagster.sandbox"),
+            *("--port", str(port), "--leads", str(leads), *options),
+        ],
         stdout=subprocess.DEVNULL,
     )
     try:

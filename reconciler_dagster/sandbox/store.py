@@ -19,8 +19,8 @@ create table if not exists world (key text primary key, value text not null);
 create table if not exists base (id text primary key, body blob not null);
 create table if not exists record (
     base text, id text, tbl text not null, trashed integer not null, body blob not null,
-    primary key (base, id)
-) without rowid;
+    unique (base, id)
+);
 create table if not exists journal (
     base text, number integer, body blob not null, primary key (base, number)
 );
@@ -99,7 +99,8 @@ class Store:
         self, base: Base, table: Table, records: Iterable[Record], trashed: bool
     ) -> None:
         self._db.executemany(
-            "insert or replace into record values (?, ?, ?, ?, ?)",
+            "insert into record values (?, ?, ?, ?, ?) on conflict (base, id) do update "
+            "set tbl = excluded.tbl, trashed = excluded.trashed, body = excluded.body",
             (
                 (base.id, record.id, table.id, trashed, orjson.dumps(_record_body(record)))
                 for record in records

@@ -91,8 +91,19 @@ _FIELD = {
     "type": "object",
     "properties": {
         "name": {},
-        "type": {"enum": ["singleSelect", "number", "multipleRecordLinks", "date", "x", 5]},
-        "options": {},
+        "type": {"enum": ["singleSelect", "number", "multipleRecordLinks", "dateTime", "x", 5]},
+        "options": {
+            "anyOf": [
+                {},
+                {
+                    "type": "object",
+                    "properties": {
+                        name: {}
+                        for name in ("precision", "timeZone", "dateFormat", "choices", "max")
+                    },
+                },
+            ]
+        },
         "description": {},
     },
 }
@@ -161,7 +172,7 @@ def _document(record: str, webhook: str) -> dict[str, Any]:
     meta = "/v0/meta/bases"
     hooks = "/v0/bases/appReconcileDemo1/webhooks"
     comments = f"{table}/{record}/comments"
-    listing = tuple(_LIST["properties"]) + ("fields[]", "sort[0][field]", "sort[0][direction]")
+    listing = (*_LIST["properties"], "fields[]", "sort[0][field]", "sort[0][direction]")
     surface: list[tuple[str, str, Any, tuple[str, ...]]] = [
         ("get", "/v0/meta/whoami", None, ()),
         ("get", meta, None, ("offset",)),

@@ -20,7 +20,7 @@ def test_identity_and_bases(api: Api, sandbox: SandboxClient) -> None:
     assert identity["id"].startswith("usr")
     assert "data.records:write" in identity["scopes"]
     (base,) = api.bases()
-    assert (base.id, base.name) == (sandbox.base_id, "Leads emo1")
+    assert (base.id, base.name) == (sandbox.base_id, "Timber Coaching")
 
 
 def test_schema_has_every_lead_field_with_real_options(api: Api, sandbox: SandboxClient) -> None:

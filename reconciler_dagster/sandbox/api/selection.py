@@ -3,8 +3,9 @@
 import random
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from functools import cmp_to_key
+from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from reconciler_dagster.sandbox import errors
 from reconciler_dagster.sandbox.api.query import Query
@@ -12,14 +13,14 @@ from reconciler_dagster.sandbox.clock import SECOND
 from reconciler_dagster.sandbox.formulas.compiler import Evaluate, compile_formula, evaluate_filter
 from reconciler_dagster.sandbox.formulas.narrowing import EVERYTHING, narrow
 from reconciler_dagster.sandbox.formulas.syntax import Binary, Call, InvalidFormula, Node, parse
-from reconciler_dagster.sandbox.formulas.values import FormulaError, Value, blank, less
+from reconciler_dagster.sandbox.formulas.values import FormulaError, blank, text
 from reconciler_dagster.sandbox.model.base import Base
 from reconciler_dagster.sandbox.model.schema import Field
 from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.world import World
 
-Key = tuple[Value, ...]
-"""The values that a record is sorted by."""
+Key = tuple[tuple[int, Any], ...]
+"""What a record is sorted by: for each field a rank of its kind and the value."""
 
 
 class Selection:
@@ -60,16 +61,18 @@ class Selection:
         records = list(self.after(None))
         if self._order:
             keyed = [(self.key(record), record) for record in records]
-            compare = cmp_to_key(self._compare)
-            keyed.sort(key=lambda pair: compare(pair[0]))
+            # Stable sorts by one field after the other, the first field last.
+            for place in reversed(range(len(self._order))):
+                _, downwards = self._order[place]
+                keyed.sort(key=lambda pair: pair[0][place], reverse=downwards)
             return [record for _, record in keyed]
         if self._random:
             random.shuffle(records)
         return records
 
     def key(self, record: Record) -> Key:
-        """Return the values that the record is sorted by; an error sorts as blank."""
-        return tuple(self._operand(record, field) for field, _ in self._order)
+        """Return what the record is sorted by."""
+        return tuple(self._sort_key(record, field) for field, _ in self._order)
 
     def place(self, records: list[Record], index: int, last: str | None, key: Key) -> int:
         """Return where a sorted listing goes on after the record `last`, once at `index`."""
@@ -122,23 +125,22 @@ class Selection:
             ):
                 yield record
 
-    def _operand(self, record: Record, field: Field) -> Value:
+    def _sort_key(self, record: Record, field: Field) -> tuple[int, Any]:
+        """Return one part of the key: blanks and errors first, then numbers, dates, texts."""
         try:
-            return self._reader.operand(self._table, record, field)
+            value = self._reader.operand(self._table, record, field)
         except FormulaError:
-            return None
+            return (0, 0)
+        if blank(value) or value != value:
+            return (0, 0)
+        if isinstance(value, (bool, int, float)):
+            return (1, float(value))
+        return (2, value) if isinstance(value, datetime) else (3, text(value).lower())
 
     def _compare(self, one: Key, other: Key) -> int:
-        """Compare two keys: blanks first, downwards they come last."""
         for left, right, (_, downwards) in zip(one, other, self._order, strict=True):
-            if blank(left) or blank(right):
-                order = blank(right) - blank(left)
-            elif less(left, right):
-                order = -1
-            else:
-                order = 1 if less(right, left) else 0
-            if order:
-                return -order if downwards else order
+            if left != right:
+                return 1 if (left > right) != downwards else -1
         return 0
 
 

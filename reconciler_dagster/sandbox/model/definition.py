@@ -1,6 +1,8 @@
 """Defining fields: options completed, formulas checked and kept with field ids (facts §7)."""
 
+from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from reconciler_dagster.sandbox.formulas.compiler import compile_formula
 from reconciler_dagster.sandbox.formulas.inference import DATE, NUMBER, TEXT, result_kind
@@ -40,17 +42,69 @@ _RESULTS: dict[str, dict[str, Any]] = {
 }
 
 
+def _is_zone(value: Any) -> bool:
+    if value in ("utc", "client"):
+        return True
+    try:
+        return isinstance(value, str) and bool(ZoneInfo(value))
+    except (KeyError, ValueError, OSError):
+        return False
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_format(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_text(one) for one in value.values())
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "precision": lambda value: value in range(9),
+    "max": lambda value: value in range(1, 11),
+    "timeZone": _is_zone,
+    "dateFormat": _is_format,
+    "timeFormat": _is_format,
+    "referencedFieldIds": lambda v: v is None or (isinstance(v, list) and all(map(_is_text, v))),
+    "result": lambda value: value is None or isinstance(value, dict),
+    **dict.fromkeys(
+        (
+            "symbol",
+            "durationFormat",
+            "label",
+            "formula",
+            "recordLinkFieldId",
+            "fieldIdInLinkedTable",
+            "linkedTableId",
+            "inverseLinkFieldId",
+        ),
+        _is_text,
+    ),
+}
+
+
 def complete_options(kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a new field: what was given over Airtable's defaults."""
+    """Return the options of a new field: what was given over Airtable's defaults.
+
+    Raises ValueError for an option of the wrong kind.
+    """
+    for name, value in given.items():
+        if name in _CHECKS and not _CHECKS[name](value):
+            raise ValueError(f"Option {name} cannot be {value!r}.")
     options = {**_DEFAULTS.get(kind, {}), **given}
     if kind in ("singleSelect", "multipleSelects"):
+        choices = given.get("choices", [])
+        if not isinstance(choices, list) or not all(
+            isinstance(one, dict) and isinstance(one.get("name"), str) for one in choices
+        ):
+            raise ValueError("Each choice needs a name.")
         options["choices"] = [
             {
                 "id": choice.get("id") or new_id("sel"),
                 "name": choice["name"],
                 "color": choice.get("color") or choice_colour(index),
             }
-            for index, choice in enumerate(given.get("choices", ()))
+            for index, choice in enumerate(choices)
         ]
     return options
 

@@ -1,12 +1,11 @@
 """Changing records: everything is checked and staged first, then takes effect at once, or not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler_dagster.sandbox import errors
-from reconciler_dagster.sandbox.clock import SECOND
-from reconciler_dagster.sandbox.ids import is_id, new_id
+from reconciler_dagster.sandbox.ids import new_id
+from reconciler_dagster.sandbox.model.acceptance import Acceptance, Draft
 from reconciler_dagster.sandbox.model.base import (
     Actor,
     Base,
@@ -15,8 +14,8 @@ from reconciler_dagster.sandbox.model.base import (
     Person,
     SchemaChange,
 )
-from reconciler_dagster.sandbox.model.cells import PLAIN, Unacceptable, cleared
-from reconciler_dagster.sandbox.model.schema import CHOICE_COLOURS, Field
+from reconciler_dagster.sandbox.model.cells import Unacceptable, cleared
+from reconciler_dagster.sandbox.model.schema import Field
 from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.switches import Switches
 
@@ -29,17 +28,6 @@ class MissingRecord(Exception):
         self.record_id = record_id
 
 
-@dataclass(slots=True)
-class _Draft:
-    table: Table
-    record_id: str
-    before: Record | None
-    cells: dict[str, Any]
-    written: set[str] = field(default_factory=set)
-    linked: set[str] = field(default_factory=set)
-    deleted: bool = False
-
-
 class Transaction:
     """One act on a base. Any method may raise; without `commit` nothing has happened."""
 
@@ -48,8 +36,10 @@ class Transaction:
         self._actor = actor
         self._now = now
         self._switches = switches
-        self._drafts: dict[str, _Draft] = {}
-        self._new_choices: dict[str, list[dict[str, Any]]] = {}
+        self._drafts: dict[str, Draft] = {}
+        self._acceptance = Acceptance(
+            base, self._drafts, lambda table, name: self.create(table, {table.primary: name}, True)
+        )
 
     def create(
         self,
@@ -59,7 +49,7 @@ class Transaction:
         record_id: str | None = None,
     ) -> str:
         """Stage a new record and return its id. Keys are field names or ids. Raises Refusal."""
-        draft = _Draft(table, record_id or new_id("rec"), None, {})
+        draft = Draft(table, record_id or new_id("rec"), None, {})
         self._drafts[draft.record_id] = draft
         for field_ in table.fields.values():
             if field_.type == "richText":
@@ -97,7 +87,7 @@ class Transaction:
         trashed = table.trash.get(record_id)
         if trashed is None:
             raise MissingRecord(record_id)
-        draft = _Draft(table, record_id, None, {})
+        draft = Draft(table, record_id, None, {})
         self._drafts[record_id] = draft
         for field_id, value in trashed.cells.items():
             self._put_back(draft, field_id, value)
@@ -128,27 +118,27 @@ class Transaction:
             self._base.announce(self._now, self._actor, changes=changes, schema=schema)
 
     def _add_choices(self) -> tuple[SchemaChange, ...]:
-        changes = []
+        changes, new = [], self._acceptance.new_choices
         for table in self._base.tables.values():
             for field_ in table.fields.values():
-                if field_.id in self._new_choices:
+                if field_.id in new:
                     before = field_.shown()
-                    field_.options["choices"] = [*field_.choices, *self._new_choices[field_.id]]
+                    field_.options["choices"] = [*field_.choices, *new[field_.id]]
                     changes.append(SchemaChange(table.id, field_.id, before, field_.shown()))
         return tuple(changes)
 
-    def _draft(self, table: Table, record_id: str) -> _Draft:
+    def _draft(self, table: Table, record_id: str) -> Draft:
         draft = self._drafts.get(record_id)
         if draft is not None and draft.table is table and not draft.deleted:
             return draft
         before = table.records.get(record_id) if draft is None else None
         if before is None:
             raise MissingRecord(record_id)
-        draft = _Draft(table, record_id, before, dict(before.cells))
+        draft = Draft(table, record_id, before, dict(before.cells))
         self._drafts[record_id] = draft
         return draft
 
-    def _put_back(self, draft: _Draft, field_id: str, value: Any) -> None:
+    def _put_back(self, draft: Draft, field_id: str, value: Any) -> None:
         """Set a cell to what it held before, as far as the field and linked records still exist."""
         field_ = draft.table.fields.get(field_id)
         if field_ is None:
@@ -163,7 +153,7 @@ class Transaction:
         else:
             draft.cells[field_id] = value
 
-    def _write(self, draft: _Draft, cells: Mapping[str, Any], typecast: bool) -> None:
+    def _write(self, draft: Draft, cells: Mapping[str, Any], typecast: bool) -> None:
         for field_id, value in _by_field(draft.table, cells).items():
             field_ = draft.table.fields[field_id]
             if field_.computed:
@@ -173,7 +163,7 @@ class Transaction:
                 kept = (
                     cleared(field_)
                     if value is None
-                    else self._accept(draft, field_, value, typecast)
+                    else self._acceptance.accept(draft, field_, value, typecast)
                 )
             except Unacceptable as error:
                 if error.args:
@@ -186,78 +176,7 @@ class Transaction:
             else:
                 draft.cells[field_id] = kept
 
-    def _accept(self, draft: _Draft, field_: Field, value: Any, typecast: bool) -> Any:
-        plain = PLAIN.get(field_.type)
-        if plain:
-            return plain(field_, value, typecast)
-        match field_.type:
-            case "singleSelect":
-                return self._choice(field_, value, typecast)
-            case "multipleSelects":
-                named = _list(value, typecast)
-                chosen = [self._choice(field_, name, typecast) for name in named]
-                return list(dict.fromkeys(name for name in chosen if name)) or None
-            case "multipleRecordLinks":
-                return self._linkable(field_, value, typecast)
-            case "singleCollaborator":
-                return self._collaborator(value, typecast)
-            case "multipleCollaborators":
-                return [self._collaborator(one, typecast) for one in _list(value, typecast)] or None
-            case "multipleAttachments":
-                files = _list(value, False)
-                return [self._attachment(draft, field_, one) for one in files] or None
-        raise Unacceptable
-
-    def _choice(self, field_: Field, value: Any, typecast: bool) -> str | None:
-        if typecast and isinstance(value, (int, float)) and not isinstance(value, bool):
-            value = str(value)
-        if not isinstance(value, str):
-            raise Unacceptable
-        known = [*field_.choices, *self._new_choices.get(field_.id, ())]
-        if any(choice["name"] == value for choice in known):
-            return value
-        if not value:
-            return None
-        if not typecast:
-            raise errors.unknown_choice(value)
-        wanted = value.strip()
-        for choice in known:
-            if choice["name"].strip().lower() == wanted.lower():
-                return str(choice["name"])
-        colour = CHOICE_COLOURS[len(known) % len(CHOICE_COLOURS)]
-        self._new_choices.setdefault(field_.id, []).append(
-            {"id": new_id("sel"), "name": wanted, "color": colour}
-        )
-        return wanted
-
-    def _linkable(self, field_: Field, value: Any, typecast: bool) -> list[str]:
-        if typecast and isinstance(value, str):
-            value = [part.strip() for part in value.split(",") if part.strip()]
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise Unacceptable("Value is not an array of record IDs.")
-        other = self._base.tables[field_.options["linkedTableId"]]
-        ids: list[str] = []
-        for one in value:
-            if one in other.records or one in self._drafts:
-                ids.append(one)
-            elif not typecast:
-                if not is_id(one, "rec"):
-                    raise Unacceptable("Value is not an array of record IDs.")
-                raise errors.row_does_not_exist(one)
-            else:
-                ids.append(self._by_primary(other, one))
-        return list(dict.fromkeys(ids))
-
-    def _by_primary(self, other: Table, name: str) -> str:
-        for record in other.records.values():
-            if record.cells.get(other.primary) == name:
-                return record.id
-        for draft in self._drafts.values():
-            if draft.table is other and draft.cells.get(other.primary) == name:
-                return draft.record_id
-        return self.create(other, {other.primary: name}, typecast=True)
-
-    def _link(self, draft: _Draft, field_: Field, ids: list[str]) -> None:
+    def _link(self, draft: Draft, field_: Field, ids: list[str]) -> None:
         """Set a link cell and keep the inverse field of the linked records in step."""
         other = self._base.tables[field_.options["linkedTableId"]]
         inverse = field_.options.get("inverseLinkFieldId")
@@ -276,39 +195,7 @@ class Transaction:
             linked.linked.add(inverse)
             _set(linked, inverse, [*linked.cells.get(inverse, ()), draft.record_id])
 
-    def _collaborator(self, value: Any, typecast: bool) -> dict[str, str]:
-        if typecast and isinstance(value, str):
-            value = {"email": value}
-        if not isinstance(value, dict):
-            raise Unacceptable
-        for person in self._base.people.values():
-            if value.get("id") == person.id or ("id" not in value and _named(person, value)):
-                return person.cell()
-        raise Unacceptable
-
-    def _attachment(self, draft: _Draft, field_: Field, value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise Unacceptable
-        if "id" in value:
-            for kept in draft.cells.get(field_.id, ()):
-                if kept["id"] == value["id"]:
-                    return dict(kept)
-            raise Unacceptable
-        url, name = value.get("url"), value.get("filename")
-        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-            raise Unacceptable
-        size, kind = value.get("size"), value.get("type")
-        return {
-            "id": new_id("att"),
-            "url": url,
-            "filename": name
-            if isinstance(name, str) and name
-            else url.rsplit("/", 1)[-1] or "file",
-            "size": size if isinstance(size, int) else 0,
-            "type": kind if isinstance(kind, str) else "application/octet-stream",
-        }
-
-    def _apply(self, draft: _Draft) -> Change | None:
+    def _apply(self, draft: Draft) -> Change | None:
         table, before = draft.table, draft.before
         if draft.deleted:
             if before is None:
@@ -316,7 +203,7 @@ class Transaction:
             table.remove(draft.record_id)
             return Change(table.id, draft.record_id, before, None, ())
         resolution = self._switches.time_resolution_ms
-        time = self._now // resolution * resolution if resolution == SECOND else self._now
+        time = self._now // resolution * resolution
         person = self._actor.person
         self._base.people.setdefault(person.id, person)
         if before is None:
@@ -345,7 +232,7 @@ class Transaction:
         table.put(after)
         return Change(table.id, before.id, before, after, tuple(changed))
 
-    def _apply_new(self, draft: _Draft, time: int, person: Person) -> Change:
+    def _apply_new(self, draft: Draft, time: int, person: Person) -> Change:
         table = draft.table
         trashed = table.trash.pop(draft.record_id, None)
         for field_ in table.fields.values():
@@ -375,20 +262,8 @@ def _by_field(table: Table, cells: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _set(draft: _Draft, field_id: str, ids: list[str]) -> None:
+def _set(draft: Draft, field_id: str, ids: list[str]) -> None:
     if ids:
         draft.cells[field_id] = ids
     else:
         draft.cells.pop(field_id, None)
-
-
-def _list(value: Any, split: bool) -> list[Any]:
-    if split and isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, list):
-        raise Unacceptable
-    return value
-
-
-def _named(person: Person, value: dict[str, Any]) -> bool:
-    return value.get("email") == person.email
