@@ -16,7 +16,7 @@ from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, cursor, journal, leads, quarantine, staging
 from reconciler_dagster.postgres.connection import writing
 from reconciler_dagster.postgres.lock import require_lease
-from reconciler_dagster.postgres.quarantine import Refusal
+from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.staging import StagedRecord
 
 LOCAL_CHUNK = 500
@@ -42,7 +42,7 @@ def push(session: Session) -> Pushed:
         pulled = Pulled(**staging.pull(connection, session.run_id))
         changes = dict(staging.changes(connection, session.run_id))
     staged = load(session, session.run_id, may_assume=pulled.window is None)
-    _refuse_gone(session, staged, pulled)
+    _refuse_gone(session, staged, set(pulled.gone))
     outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
     inbound = sorted(_busy(session, staged, changes) - set(outbound))
     for chunk in _chunks(inbound, LOCAL_CHUNK):
@@ -84,7 +84,7 @@ def _push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None
         session.engine, key, session.client.id, session.fields.columns, record_ids, edited=False
     )
     staged = load(session, key, may_assume=False)
-    _refuse_gone_records(session, staged, set(record_ids) - found)
+    _refuse_gone(session, staged, set(record_ids) - found)
     outbound = write_local(session, staged, staged.plan(session), sorted(found))
     sent = send(session, staged, outbound)
     pushed.unknown |= sent.unknown
@@ -147,26 +147,23 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
     return session.base.transport.earliest or datetime.now(UTC), set(found)
 
 
-def _refuse_gone(session: Session, staged: Staged, pulled: Pulled) -> None:
-    _refuse_gone_records(session, staged, set(pulled.gone))
+def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
+    """A lead whose record Airtable does not have: nothing can be sent until that is cleared up.
 
-
-def _refuse_gone_records(session: Session, staged: Staged, gone: set[str]) -> None:
-    """A lead whose record Airtable does not have: nothing can be sent until that is cleared up."""
+    Where the lead is gone too, there is nothing to clear up.
+    """
     if not gone:
         return
     reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
+    leads_there = {r for r in gone if r in staged.leads and staged.leads[r].row is not None}
+    refused = [Refusal(r, WHOLE_LEAD, "to_airtable", reason) for r in sorted(leads_there)]
+    read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
+    client_id = session.client.id
     with session.engine.connect() as connection, writing(connection):
-        quarantine.put(
-            connection,
-            session.client.id,
-            [Refusal(record_id, "(lead)", "to_airtable", reason) for record_id in sorted(gone)],
-        )
-        leads.settle(
-            connection,
-            [n for r in gone if r in staged.leads for n in staged.leads[r].revisions],
-        )
-        journal.close(connection, session.client.id, gone)
+        quarantine.put(connection, client_id, refused)
+        quarantine.release(connection, client_id, gone - leads_there, (), ())
+        leads.settle(connection, read)
+        journal.close(connection, client_id, gone)
 
 
 def _chunks(items: list[str], size: int) -> Iterator[list[str]]:

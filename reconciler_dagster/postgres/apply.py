@@ -17,10 +17,8 @@ from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres.leads import quoted
-from reconciler_dagster.postgres.quarantine import Refusal
+from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.staging import dump
-
-WHOLE_LEAD = "(lead)"
 
 
 @dataclass(frozen=True)

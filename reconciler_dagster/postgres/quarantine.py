@@ -16,6 +16,9 @@ from reconciler_dagster.postgres.staging import dump
 
 Direction = Literal["to_postgres", "to_airtable"]
 
+# Stands for a field where the lead as a whole is refused.
+WHOLE_LEAD = "(lead)"
+
 # 15 minutes, doubled with every attempt, up to a day.
 FIRST_WAIT_MINUTES = 15
 LONGEST_WAIT_MINUTES = 24 * 60
@@ -83,7 +86,7 @@ def release(
         text(
             "DELETE FROM reconciler.quarantine q WHERE client_id = :client_id "
             "AND record_id = ANY(:record_ids) AND (record_id <> ALL(:unread) "
-            "OR (direction = 'to_airtable' AND field <> '(lead)')) AND NOT EXISTS ("
+            "OR (direction = 'to_airtable' AND field <> :whole_lead)) AND NOT EXISTS ("
             "SELECT FROM jsonb_to_recordset(CAST(:kept AS jsonb)) AS r "
             "(record_id text, field text, direction text) WHERE r.record_id = q.record_id "
             "AND r.field = q.field AND r.direction = q.direction)"
@@ -92,6 +95,7 @@ def release(
             "client_id": client_id,
             "record_ids": list(record_ids),
             "unread": list(unread),
+            "whole_lead": WHOLE_LEAD,
             "kept": dump(
                 [
                     dict(zip(("record_id", "field", "direction"), key, strict=True))

@@ -330,6 +330,16 @@ def test_a_record_gone_in_airtable_is_told_and_costs_the_edit_nothing(acme: Worl
     assert acme.cell(record_id, "HRQ Status") == "Archive"
 
 
+def test_a_lead_that_is_gone_on_both_sides_waits_for_nobody(acme: World) -> None:
+    (record_id,) = ids(acme, 1)
+    acme.sandbox.delete(record_id)
+    acme.update(record_id, hrq_status="Archive")
+    acme.sync()
+    acme.sql("DELETE FROM leads WHERE airtable_record_id = :id", id=record_id)
+    acme.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")
+    assert acme.sync().counts.quarantined == 0
+
+
 def test_first_contact_of_an_existing_portal_blanks_nothing(acme: World) -> None:
     claimed, agreed, differs = ids(acme, 3)
     acme.update(claimed, claimed_by=acme.user(ANN), notes="portal note")
