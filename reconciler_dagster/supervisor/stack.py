@@ -63,9 +63,11 @@ class Stack:
 
         Raises ConfigurationError where it cannot start, ChildDied where a part ends by itself.
         """
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                signal.signal(number, self._on_signal)
+        # Also where a shell has set SIGINT to be ignored, as it does for `reconciler up &`.
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            signal.signal(signal.SIGHUP, self._on_signal)
         self._take_lock()
         try:
             self._start()
