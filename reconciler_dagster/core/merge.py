@@ -90,22 +90,27 @@ def _decide(
     mapped: MappedField, ids: Array, base: Array, there: Array, here: Array, cells: _Cells
 ) -> None:
     """One field over all leads. Of equal arrays, none: each cell falls into exactly one case."""
+    apart, remote_edited = _differs(there, here), _differs(there, base)
+    if not (apart.any() or remote_edited.any()):
+        return  # the case of most fields in most runs
     blank = object_array([mapped.codec.blank] * len(ids))
     unknown = object_array([UNKNOWN] * len(ids))
     readable = _differs(there, unknown) & _differs(here, unknown)
-    differ = readable & _differs(there, here)
+    differ = readable & apart
     met = _differs(base, unknown)
-    remote_edited, local_edited = _differs(there, base), _differs(here, base)
+    local_edited = _differs(here, base)
 
     def add(name: str, mask: Array, old: Array, new: Array) -> None:
         cells.add(name, mask, ids, mapped.column, old, new)
 
     def lost(mask: Array, kind: ConflictKind) -> None:
+        if not mask.any():
+            return
         kinds = object_array([kind.value] * len(ids))
         was = object_array(base[i] if met[i] else None for i in range(len(ids)))
         cells.add("conflicts", mask, ids, mapped.column, kinds, was, there, here)
 
-    add("agreed", readable & ~differ & _differs(base, there), base, there)
+    add("agreed", readable & ~differ & remote_edited, base, there)
 
     # First contact: no baseline says who edited. Airtable wins, but nothing blank ever does.
     first = differ & ~met
