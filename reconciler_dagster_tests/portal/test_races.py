@@ -131,6 +131,19 @@ def test_presses_at_once_are_one_request(server: Server, world: World, db: Engin
     assert scalar(db, "SELECT count(*) FROM reconciler.manual_sync_request") == 1
 
 
+def test_a_second_press_waits_for_the_first(world: World, db: Engine) -> None:
+    """It could not see the first one's row yet, and would ask again."""
+    with db.begin() as first:
+        sync_requests.put(first, world.client, "a")
+        with db.connect() as second:
+            second.execute(text("SET LOCAL lock_timeout = '300ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                sync_requests.put(second, world.client, "b")
+        with db.begin() as other:
+            sync_requests.put(other, world.other_client, "c")
+    assert scalar(db, "SELECT count(*) FROM reconciler.manual_sync_request") == 2
+
+
 def test_a_joined_request_starts_only_with_the_edit_there(world: World, db: Engine) -> None:
     """Who joins a waiting request must have the own edit read by its run: the run's taking over
     waits until the joining transaction has committed its edit.
