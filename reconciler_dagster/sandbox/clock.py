@@ -51,8 +51,8 @@ class Clock:
 def iso(milliseconds: int) -> str:
     """Write a time as Airtable does: `2026-11-24T08:31:02.000Z` (Airtable facts §2)."""
     seconds, rest = divmod(milliseconds, SECOND)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def http_date(milliseconds: int) -> str:

@@ -76,5 +76,7 @@ def sandbox(
     for base in world.bases.values():
         click.echo(f"  base {base.id}: {base.count_records()} records")
     click.echo(f"  token {', '.join(world.tokens)}")
-    build_server(world, host, port).run()
-    world.close()
+    try:
+        build_server(world, host, port).run()
+    finally:
+        world.close()

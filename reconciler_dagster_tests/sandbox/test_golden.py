@@ -310,6 +310,13 @@ def test_headers(sandbox: SandboxClient) -> None:
     assert not [name for name in response.headers if "ratelimit" in name.lower()]
 
 
+def test_a_browser_may_call(shared: SandboxClient) -> None:
+    answer = requests.options(f"{shared.url}/v0/{LEADS}", timeout=30)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "authorization" in answer.headers["Access-Control-Allow-Headers"]
+
+
 def test_offset_has_the_real_form(shared: SandboxClient) -> None:
     page = call(shared, "GET", f"{LEADS}?pageSize=3").json()
     assert re.fullmatch(r"itr[A-Za-z0-9]{14}/rec[A-Za-z0-9]{14}", page["offset"])

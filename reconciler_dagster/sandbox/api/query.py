@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from reconciler_dagster.sandbox import errors
 from reconciler_dagster.sandbox.ids import is_id
+from reconciler_dagster.sandbox.model.reader import Columns
 from reconciler_dagster.sandbox.model.schema import Field, View
 from reconciler_dagster.sandbox.model.table import Table
 
@@ -16,7 +17,7 @@ PAGE = 100
 class Shape:
     """How records are written into an answer."""
 
-    fields: list[Field]
+    columns: Columns
     by_id: bool = False
     comment_count: bool = False
     zone: str | None = None
@@ -87,7 +88,7 @@ def read_shape(table: Table, given: dict[str, Any]) -> Shape:
             raise errors.bad_parameters() from None
     elif form != "json":
         raise errors.bad_parameters()
-    return Shape(fields, flag(given.get("returnFieldsByFieldId")), bool(metadata), zone)
+    return Shape(Columns(fields), flag(given.get("returnFieldsByFieldId")), bool(metadata), zone)
 
 
 def read_query(table: Table, given: dict[str, Any]) -> Query:

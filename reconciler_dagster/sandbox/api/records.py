@@ -181,10 +181,13 @@ class Records:
     ) -> dict[str, Any]:
         cells: dict[str, Any]
         if shape.zone is None:
-            cells = reader.fields(table, record, shape.fields)
+            cells = reader.cells(table, record, shape.columns)
         else:
-            texts = {f.id: cell_text(reader, table, record, f, shape.zone) for f in shape.fields}
-            cells = {key: value for key, value in texts.items() if value is not None}
+            cells = {
+                field.id: text
+                for field in shape.columns.fields
+                if (text := cell_text(reader, table, record, field, shape.zone)) is not None
+            }
         names = table.fields
         answer: dict[str, Any] = {
             "id": record.id,

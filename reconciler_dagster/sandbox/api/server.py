@@ -116,6 +116,9 @@ class AirtableApi:
         try:
             if early is not None or call is None:
                 raise early or errors.not_found()
+            if call.method == "OPTIONS":
+                # A browser asks first, without a token, whether it may call.
+                return 200, None, {}
             target = self._routes.find(call)
             if len(call.path) > LONGEST_URL:
                 raise errors.refusal(
@@ -154,6 +157,7 @@ class AirtableApi:
     ) -> Response:
         headers = {
             **headers,
+            "access-control-allow-headers": "authorization,content-type,x-airtable-user-agent",
             "access-control-allow-methods": "DELETE,GET,OPTIONS,PATCH,POST,PUT",
             "access-control-allow-origin": "*",
             "vary": "Accept-Encoding",

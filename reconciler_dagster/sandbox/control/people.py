@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from reconciler_dagster.sandbox.control.places import Places, shown_record
 from reconciler_dagster.sandbox.model.base import Base
+from reconciler_dagster.sandbox.model.reader import Columns
 from reconciler_dagster.sandbox.model.table import Table
 from reconciler_dagster.sandbox.world import World
 
@@ -37,8 +38,10 @@ def people_router(world: World) -> APIRouter:
     async def records(base_id: str, table_name: str) -> Response:
         """All records by id, cells by field name."""
         base, table = places.table(base_id, table_name)
-        reader = world.reader(base)
-        shown = {one.id: shown_record(reader, table, one) for one in table.records.values()}
+        reader, columns = world.reader(base), Columns(table.fields.values())
+        shown = {
+            one.id: shown_record(reader, table, one, columns) for one in table.records.values()
+        }
         return Response(orjson.dumps(shown), media_type="application/json")
 
     @router.get("/bases/{base_id}/tables/{table_name}/records/{record_id}")
@@ -47,7 +50,8 @@ def people_router(world: World) -> APIRouter:
         base, table = places.table(base_id, table_name)
         if record_id not in table.records:
             raise HTTPException(404, f"No record {record_id}.")
-        return shown_record(world.reader(base), table, table.records[record_id])
+        columns = Columns(table.fields.values())
+        return shown_record(world.reader(base), table, table.records[record_id], columns)
 
     @router.post("/bases/{base_id}/tables/{table_name}/records")
     async def add(base_id: str, table_name: str, edit: Edit) -> dict[str, str]:
@@ -74,7 +78,8 @@ def people_router(world: World) -> APIRouter:
         act = world.transaction(base, places.actor(base, edit.person))
         act.update(table, record_id, edit.fields)
         act.commit()
-        return shown_record(world.reader(base), table, table.records[record_id])
+        columns = Columns(table.fields.values())
+        return shown_record(world.reader(base), table, table.records[record_id], columns)
 
     @router.delete("/bases/{base_id}/tables/{table_name}/records/{record_id}")
     async def delete(base_id: str, table_name: str, record_id: str, by: str = SOMEBODY) -> None:
@@ -122,8 +127,7 @@ def people_router(world: World) -> APIRouter:
         """The rows of the grid page: all, or those changed after a transaction number."""
         base, table = places.table(base_id, table_name)
         changed = _changed_after(base, table, after)
-        reader = world.reader(base)
-        fields = list(table.fields.values())
+        reader, columns = world.reader(base), Columns(table.fields.values())
         ids = list(table.records) if changed is None else [i for i in changed if i in table.records]
         answer = {
             "transaction": base.transaction,
@@ -132,7 +136,7 @@ def people_router(world: World) -> APIRouter:
                 {
                     "id": one,
                     "modified": table.records[one].modified,
-                    "cells": reader.fields(table, table.records[one], fields),
+                    "cells": reader.cells(table, table.records[one], columns),
                 }
                 for one in ids
             ],

@@ -9,7 +9,7 @@ from fastapi import HTTPException
 from reconciler_dagster.sandbox.clock import iso
 from reconciler_dagster.sandbox.formulas.syntax import InvalidFormula
 from reconciler_dagster.sandbox.model.base import Actor, Base, Person
-from reconciler_dagster.sandbox.model.reader import Reader
+from reconciler_dagster.sandbox.model.reader import Columns, Reader
 from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.world import World
 
@@ -49,9 +49,9 @@ class Places:
         return Actor("client", person)
 
 
-def shown_record(reader: Reader, table: Table, record: Record) -> dict[str, Any]:
+def shown_record(reader: Reader, table: Table, record: Record, columns: Columns) -> dict[str, Any]:
     """Write a record by field names, empty cells left out."""
-    cells = reader.fields(table, record, list(table.fields.values()))
+    cells = reader.cells(table, record, columns)
     return {
         "createdTime": iso(record.created),
         "lastModified": iso(record.modified),

@@ -63,7 +63,7 @@ def evaluate_filter(evaluate: Evaluate, row: Row) -> bool:
     """Tell whether the row is kept: result not 0, false, "", NaN, [] or an error."""
     try:
         return values.truth(evaluate(row))
-    except FormulaError:
+    except (FormulaError, ArithmeticError, RecursionError):
         return False
 
 

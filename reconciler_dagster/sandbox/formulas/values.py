@@ -67,8 +67,7 @@ def text(value: Value) -> str:
 
 def moment_text(moment: datetime) -> str:
     """Write a date and time as Airtable does, UTC with milliseconds."""
-    moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_moment(written: str) -> datetime:

@@ -79,8 +79,6 @@ def _moment(field: Field, value: Any) -> datetime:
             return parse_moment(iso(int(value)))
         if not isinstance(value, str) or not value.strip():
             raise Unacceptable
-        if not re.match(r"\d", value.strip()):
-            return parse_moment(value)
         moment = parse_moment(value)
         zone = field.options.get("timeZone", "utc")
         zoned = re.search(r"(Z|[+-]\d\d:?\d\d)$", value.strip(), re.IGNORECASE)
@@ -92,11 +90,11 @@ def _moment(field: Field, value: Any) -> datetime:
 
 
 def _date(field: Field, value: Any, typecast: bool) -> Any:
-    return f"{_moment(field, value):%Y-%m-%d}".rjust(10, "0")
+    return _moment(field, value).date().isoformat()
 
 
 def _date_time(field: Field, value: Any, typecast: bool) -> Any:
-    return moment_text(_moment(field, value)).rjust(24, "0")
+    return moment_text(_moment(field, value))
 
 
 def _barcode(field: Field, value: Any, typecast: bool) -> Any:

@@ -1,7 +1,7 @@
 """Reading cells: the stored ones as they are, the computed ones worked out on demand."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,15 @@ from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.switches import Switches
 
 _ERROR = {"error": "#ERROR!"}
+
+
+class Columns:
+    """The fields to read, split into those that are stored and those that are worked out."""
+
+    def __init__(self, fields: Iterable[Field]) -> None:
+        self.fields = list(fields)
+        self.stored = [field.id for field in self.fields if not field.derived]
+        self.derived = [field for field in self.fields if field.derived]
 
 
 class Reader:
@@ -41,11 +50,12 @@ class Reader:
         """Return the record as formulas see it."""
         return RecordRow(self, table, record)
 
-    def fields(self, table: Table, record: Record, fields: list[Field]) -> dict[str, Any]:
-        """Return the cells of these fields by field id, empty ones left out."""
-        cells, shown = record.cells, {}
-        for field in fields:
-            value = self.cell(table, record, field) if field.derived else cells.get(field.id)
+    def cells(self, table: Table, record: Record, columns: Columns) -> dict[str, Any]:
+        """Return the cells of these columns by field id, empty ones left out."""
+        kept = record.cells
+        shown = {field_id: kept[field_id] for field_id in columns.stored if field_id in kept}
+        for field in columns.derived:
+            value = self.cell(table, record, field)
             if value is not None:
                 shown[field.id] = value
         return shown
@@ -127,7 +137,7 @@ class Reader:
                     return self._rollup(table, record, field)
                 case _:
                     return self._looked_up(table, record, field)
-        except (InvalidFormula, RecursionError, OverflowError):
+        except (InvalidFormula, ArithmeticError, RecursionError):
             raise FormulaError from None
         finally:
             self._under_way.discard(mark)
@@ -173,13 +183,16 @@ class Reader:
 
     def _rollup(self, table: Table, record: Record, field: Field) -> Value:
         gathered = self._looked_up(table, record, field)
-        formula = field.options.get("formula") or "ARRAYJOIN(values)"
+        result = (field.options.get("result") or {}).get("type")
+        # The metadata API of Airtable does not tell a rollup's formula; this is the likely one.
+        likely = "SUM(values)" if result == "number" else "ARRAYJOIN(values)"
+        formula = field.options.get("formula") or likely
         return compile_formula(parse(formula), _only_values)(_Gathered(self, record, gathered))
 
     def _button(self, table: Table, record: Record, field: Field) -> dict[str, Any]:
         try:
             url = values.text(table.formula(field)(self.row(table, record)))
-        except (FormulaError, InvalidFormula, KeyError):
+        except (FormulaError, InvalidFormula):
             url = None
         return {"label": field.options.get("label", field.name), "url": url}
 

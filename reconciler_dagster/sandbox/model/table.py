@@ -131,7 +131,7 @@ class Table:
         """Return the compiled formula of a formula field. Raises InvalidFormula."""
         compiled = self._compiled.get(field.id)
         if compiled is None:
-            compiled = compile_formula(parse(field.options["formula"]), self.resolve)
+            compiled = compile_formula(parse(field.options.get("formula", "")), self.resolve)
             self._compiled[field.id] = compiled
         return compiled
 

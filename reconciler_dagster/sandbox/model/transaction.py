@@ -41,15 +41,9 @@ class Transaction:
             base, self._drafts, lambda table, name: self.create(table, {table.primary: name}, True)
         )
 
-    def create(
-        self,
-        table: Table,
-        cells: Mapping[str, Any],
-        typecast: bool = False,
-        record_id: str | None = None,
-    ) -> str:
+    def create(self, table: Table, cells: Mapping[str, Any], typecast: bool = False) -> str:
         """Stage a new record and return its id. Keys are field names or ids. Raises Refusal."""
-        draft = Draft(table, record_id or new_id("rec"), None, {})
+        draft = Draft(table, new_id("rec"), None, {})
         self._drafts[draft.record_id] = draft
         for field_ in table.fields.values():
             if field_.type == "richText":
