@@ -201,3 +201,9 @@ def test_upsert(things: Table) -> None:
         with pytest.raises((requests.HTTPError, ValueError)):
             things.batch_upsert([{"fields": dict.fromkeys(bad, "x")}], bad)
     assert things.get(one["id"])["fields"]["Number"] == 1
+    zero = things.create({"Number": 0, "Selects": ["x", "y"]})["id"]
+    for key in ({"Number": 0}, {"Selects": ["x", "y"]}):
+        fields = {**key, "Long": str(key)}
+        assert things.batch_upsert([{"fields": fields}], list(key))["updatedRecords"] == [zero]
+    blank = things.batch_upsert([{"fields": {"Name": None, "Long": "blank"}}], ["Name"])
+    assert len(blank["createdRecords"]) == 1

@@ -1,5 +1,6 @@
 """Records: list, get, create, update, replace, upsert, delete (Airtable facts §3 and §5)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from reconciler_dagster.sandbox import errors
@@ -98,11 +99,9 @@ class Records:
         created: list[str] = []
         ids: list[str] = []
         merge = _merge_fields(table, body["performUpsert"]) if "performUpsert" in body else None
+        matched = _matches(table, items, merge) if merge else [item["id"] for item in items]
         try:
-            for item in items:
-                record_id = item.get("id")
-                if record_id is None and merge is not None:
-                    record_id = self._match(base, table, merge, _cells(item))
+            for item, record_id in zip(items, matched, strict=True):
                 if record_id is None:
                     ids.append(act.create(table, _cells(item), typecast))
                     created.append(ids[-1])
@@ -150,27 +149,6 @@ class Records:
         if self._world.switches.missing_row == 404:
             return errors.record_not_found()
         return errors.row_does_not_exist(record_id)
-
-    def _match(
-        self, base: Base, table: Table, merge: list[str], cells: dict[str, Any]
-    ) -> str | None:
-        """Return the one record with equal merge cells. Raises a Refusal if there are more."""
-        given = {table.resolve(name): value for name, value in cells.items()}
-        if any(field_id not in given for field_id in merge):
-            raise errors.bad_parameters()
-        wanted = [given[field_id] for field_id in merge]
-        if all(value in (None, "", []) for value in wanted):
-            return None
-        found = [
-            record.id
-            for record in table.records.values()
-            if [record.cells.get(field_id) for field_id in merge] == wanted
-        ]
-        if len(found) > 1:
-            raise errors.bad_parameters(
-                "Cannot update more than one record: the merge fields match several records."
-            )
-        return found[0] if found else None
 
     def _all(self, base: Base, table: Table, ids: list[str], shape: Shape) -> list[dict[str, Any]]:
         reader = self._world.reader(base)
@@ -220,6 +198,49 @@ def _batch(items: Any, need_id: bool) -> list[dict[str, Any]]:
         if (need_id or identity is not None) and not is_id(identity, "rec"):
             raise errors.invalid_records()
     return items
+
+
+def _matches(table: Table, items: list[dict[str, Any]], merge: list[str]) -> list[str | None]:
+    """Return the id that each item carries or that its merge cells find, None for a new record.
+
+    Raises a Refusal if the cells of one item are found in several records.
+    """
+    keys: list[tuple[Any, ...] | None] = []
+    for item in items:
+        cells = {table.resolve(name): value for name, value in _cells(item).items()}
+        if item.get("id") is not None:
+            keys.append(None)
+        elif any(field_id not in cells for field_id in merge):
+            raise errors.bad_parameters()
+        else:
+            keys.append(_merge_key(cells, merge))
+    wanted: dict[Any, list[str]] = {key: [] for key in keys if key is not None}
+    for record in table.records.values() if wanted else ():
+        found = wanted.get(_merge_key(record.cells, merge))
+        if found is not None:
+            found.append(record.id)
+    blank = (None,) * len(merge)
+    matches: list[str | None] = []
+    for item, key in zip(items, keys, strict=True):
+        found = wanted[key] if key is not None and key != blank else []
+        if len(found) > 1:
+            raise errors.bad_parameters(
+                "Cannot update more than one record: the merge fields match several records."
+            )
+        matches.append(item.get("id") or (found[0] if found else None))
+    return matches
+
+
+def _merge_key(cells: Mapping[Any, Any], merge: list[str]) -> tuple[Any, ...]:
+    """Return the merge cells in a form that can be looked up; empty ones are all None."""
+    key: list[Any] = []
+    for field_id in merge:
+        value = cells.get(field_id)
+        if value in (None, "", []):
+            key.append(None)
+        else:
+            key.append(repr(value) if isinstance(value, (list, dict)) else value)
+    return tuple(key)
 
 
 MERGEABLE = frozenset(

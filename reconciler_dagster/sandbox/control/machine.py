@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Query
+import orjson
+from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import BaseModel, Field
 
 from reconciler_dagster.sandbox.api.listing import Listings
@@ -62,9 +63,9 @@ def machine_router(world: World, listings: Listings) -> APIRouter:
         return {"now": iso(world.clock.now()), "frozen": world.clock.frozen}
 
     @router.get("/calls")
-    async def calls() -> list[dict[str, Any]]:
+    async def calls() -> Response:
         """Every request to the Airtable API since the last reset, oldest first."""
-        return list(world.calls)
+        return Response(orjson.dumps(list(world.calls)), media_type="application/json")
 
     @router.delete("/calls")
     async def reset_calls() -> None:

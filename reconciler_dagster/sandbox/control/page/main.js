@@ -88,6 +88,8 @@ function count() {
 function pick(id, name) {
   historyOf(id, name);
   showHistory(base.id, pick);
+  const row = id && grid.getRowNode(id);
+  if (row) grid.ensureNodeVisible(row);
 }
 
 async function open(chosenBase, chosenTable) {
