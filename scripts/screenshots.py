@@ -22,6 +22,7 @@ from reconciler_dagster.sandbox.testing import SandboxClient
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZE = {"width": 1280, "height": 800}
+LARGE = {"width": 1440, "height": 1000}
 
 
 @dataclass
@@ -101,11 +102,19 @@ def dagster(page: Page, address: str, into: Path) -> None:
     page.goto(f"{address}/runs")
     page.locator("a[href*='/runs/']:not([href*='?'])").first.click()
     expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
+    page.reload()  # drawn anew, the steps are laid out over the whole width
+    expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
+    page.wait_for_timeout(2000)
     shoot(page, "dagster-run", into)
     page.goto(f"{address}/runs?view=backfills")
-    expect(page.get_by_text("backfill").first).to_be_visible()
-    page.wait_for_timeout(2000)
-    shoot(page, "dagster-backfills", into)
+    page.wait_for_timeout(4000)
+    backfills = page.locator("a[href*='/runs/b/']")
+    if backfills.count() == 0:
+        click.echo("No picture of a backfill: start a Great Sync first.")
+        return
+    backfills.first.click()
+    page.wait_for_timeout(4000)
+    shoot(page, "dagster-backfill", into)
 
 
 def grid(page: Page, address: str, into: Path) -> None:
@@ -132,7 +141,7 @@ def main(portal: str, ui: str, sandbox: str, into: Path) -> None:
         page = sign_in(browser, demo)
         lead = play(page, demo.sandbox)
         console(page, lead, into)
-        elsewhere = browser.new_context(viewport=SIZE).new_page()
+        elsewhere = browser.new_context(viewport=LARGE).new_page()
         grid(elsewhere, sandbox, into)
         dagster(elsewhere, ui, into)
         browser.close()
