@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     calls_per_second: float = Field(default=4.7, gt=0, le=5, alias="RECONCILER_CALLS_PER_SECOND")
     # Airtable facts, section 6: after a 429, requests succeed again once 30 s have passed.
     lockout_seconds: float = Field(default=30, gt=0, alias="RECONCILER_LOCKOUT_SECONDS")
+    # The first wait before a call is tried again; doubled with each further try.
+    retry_seconds: float = Field(default=0.5, gt=0, alias="RECONCILER_RETRY_SECONDS")
     # The deployed Dagster UI, for links from the portal and from run summaries.
     dagster_ui_url: str = Field(default="http://127.0.0.1:3000", alias="RECONCILER_DAGSTER_URL")
 

@@ -54,7 +54,9 @@ class Base:
             endpoint_url=settings.airtable_endpoint_url.rstrip("/"),
             retry_strategy=None,
         )
-        self.transport = Transport(base_id, bucket, settings.lockout_seconds)
+        self.transport = Transport(
+            base_id, bucket, settings.lockout_seconds, settings.retry_seconds
+        )
         for scheme in ("http://", "https://"):
             self._api.session.mount(scheme, self.transport)
 

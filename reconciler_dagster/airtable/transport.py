@@ -26,6 +26,7 @@ from reconciler_dagster.airtable.errors import (
     OutcomeUnknown,
     from_response,
 )
+from reconciler_dagster.effects import effect
 
 ATTEMPTS = 6
 LOCKOUTS_BORNE = 20
@@ -51,9 +52,14 @@ class Transport(HTTPAdapter):
     ``earliest_here``: our clock then.
     """
 
-    def __init__(self, base_id: str, bucket: Bucket, lockout_seconds: float) -> None:
+    def __init__(
+        self, base_id: str, bucket: Bucket, lockout_seconds: float, retry_seconds: float
+    ) -> None:
         super().__init__(max_retries=0)
         self.base_id, self.bucket, self._lockout_seconds = base_id, bucket, lockout_seconds
+        self._wait = wait_exponential_jitter(
+            multiplier=retry_seconds, max=40 * retry_seconds, jitter=retry_seconds
+        )
         self.calls = 0
         self.earliest: datetime | None = None
         self.earliest_here = datetime.now(UTC)
@@ -70,7 +76,7 @@ class Transport(HTTPAdapter):
         reading = request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
         for attempt in Retrying(
             retry=retry_if_exception(lambda error: _worth_retrying(error, reading)),
-            wait=wait_exponential_jitter(multiplier=0.5, max=20, jitter=0.5),
+            wait=self._wait,
             stop=stop_after_attempt(ATTEMPTS),
             reraise=True,
         ):
@@ -88,7 +94,8 @@ class Transport(HTTPAdapter):
             self.calls += 1
             started = time.monotonic()
             try:
-                response = super().send(request, **options)
+                with effect(f"{request.method} to Airtable"):
+                    response = super().send(request, **options)
                 response.content  # noqa: B018 - the body is read here, where its loss is handled
             except (requests.RequestException, OSError) as error:
                 raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
@@ -117,7 +124,7 @@ class Transport(HTTPAdapter):
             asked = float(response.headers.get("Retry-After", 0))
         except ValueError:
             asked = 0.0
-        return max(self._lockout_seconds, asked) + random.uniform(0.2, 1.0)
+        return max(self._lockout_seconds, asked) * random.uniform(1.01, 1.03)
 
 
 def _worth_retrying(error: BaseException, reading: bool) -> bool:

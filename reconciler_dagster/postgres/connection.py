@@ -13,14 +13,21 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.effects import effect
 
 set_json_dumps(lambda value: orjson.dumps(value).decode())
 set_json_loads(orjson.loads)
 
 
-def _connect(url: str) -> psycopg.Connection[Any]:
+class _Connection(psycopg.Connection[Any]):
+    def commit(self) -> None:
+        with effect("commit"):
+            super().commit()
+
+
+def _connect(url: str) -> _Connection:
     try:
-        return psycopg.connect(
+        return _Connection.connect(
             url, connect_timeout=10, application_name="reconciler", options="-c timezone=UTC"
         )
     except psycopg.OperationalError as error:

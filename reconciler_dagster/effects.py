@@ -1,0 +1,36 @@
+"""The seam at which a test can end a run: just before and just after everything it does outside.
+
+Every call to Airtable and every commit to Postgres passes through :func:`effect`. Nothing here
+does anything unless a test asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+# Set by a test in this process: called with "before" or "after" and the name of the effect.
+hook: Callable[[str, str], None] | None = None
+
+# Set for a process of its own, e.g. "after 7": kill -9 after its seventh effect.
+_KILL = os.environ.get("RECONCILER_TEST_KILL", "")
+_count = 0
+
+
+@contextmanager
+def effect(name: str) -> Iterator[None]:
+    """Something that is seen outside this process happens inside the block."""
+    global _count
+    _count += 1
+    _reached("before", name)
+    yield
+    _reached("after", name)
+
+
+def _reached(moment: str, name: str) -> None:
+    if hook is not None:
+        hook(moment, name)
+    if _KILL and f"{moment} {_count}" == _KILL:
+        os.kill(os.getpid(), signal.SIGKILL)
