@@ -1,0 +1,160 @@
+"""The ten invariants, one function each. Each raises AssertionError with what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.engine.diff import ChangeSet, diff
+from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
+from reconciler_dagster_tests.model.memory import Cell, Memory, Notes, Outcome
+from reconciler_dagster_tests.model.people import FIELDS, look
+from reconciler_dagster_tests.world import Ran, World
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+def convergence(world: World, memory: Memory) -> None:
+    """1. Both sides and the baseline agree on every mapped field that no quarantine holds."""
+    remote, local, agreed = world.sides()
+    refused = quarantined(world)
+    for record_id in memory.records:
+        here, there, base = local[record_id], remote[record_id], agreed.get(record_id, {})
+        for column in here.keys() & there.keys():
+            held_back = column not in base and not LEADS[column].both
+            if (record_id, column) not in refused and not held_back:
+                assert here[column] == there[column] == base.get(column, "none"), (
+                    f"{record_id} {column}: Airtable {there[column]!r}, portal {here[column]!r}, "
+                    f"baseline {base.get(column, 'none')!r}"
+                )
+
+
+def idempotence(world: World) -> None:
+    """2. The next run makes one call and writes nothing."""
+    ran = world.sync()
+    counts = ran.counts
+    done = (counts.airtable_calls, counts.local_writes, counts.remote_writes, counts.conflicts)
+    assert done == (1, 0, 0, 0), f"calls, local writes, remote writes, conflicts: {done}"
+
+
+def survival(world: World, memory: Memory, remote: Rows, local: Rows) -> None:
+    """3. What a person wrote stands, or lost to the policy; notes all stand."""
+    refused = quarantined(world)
+    losers = conflicts(world)
+    for (record_id, column), cell in memory.cells.items():
+        there, here = remote[record_id][column], local[record_id][column]
+        where = f"{record_id} {column}: Airtable {there!r}, portal {here!r}; {cell.edits}, "
+        where += f"base {cell.base!r}"
+        if isinstance(cell, Notes):
+            logged = [str(row[2]) for row in losers.get((record_id, column), [])]
+            assert cell.lost(there, logged) == [], f"{cell.lost(there, logged)} lost: {where}"
+            assert here == there, where
+            continue
+        outcomes = [o for o in cell.outcomes() if (o.remote, o.local) == (there, here)]
+        if (record_id, column) not in refused:
+            outcomes = [o for o in outcomes if not o.refused]
+        assert outcomes, where
+        policy(cell, outcomes, losers.get((record_id, column), []), where)
+
+
+def policy(
+    cell: Cell, outcomes: list[Outcome], rows: list[tuple[int, str, Any]], where: str
+) -> None:
+    """4. Who lost to Airtable's value is in the log, exactly once."""
+    since = [row for row in rows if row[0] > cell.since]
+    if all(outcome.loser for outcome in outcomes):
+        values = [outcome.loser.value for outcome in outcomes if outcome.loser]
+        kept = [value for _, _, value in since if value in values]
+        assert len(kept) == 1, f"log {since}: {where}"
+    if not cell.lenient and not any(edit.side == "portal" for edit in cell.edits):
+        assert since == [], f"a conflict of one side: log {since}: {where}"
+
+
+def original_or_final(memory: Memory, remote: Rows, local: Rows) -> None:
+    """5. A cell holds what somebody wrote or what was agreed on, never something else."""
+    for (record_id, column), cell in memory.cells.items():
+        for side in (remote, local):
+            if record_id not in side:
+                continue
+            value = side[record_id][column]
+            if isinstance(cell, Notes):
+                lines = [line for line in (value or "").split("\n") if line]
+                unknown = set(lines) - memory.tokens
+                assert not unknown, f"{record_id} notes hold {unknown}"
+                assert len(lines) == len(set(lines)), f"{record_id} notes twice: {value!r}"
+            else:
+                assert value in cell.possible(), (
+                    f"{record_id} {column} holds {value!r}, never written: {cell.possible()}"
+                )
+
+
+def baseline_honesty(world: World, memory: Memory) -> None:
+    """6. The baseline holds only what both sides were seen to hold."""
+    for record_id, fields in world.sql("SELECT record_id, fields FROM reconciler.baseline"):
+        for column in FIELDS.keys() & fields.keys():
+            cell = memory.cells.get((record_id, column))
+            if cell is not None:
+                for side, held in cell.held.items():
+                    assert fields[column] in held, (
+                        f"{record_id} {column}: {side} never held the baseline {fields[column]!r}"
+                    )
+
+
+def crash_equivalence(ended: Any, expected: Any) -> None:
+    """7. A run that was killed and run again ends as one that was not."""
+    assert ended == expected
+
+
+def brakes(before: Any, after: Any) -> None:
+    """8. A listing that is short, or too many deletions: nothing is written."""
+    assert after == before
+
+
+def dry_run(world: World, scope: Scope) -> ChangeSet:
+    """9. A dry run changes nothing; its plan is what the next run does."""
+    before = everything(world)
+    session = world.session(dry_run=True)
+    pull_airtable(session, scope)
+    pull_postgres(session)
+    planned = diff(session)
+    assert everything(world) == before
+    return planned
+
+
+def isolation(world: World, ran: Ran) -> None:
+    """10. What is refused says why, and is nobody else's: everything else went through."""
+    for record_id, column in quarantined(world):
+        assert world.value(
+            "SELECT reason FROM reconciler.quarantine WHERE record_id = :r AND field = :f LIMIT 1",
+            r=record_id,
+            f=column,
+        )
+    assert not ran.pushed.unknown
+
+
+def quarantined(world: World) -> set[tuple[str, str]]:
+    """The cells in quarantine."""
+    return {tuple(r) for r in world.sql("SELECT record_id, field FROM reconciler.quarantine")}
+
+
+def conflicts(world: World) -> dict[tuple[str, str], list[tuple[int, str, Any]]]:
+    """The log: id, kind and loser, by cell."""
+    log: dict[tuple[str, str], list[tuple[int, str, Any]]] = {}
+    for id_, record_id, column, kind, value in world.sql(
+        "SELECT id, record_id, field, kind, losing_value FROM reconciler.conflict ORDER BY id"
+    ):
+        if column == "claimed_at" and value:
+            value = value[:19] + ".000Z"
+        log.setdefault((record_id, column), []).append((id_, kind, value))
+    return log
+
+
+def everything(world: World) -> Any:
+    """Both sides, and what the engine keeps beyond a run."""
+    kept = {
+        table: world.sql(f"SELECT * FROM reconciler.{table} ORDER BY 1, 2")  # noqa: S608
+        for table in ("baseline", "cursor", "unsettled", "journal", "conflict", "quarantine")
+    }
+    return look(world), kept
