@@ -15,15 +15,15 @@ from contextlib import contextmanager
 hook: Callable[[str, str], None] | None = None
 
 # Set for a process of its own, e.g. "after 7": kill -9 after its seventh effect.
-_KILL = os.environ.get("RECONCILER_TEST_KILL", "")
-_count = 0
+kill_at = os.environ.get("RECONCILER_TEST_KILL", "")
+count = 0
 
 
 @contextmanager
 def effect(name: str) -> Iterator[None]:
     """Something that is seen outside this process happens inside the block."""
-    global _count
-    _count += 1
+    global count
+    count += 1
     _reached("before", name)
     yield
     _reached("after", name)
@@ -32,5 +32,5 @@ def effect(name: str) -> Iterator[None]:
 def _reached(moment: str, name: str) -> None:
     if hook is not None:
         hook(moment, name)
-    if _KILL and f"{moment} {_count}" == _KILL:
+    if kill_at and f"{moment} {count}" == kill_at:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -55,7 +55,19 @@ FAULTS = st.fixed_dictionaries(
     }
 )
 FAILURES = (AirtableError, ConfigurationError, DBAPIError)
-OWN = ("baseline", "cursor", "seen", "unsettled", "journal", "conflict", "quarantine", "history")
+OWN = [
+    f"reconciler.{table}"
+    for table in (
+        "baseline",
+        "cursor",
+        "seen",
+        "unsettled",
+        "journal",
+        "conflict",
+        "quarantine",
+        "history",
+    )
+]
 
 
 class Killed(BaseException):
@@ -87,9 +99,9 @@ class Histories(RuleBasedStateMachine):
     def _sweep(self) -> None:
         for record_id in self.world.sandbox.records():
             self.world.sandbox.delete(record_id)
-        tables = " ".join(f"DELETE FROM reconciler.{table};" for table in OWN)
         with self.world.engine.begin() as connection:
-            connection.exec_driver_sql(f"DELETE FROM public.leads; {tables}")
+            for table in ("public.leads", *OWN):
+                connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608 - constants
 
     def _meet(self, record_id: str) -> None:
         self.memory.meet(record_id, look(self.world)[0][record_id])
@@ -290,7 +302,7 @@ class Histories(RuleBasedStateMachine):
             if edit is not None:
                 value = to_portal(self.world, act.column, edit.value)
                 self.open.execute(
-                    text(f"UPDATE leads SET {act.column} = :v WHERE airtable_record_id = :id"),
+                    text(f"UPDATE leads SET {act.column} = :v WHERE airtable_record_id = :id"),  # noqa: S608
                     {"v": value, "id": record_id},
                 )
                 self.locked[record_id] = [(act.column, edit)]

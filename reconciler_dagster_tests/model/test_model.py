@@ -29,7 +29,7 @@ def shared(postgres_server: object, _migrated_template: str) -> Iterator[World]:
 
 def test_no_history_loses_anything(shared: World) -> None:
     machine = type("Histories", (Histories,), {"world": shared})
-    print(f"{HISTORIES} histories of {STEPS} steps from seed {SEED}")
+    print(f"{HISTORIES} histories of {STEPS} steps from seed {SEED}")  # noqa: T201
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         seed(SEED)(machine),
         settings=settings(

@@ -1,0 +1,63 @@
+"""kill -9 before and after every external effect of a busy run, in a real process.
+
+By default every few points are tried; CRASH_STRIDE=1 tries them all.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster_tests.crash.busy import end_state, make_busy
+from reconciler_dagster_tests.crash.nursery import Nursery
+from reconciler_dagster_tests.model.invariants import crash_equivalence
+from reconciler_dagster_tests.world import World, world
+
+STRIDE = int(os.environ.get("CRASH_STRIDE", "9"))
+
+
+def test_killed_anywhere_and_run_again_ends_as_if_nothing_had_happened(
+    postgres_server: Any, _migrated_template: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = postgres_server.create_database("busy", template=_migrated_template)
+    with world(url, leads=40) as busy, Nursery() as nursery:
+        before = make_busy(busy)
+        engine(url).dispose()
+        environment = {
+            "AIRTABLE_API_KEY": busy.sandbox.token,
+            "AIRTABLE_ENDPOINT_URL": busy.sandbox.url,
+        }
+
+        def ended(number: int, kill: str) -> tuple[int, int, dict[str, Any]]:
+            before.restore(busy)
+            name = f"crash_{number}"
+            case = World(postgres_server.create_database(name, template="busy"), busy.sandbox)
+            case.settings.calls_per_second = 1000
+            url = case.settings.require_database_url()
+            status, count = nursery.run(**environment, DATABASE_URL=url, RECONCILER_TEST_KILL=kill)
+            case.sync()
+            case.sync()
+            state = end_state(case)
+            case.engine.dispose()
+            postgres_server.drop_database(name)
+            return status, count, state
+
+        status, effects, expected = ended(0, "")
+        assert (status, expected["open"], expected["unsettled"]) == (0, 0, 0)
+        assert expected["lost"]
+        assert expected["held"]
+        points = [f"{m} {n}" for n in range(1, effects + 1) for m in ("before", "after")]
+        tried = points[::STRIDE]
+        for number, point in enumerate(tried, start=1):
+            status, _, state = ended(number, point)
+            assert status == -signal.SIGKILL, point
+            try:
+                crash_equivalence(state, expected)
+            except AssertionError as error:
+                raise AssertionError(f"killed {point} of {effects}: {error}") from None
+    with capsys.disabled():
+        print(f"\nkilled at {len(tried)} of {len(points)} points")  # noqa: T201
