@@ -27,7 +27,9 @@ def main() -> int:
             return 1
         done, seed = done + batch, seed + 1
         minutes = (time.monotonic() - started) / 60
-        print(f"{done} histories, {minutes:.0f} min; the last batch had seed {seed - 1}", flush=True)
+        print(
+            f"{done} histories, {minutes:.0f} min; the last batch had seed {seed - 1}", flush=True
+        )
     return 0
 
 

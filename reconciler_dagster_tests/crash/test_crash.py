@@ -20,10 +20,11 @@ from reconciler_dagster_tests.world import World, world
 STRIDE = int(os.environ.get("CRASH_STRIDE", "9"))
 
 
+@pytest.mark.usefixtures("_migrated_template")
 def test_killed_anywhere_and_run_again_ends_as_if_nothing_had_happened(
-    postgres_server: Any, _migrated_template: str, capsys: pytest.CaptureFixture[str]
+    postgres_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = postgres_server.create_database("busy", template=_migrated_template)
+    url = postgres_server.create_database("busy", template="migrated")
     with world(url, leads=40) as busy, Nursery() as nursery:
         before = make_busy(busy)
         engine(url).dispose()

@@ -1,0 +1,106 @@
+"""Mutation proof: breaks the engine in each known way, in a copy, and has the tests find it.
+
+Writes docs/mutants.md. Ends with 1 if a mutant was found by nothing. Arguments: numbers of
+mutants (all unless given; then nothing is written).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mutants import MUTANTS, Mutant
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("reconciler_dagster", "reconciler_dagster_tests", "migrations", "pyproject.toml")
+MODEL = ["reconciler_dagster_tests/model"]
+EXAMPLES = [
+    "reconciler_dagster_tests/core",
+    "reconciler_dagster_tests/engine/test_nothing_is_lost.py",
+    "reconciler_dagster_tests/engine/test_old_failures.py",
+    "reconciler_dagster_tests/engine/test_sync.py",
+]
+HISTORIES = "60"
+
+
+def main() -> int:
+    chosen = [int(number) for number in sys.argv[1:]] or range(1, len(MUTANTS) + 1)
+    rows = []
+    for number in chosen:
+        mutant = MUTANTS[number - 1]
+        with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+            copy = Path(folder)
+            _copy(copy)
+            _break(copy, mutant)
+            rows.append((number, mutant.what, _caught(copy, MODEL), _caught(copy, EXAMPLES)))
+        print(*rows[-1], sep=" | ", flush=True)
+    if len(sys.argv) == 1:
+        (ROOT / "docs" / "mutants.md").write_text(_page(rows))
+    return any(not model and not example for _, _, model, example in rows)
+
+
+def _copy(folder: Path) -> None:
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(
+                source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".hypothesis")
+            )
+        else:
+            shutil.copy(source, folder)
+
+
+def _break(folder: Path, mutant: Mutant) -> None:
+    path = folder / mutant.file
+    source = path.read_text()
+    if source.count(mutant.old) != 1:
+        sys.exit(f"'{mutant.what}': the patch no longer fits {mutant.file}.")
+    path.write_text(source.replace(mutant.old, mutant.new))
+
+
+def _caught(folder: Path, tests: list[str]) -> str:
+    """Which test failed first, and after how many seconds; empty when none did."""
+    environment = os.environ | {"MODEL_HISTORIES": HISTORIES, "MODEL_SHRINK": ""}
+    started = time.monotonic()
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode == 0:
+        return ""
+    failed = re.search(r"^(?:FAILED|ERROR) \S+?::(\w+)", ran.stdout, re.MULTILINE)
+    if failed is None:
+        sys.exit(f"The tests of a mutant did not run:\n{ran.stdout}{ran.stderr}")
+    return f"`{failed[1]}`, {time.monotonic() - started:.0f} s"
+
+
+def _page(rows: list[tuple[int, str, str, str]]) -> str:
+    caught = sum(bool(model or example) for _, _, model, example in rows)
+    lines = [
+        "# Mutants",
+        "",
+        "Written by `python scripts/mutate.py`: the engine broken on purpose, and what found it.",
+        f"{caught} of {len(rows)} found. The model test ran {HISTORIES} histories for each; the",
+        "examples are the tests of the merge and of the engine.",
+        "",
+        "| | The engine was made to | Model | Examples |",
+        "|---|---|---|---|",
+    ]
+    for number, what, model, example in rows:
+        found = "found in " + model.split(", ")[1] if model else "not found"
+        lines.append(f"| {number} | {what} | {found} | {example or 'not found'} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
