@@ -21,6 +21,10 @@ import click
 COMMANDS = {
     "up": ("reconciler_dagster.cli.up:up", "Start everything that is not configured, on loopback."),
     "run": ("reconciler_dagster.cli.run:run", "Reconcile once, for all active clients or one."),
+    "quarantine": (
+        "reconciler_dagster.cli.quarantine:quarantine",
+        "List the cells that could not be carried over, and have them tried again.",
+    ),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
     "migrate": (
         "reconciler_dagster.cli.migrate:migrate",

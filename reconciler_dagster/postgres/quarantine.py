@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Connection, text
@@ -136,6 +137,54 @@ def due(connection: Connection, client_id: str) -> list[str]:
         {"client_id": client_id},
     )
     return [row.record_id for row in rows]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A cell in quarantine, as a person wants to see it."""
+
+    client_id: str
+    client: str
+    record_id: str
+    field: str
+    direction: str
+    reason: str
+    attempts: int
+    first_seen_at: datetime
+    next_attempt_at: datetime
+
+
+def held(connection: Connection, client_id: str | None = None) -> list[Held]:
+    """What is in quarantine, of one client or of all active ones."""
+    rows = connection.execute(
+        text(
+            "SELECT q.client_id::text, c.company_name, q.record_id, q.field, q.direction, "
+            "q.reason, q.attempts, q.first_seen_at, q.next_attempt_at "
+            "FROM reconciler.quarantine q JOIN public.clients c ON c.id = q.client_id "
+            "WHERE c.is_active AND (CAST(:client_id AS uuid) IS NULL OR q.client_id = :client_id) "
+            "ORDER BY c.company_name, q.record_id, q.field, q.direction"
+        ),
+        {"client_id": client_id},
+    )
+    return [Held(*row) for row in rows]
+
+
+def retry(
+    connection: Connection,
+    client_id: str | None = None,
+    record_id: str | None = None,
+    field: str | None = None,
+) -> int:
+    """Have the next run try cells again, with their current values. Returns how many."""
+    return connection.execute(
+        text(
+            "UPDATE reconciler.quarantine SET next_attempt_at = clock_timestamp() "
+            "WHERE (CAST(:client_id AS uuid) IS NULL OR client_id = :client_id) "
+            "AND (CAST(:record_id AS text) IS NULL OR record_id = :record_id) "
+            "AND (CAST(:field AS text) IS NULL OR field = :field)"
+        ),
+        {"client_id": client_id, "record_id": record_id, "field": field},
+    ).rowcount
 
 
 def records(connection: Connection, client_id: str) -> set[str]:

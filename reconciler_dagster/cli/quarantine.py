@@ -1,0 +1,56 @@
+"""`reconciler quarantine`: what could not be carried over, why, and another try."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from reconciler_dagster.cli.output import echo_json
+from reconciler_dagster.config import Settings
+from reconciler_dagster.orchestration.execute import open_portal
+from reconciler_dagster.postgres.clients import find_client
+from reconciler_dagster.postgres.quarantine import held, retry
+
+_CLIENT = click.option("--client", "client_id", help="Id of one client; all unless given.")
+_WAY = {"to_postgres": "Airtable to Postgres", "to_airtable": "Postgres to Airtable"}
+
+
+@click.group()
+def quarantine() -> None:
+    """List the cells that could not be carried over, and have them tried again."""
+
+
+@quarantine.command("list")
+@_CLIENT
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_(client_id: str | None, as_json: bool) -> None:
+    """Every cell in quarantine, with its reason. Exit code 1 while there are any."""
+    with open_portal(Settings.load()).connect() as connection:
+        if client_id is not None:
+            find_client(connection, client_id)
+        cells = held(connection, client_id)
+    if as_json:
+        echo_json({"quarantine": [asdict(cell) for cell in cells]})
+    else:
+        for cell in cells:
+            click.echo(
+                f"{cell.client}  {cell.record_id}  {cell.field}  {_WAY[cell.direction]}  "
+                f"tried {cell.attempts}x, next {cell.next_attempt_at:%Y-%m-%d %H:%M} UTC\n"
+                f"  {cell.reason}"
+            )
+        click.echo(f"{len(cells)} cells in quarantine.")
+    raise click.exceptions.Exit(1 if cells else 0)
+
+
+@quarantine.command("retry")
+@_CLIENT
+@click.option("--record", "record_id", help="One Airtable record.")
+@click.option("--field", help="One column of leads.")
+def retry_(client_id: str | None, record_id: str | None, field: str | None) -> None:
+    """Have the next run try cells again, with their current values: all, or those chosen."""
+    with open_portal(Settings.load()).begin() as connection:
+        if client_id is not None:
+            find_client(connection, client_id)
+        count = retry(connection, client_id, record_id, field)
+    click.echo(f"{count} cells are tried again by the next run.")

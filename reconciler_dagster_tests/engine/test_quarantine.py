@@ -1,0 +1,62 @@
+"""Quarantine as people use it: the list, another try from the command line and from Dagster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from reconciler_dagster.cli.group import main
+from reconciler_dagster.orchestration.quarantine import retry_quarantine
+from reconciler_dagster_tests.world import World
+
+
+@pytest.fixture
+def held(acme: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A record with a cell that Airtable refuses, whose option is there by now."""
+    monkeypatch.setenv("DATABASE_URL", acme.settings.require_database_url())
+    monkeypatch.chdir(tmp_path)
+    record_id = min(acme.sandbox.records())
+    acme.update(record_id, hrq_status="Completed")
+    acme.sync()
+    acme.sandbox.add_option("HRQ Status", "Completed")
+    acme.sync()
+    assert acme.cell(record_id, "HRQ Status") != "Completed"  # not due yet
+    return record_id
+
+
+def test_the_list_says_what_and_why(held: str) -> None:
+    result = CliRunner().invoke(main, ["quarantine", "list", "--json"])
+    assert result.exit_code == 1
+    (cell,) = json.loads(result.stdout)["quarantine"]
+    assert (cell["record_id"], cell["field"]) == (held, "hrq_status")
+    assert "no option" in cell["reason"]
+    plain = CliRunner().invoke(main, ["quarantine", "list"])
+    assert "Postgres to Airtable" in plain.stdout
+    assert "no option" in plain.stdout
+
+
+def test_a_retry_takes_the_current_value(acme: World, held: str) -> None:
+    result = CliRunner().invoke(main, ["quarantine", "retry", "--record", "recNone"])
+    assert "0 cells" in result.stdout
+    result = CliRunner().invoke(main, ["quarantine", "retry", "--record", held])
+    assert "1 cells" in result.stdout
+    acme.sync()
+    assert acme.cell(held, "HRQ Status") == "Completed"
+    assert CliRunner().invoke(main, ["quarantine", "list"]).exit_code == 0
+
+
+def test_the_job_does_the_same(acme: World, held: str) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert retry_quarantine.execute_in_process(instance=instance).success
+    acme.sync()
+    assert acme.cell(held, "HRQ Status") == "Completed"
+
+
+def test_an_unknown_client_is_one_sentence(held: str) -> None:
+    result = CliRunner().invoke(main, ["quarantine", "list", "--client", "nobody"])
+    assert result.exit_code == 2
+    assert "'nobody' is no client id" in result.stderr
