@@ -132,7 +132,7 @@ def sync(page: Page) -> None:
     page.get_by_role("button", name="Manual Sync").click()
     expect(page.get_by_role("button", name="Syncing…")).to_be_visible()
     expect(page.get_by_role("button", name="Manual Sync")).to_be_visible()
-    expect(page.locator("#sync").get_by_text("Done just now")).to_be_visible()
+    expect(page.locator("#sync .progress.succeeded")).to_be_visible()
 
 
 def test_a_person_on_both_sides(
@@ -163,7 +163,7 @@ def test_a_person_on_both_sides(
     grid = Grid(demo, page.context.new_page(), record)
     expect(grid.cell("Claimed By")).to_have_text("ben@example.com")
     expect(grid.cell("Notes")).to_contain_text("Ben Ortiz: Rang; wants an offer.")
-    expect(page.locator("#sync").get_by_text("Done just now")).to_be_visible()
+    expect(page.locator("#sync .progress.succeeded")).to_be_visible()
     page.goto(lead)
     expect(page.get_by_text("in step")).to_be_visible()
 

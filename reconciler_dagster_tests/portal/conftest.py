@@ -22,7 +22,7 @@ from reconciler_dagster.portal.state import Portal
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster_tests.portal import data
 
-SECRET = "of-the-tests-alone-and-long-enough"
+SECRET = "of-the-tests-alone-and-long-enough-for-every-algorithm-that-is-tried"
 
 
 @contextmanager
