@@ -3,18 +3,26 @@
 import dagster as dg
 
 from reconciler_dagster.orchestration.assets import ASSETS
+from reconciler_dagster.orchestration.audit import (
+    audit_job,
+    audited_leads,
+    decide_deletions_job,
+    every_hour,
+)
 from reconciler_dagster.orchestration.automation import SCHEDULES, SENSORS, sync_job
 from reconciler_dagster.orchestration.checks import CHECKS
 from reconciler_dagster.orchestration.quarantine import retry_quarantine
 from reconciler_dagster.orchestration.resources import client_run
+from reconciler_dagster.orchestration.window_checks import WINDOW_CHECKS
+from reconciler_dagster.orchestration.windows import WINDOW_ASSETS, great_sync_job, window_run
 
 defs = dg.Definitions(
-    assets=ASSETS,
-    asset_checks=CHECKS,
-    jobs=[sync_job, retry_quarantine],
-    schedules=SCHEDULES,
+    assets=[*ASSETS, *WINDOW_ASSETS, audited_leads],
+    asset_checks=[*CHECKS, *WINDOW_CHECKS],
+    jobs=[sync_job, retry_quarantine, great_sync_job, audit_job, decide_deletions_job],
+    schedules=[*SCHEDULES, every_hour],
     sensors=SENSORS,
-    resources={"client_run": client_run},
+    resources={"client_run": client_run, "window_run": window_run},
     # Also for a "Materialize" pressed on assets: the lock is held by one process for the run.
     executor=dg.in_process_executor,
 )

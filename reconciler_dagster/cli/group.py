@@ -25,6 +25,22 @@ COMMANDS = {
         "reconciler_dagster.cli.quarantine:quarantine",
         "List the cells that could not be carried over, and have them tried again.",
     ),
+    "great-sync": (
+        "reconciler_dagster.cli.great_sync:great_sync",
+        "Compare every lead on both sides, repair what differs, and find deletions.",
+    ),
+    "audit": (
+        "reconciler_dagster.cli.audit:audit",
+        "Prove the stalest leads, as many as the calls of this hour allow.",
+    ),
+    "status": (
+        "reconciler_dagster.cli.audit:status",
+        "Say how far Airtable, Postgres and the baseline agree.",
+    ),
+    "deletions": (
+        "reconciler_dagster.cli.audit:deletions",
+        "Leads that Airtable no longer has, where a person must decide.",
+    ),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
     "migrate": (
         "reconciler_dagster.cli.migrate:migrate",

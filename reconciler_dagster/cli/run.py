@@ -45,7 +45,7 @@ def run(
         for result in sync_clients(settings, instance, client_id, config):
             results.append(result)
             if not as_json:
-                _show(result, dry_run=dry_run)
+                show(result, dry_run=dry_run)
             for reason in result.attention:
                 click.echo(f"{result.client.name}: {reason}", err=True)
     if as_json:
@@ -59,7 +59,8 @@ def exit_code(results: Iterable[ClientResult]) -> int:
     return max(codes, default=0)
 
 
-def _show(result: ClientResult, *, dry_run: bool) -> None:
+def show(result: ClientResult, *, dry_run: bool) -> None:
+    """What a run did, or what a dry run would do, for a person."""
     counts = {name.replace("_", " "): n for name, n in asdict(result.counts).items() if n}
     summary = ", ".join(f"{name}: {n}" for name, n in counts.items())
     click.echo(f"{result.client.name} ({result.client.id}): {summary}")

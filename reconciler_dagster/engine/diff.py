@@ -93,7 +93,7 @@ def diff(session: Session) -> ChangeSet:
     changes = staged.plan(session)
     with session.engine.begin() as connection:
         _replace_changes(connection, session.run_id, changes)
-    return _change_set(session, changes)
+    return summarise(session, changes)
 
 
 def _replace_changes(
@@ -103,7 +103,8 @@ def _replace_changes(
     staging.stage_changes(connection, run_id, changes)
 
 
-def _change_set(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
+def summarise(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
+    """A plan in numbers."""
     to_postgres: Counter[str] = Counter()
     to_airtable: Counter[str] = Counter()
     cleared: set[str] = set()

@@ -14,7 +14,7 @@ from reconciler_dagster.core.binding import BoundMap
 from reconciler_dagster.core.reading import from_airtable
 from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import cursor, journal, leads, quarantine, staging
+from reconciler_dagster.postgres import baseline, cursor, journal, leads, quarantine, staging
 from reconciler_dagster.postgres.staging import StagedRecord
 
 # A record left out as seen must not have been edited this shortly before it was seen: Airtable's
@@ -51,7 +51,8 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
     if not scope.is_window:
         with session.engine.connect() as connection:
             start = cursor.load(connection, session.client.id)
-        if start is None:  # first contact, or the cursor was lost: only everything is enough
+            met = baseline.exists(connection, session.client.id)
+        if start is None or not met:  # first contact, or memory was lost: only everything will do
             scope = EVERYTHING
     try:
         found = _stage_scope(session, scope)

@@ -8,12 +8,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reconciler_dagster.airtable.base import PAGE, modified_since
+from reconciler_dagster.core.deletions import State
+from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.diff import Staged, load
 from reconciler_dagster.engine.local import write_local
 from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode, looks_off, stage
 from reconciler_dagster.engine.send import send
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, cursor, journal, leads, quarantine, staging
+from reconciler_dagster.postgres import (
+    baseline,
+    cursor,
+    journal,
+    leads,
+    quarantine,
+    staging,
+    tombstones,
+)
 from reconciler_dagster.postgres.connection import writing
 from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
@@ -44,15 +54,15 @@ def push(session: Session) -> Pushed:
     staged = load(session, session.run_id, may_assume=pulled.window is None)
     _refuse_gone(session, staged, set(pulled.gone))
     outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
-    inbound = sorted(_busy(session, staged, changes) - set(outbound))
-    for chunk in _chunks(inbound, LOCAL_CHUNK):
+    inbound = sorted(busy(session, staged, changes) - set(outbound))
+    for chunk in chunks(inbound, LOCAL_CHUNK):
         write_local(session, staged, changes, chunk)
     pushed = Pushed()
     todo = outbound
     for _ in range(ROUNDS):
         pushed.unknown = set()
-        for chunk in _chunks(todo, PAGE):
-            _push_chunk(session, chunk, pushed)
+        for chunk in chunks(todo, PAGE):
+            push_chunk(session, chunk, pushed)
         todo = sorted(pushed.unknown)
         if not todo:
             break
@@ -60,7 +70,7 @@ def push(session: Session) -> Pushed:
     return pushed
 
 
-def _busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
+def busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
     """Records that something is to be done about, if only to be settled or released."""
     with session.engine.connect() as connection:
         waiting = journal.open_entries(connection, session.client.id).keys()
@@ -70,7 +80,7 @@ def _busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
     return (set(changes) | waiting | held | edited | refused) & staged.sides.remote.keys()
 
 
-def _push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None:
+def push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None:
     """Up to 100 leads: read both sides again, merge again, write, send.
 
     What moved since the pull goes through the merge like everything else.
@@ -102,6 +112,9 @@ def _read_again(session: Session, key: str, record_ids: list[str]) -> set[str]:
 
 def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) -> None:
     """Everything is in: move the cursor, and note what was verified."""
+    with session.engine.connect() as connection, writing(connection):
+        tombstones.returned(connection, session.client.id, session.run_id, list(staged.records))
+    deletions.carry_out_approved(session)
     moment = datetime.fromisoformat(pulled.moment)
     ago = datetime.now(UTC) - datetime.fromisoformat(pulled.noted_at)
     seen = set(staged.records)
@@ -150,22 +163,30 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
 def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
     """A lead whose record Airtable does not have: nothing can be sent until that is cleared up.
 
-    Where the lead is gone too, there is nothing to clear up.
+    Where the lead is gone too, or is known to be deleted, there is nothing to clear up.
     """
     if not gone:
         return
-    reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
-    leads_there = {r for r in gone if r in staged.leads and staged.leads[r].row is not None}
-    refused = [Refusal(r, WHOLE_LEAD, "to_airtable", reason) for r in sorted(leads_there)]
-    read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
     client_id = session.client.id
+    with session.engine.connect() as connection:
+        buried = {
+            record_id
+            for record_id, tombstone in tombstones.load(connection, client_id, gone).items()
+            if tombstone.state is State.DELETED
+        }
+    reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
+    there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
+    refused = [Refusal(r, WHOLE_LEAD, "to_airtable", reason) for r in sorted(there)]
+    read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
     with session.engine.connect() as connection, writing(connection):
         quarantine.put(connection, client_id, refused)
-        quarantine.release(connection, client_id, gone - leads_there, (), ())
+        quarantine.release(connection, client_id, gone - there, (), ())
+        tombstones.suspect(connection, client_id, gone - buried)
         leads.settle(connection, read)
         journal.close(connection, client_id, gone)
 
 
-def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
+def chunks(items: list[str], size: int) -> Iterator[list[str]]:
+    """The items in lists of at most ``size``."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

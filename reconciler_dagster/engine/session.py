@@ -61,6 +61,10 @@ class Session:
     @cached_property
     def base(self) -> Base:
         """The client's base, behind the shared call budget."""
+        return self.another_base()
+
+    def another_base(self) -> Base:
+        """A further door to the base, for another thread; its calls count for this session."""
         bucket = Bucket(
             self.engine,
             self.client.base_id,
@@ -68,7 +72,14 @@ class Session:
             urgent=self.purpose in ("delta", "manual"),
             calls_per_second=self.settings.calls_per_second,
         )
-        return Base(self.settings, self.client.base_id, bucket)
+        opened = Base(self.settings, self.client.base_id, bucket)
+        self._bases.append(opened)
+        return opened
+
+    @property
+    def calls(self) -> int:
+        """Calls sent on the wire so far."""
+        return sum(base.transport.calls for base in self._bases)
 
     @cached_property
     def users(self) -> Directory:
@@ -82,6 +93,7 @@ class Session:
         return timedelta(minutes=self.settings.overlap_minutes)
 
     mapping_is_fresh: bool = False
+    _bases: list[Base] = field(default_factory=list)
     _table_id: str = ""
     _bound: BoundMap | None = None
 
@@ -130,6 +142,11 @@ class Session:
             self._table_id, self._bound = schema.id, checked
             return checked
         with self.engine.connect() as connection, writing(connection):
+            # Windows are listed side by side: only one of them meets a change for the first time.
+            bindings.lock(connection, client_id)
+            checked = bind(
+                LEADS, schema.fields, columns, bindings.remembered(connection, client_id)
+            )
             bindings.remember(
                 connection,
                 client_id,

@@ -11,7 +11,7 @@ from reconciler_dagster.orchestration.assets import (
     RECONCILED_LEADS,
 )
 from reconciler_dagster.orchestration.resources import ClientRun
-from reconciler_dagster.postgres import runs
+from reconciler_dagster.postgres import baseline, runs
 from reconciler_dagster.postgres.runs import Summary
 
 
@@ -58,14 +58,16 @@ def mapping_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult
 )
 def clear_brake(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Stops the push. Nothing is lost: the cursor stays, the edits stay unsettled."""
-    run: ClientRun = context.resources.client_run
-    summary = _summary(context)
-    cleared = summary.findings["change_set"]["cleared_in_airtable"]
+    return hold_the_brake(context.resources.client_run)
+
+
+def hold_the_brake(run: ClientRun) -> dg.AssetCheckResult:
+    """Whether the run's change-set may be carried out; closes the summary where it may not."""
     with run.engine.connect() as connection:
-        leads = connection.execute(
-            text("SELECT count(*) FROM reconciler.baseline WHERE client_id = :client_id"),
-            {"client_id": summary.client_id},
-        ).scalar_one()
+        summary = runs.summary(connection, run.run_id)
+        assert summary is not None  # the pull of the same run has opened it
+        leads = baseline.count(connection, summary.client_id)
+    cleared = summary.findings["change_set"]["cleared_in_airtable"]
     allowed = summary.findings["allow_mass_clear"] or not clears_too_many(cleared, leads)
     reason = (
         f"The run would empty cells of {cleared} of {leads} leads in Airtable; more than "

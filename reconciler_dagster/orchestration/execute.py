@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import dagster as dg
 from sqlalchemy import Engine
@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.engine.session import Counts
 from reconciler_dagster.orchestration.assets import run_config
+from reconciler_dagster.orchestration.audit import DecisionConfig
 from reconciler_dagster.orchestration.launcher import process_tag
 from reconciler_dagster.orchestration.metadata import attention
 from reconciler_dagster.orchestration.ops import SyncConfig
@@ -21,6 +22,9 @@ from reconciler_dagster.postgres import runs
 from reconciler_dagster.postgres.clients import Client, active_clients, find_client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import is_current
+from reconciler_dagster.postgres.runs import Summary
+
+QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 @dataclass(frozen=True)
@@ -81,36 +85,107 @@ def sync_clients(
 def _sync_client(
     portal: Engine, instance: dg.DagsterInstance, client: Client, config: SyncConfig
 ) -> ClientResult:
-    from reconciler_dagster.definitions import (
-        defs,
-    )  # here, not above: definitions import this package
+    summary = run_in_process(
+        portal,
+        instance,
+        client,
+        "sync",
+        run_config(config, log_level="CRITICAL"),
+        {PURPOSE_TAG: "delta"},
+        client.id,
+    )
+    return _result(client, summary)
 
-    result = defs.resolve_job_def("sync").execute_in_process(
-        run_config=run_config(config, log_level="CRITICAL"),
-        partition_key=client.id,
+
+def audit_clients(
+    settings: Settings, instance: dg.DagsterInstance, client_id: str | None
+) -> Iterator[ClientResult]:
+    """Run the audit job for one client or all. Raises as ``sync_clients``."""
+    portal = open_portal(settings)
+    settings.require_api_key()
+    clients = chosen_clients(portal, client_id)
+    ensure_partitions(instance, clients)
+    tags = {PURPOSE_TAG: "audit"}
+    for client in clients:
+        config = dg.RunConfig(loggers=QUIET)
+        summary = run_in_process(portal, instance, client, "audit", config, tags, client.id)
+        yield _result(client, summary)
+
+
+def decide_deletions(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    client_id: str | None,
+    decision: Literal["approve", "reject"],
+    record_ids: list[str] | None,
+    decided_by: str,
+) -> list[ClientResult]:
+    """Run the job that carries out a decision; ``record_ids``: None for all that wait.
+
+    Raises as ``sync_clients``.
+    """
+    portal = open_portal(settings)
+    settings.require_api_key()
+    results = []
+    for client in chosen_clients(portal, client_id):
+        config = DecisionConfig(
+            client_id=client.id, decision=decision, record_ids=record_ids, decided_by=decided_by
+        )
+        summary = run_in_process(
+            portal,
+            instance,
+            client,
+            "decide_deletions",
+            dg.RunConfig(ops={"decide_deletions_op": config}, loggers=QUIET),
+            {PURPOSE_TAG: "audit"},
+        )
+        results.append(_result(client, summary))
+    return results
+
+
+def run_in_process(
+    portal: Engine,
+    instance: dg.DagsterInstance,
+    client: Client,
+    job: str,
+    config: dg.RunConfig,
+    tags: dict[str, str],
+    partition_key: str | None = None,
+) -> Summary:
+    """Run a job here, recorded in Dagster, and read what it summed up; ``failed`` with the reason
+    where it did not get as far.
+    """
+    from reconciler_dagster.definitions import defs  # here: definitions import this package
+
+    result = defs.resolve_job_def(job).execute_in_process(
+        run_config=config,
+        partition_key=partition_key,
         instance=instance,
-        tags={PURPOSE_TAG: "delta"} | process_tag(),
+        tags=tags | process_tag(),
         raise_on_error=False,
     )
     with portal.connect() as connection:
         summary = runs.summary(connection, result.run_id)
     if summary is None:
-        return ClientResult(client, Counts(), [_reason(result)])
-    counts = Counts(**summary.counts)
-    why = attention(summary)
+        why = reason_of(result)
+        return Summary(client.id, result.run_id, tags[PURPOSE_TAG], job, "failed", {}, {}, why)
     if not result.success and summary.state == "succeeded":
-        why.append(_reason(result))
+        return replace(summary, state="failed", message=reason_of(result))
+    return summary
+
+
+def _result(client: Client, summary: Summary) -> ClientResult:
     findings = summary.findings
     return ClientResult(
         client,
-        counts,
-        why,
+        Counts(**summary.counts),
+        attention(summary),
         misconfigured=bool(findings.get("misconfigured") or findings.get("stopped")),
         change_set=findings.get("change_set", {}),
     )
 
 
-def _reason(result: dg.ExecuteInProcessResult) -> str:
+def reason_of(result: dg.ExecuteInProcessResult) -> str:
     """The innermost error of a failed run, in one line."""
     for event in result.all_events:
         failure = event.event_specific_data if event.is_step_failure else None

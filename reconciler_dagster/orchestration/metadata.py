@@ -81,6 +81,7 @@ def attention(summary: Summary) -> list[str]:
     reasons = list(findings.get("stopped", ()))
     if summary.state != "succeeded":
         reasons.append(summary.message or "The run did not end well.")
+    reasons += findings.get("doubts", ())
     if counts.get("quarantined"):
         reasons.append(f"{counts['quarantined']} records in quarantine.")
     if counts.get("deletions_pending"):

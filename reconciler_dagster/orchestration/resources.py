@@ -55,7 +55,7 @@ class ClientRun:
         """One op: its counts go to the run's summary, and so does the reason if it fails."""
         session = self.session(client_id, dry_run=dry_run)
         session.counts = Counts()
-        calls_before = session.base.transport.calls
+        calls_before = session.calls
         try:
             yield session
         except Exception as error:
@@ -64,7 +64,7 @@ class ClientRun:
                 raise dg.Failure(str(error), allow_retries=False) from None
             raise
         finally:
-            session.counts.airtable_calls = session.base.transport.calls - calls_before
+            session.counts.airtable_calls = session.calls - calls_before
             with self.engine.begin() as connection:
                 runs.add_counts(connection, client_id, self.run_id, asdict(session.counts))
 

@@ -51,6 +51,16 @@ def exists(connection: Connection, client_id: str) -> bool:
     )
 
 
+def count(connection: Connection, client_id: str) -> int:
+    """How many records something is agreed on for."""
+    return int(
+        connection.execute(
+            text("SELECT count(*) FROM reconciler.baseline WHERE client_id = :client_id"),
+            {"client_id": client_id},
+        ).scalar_one()
+    )
+
+
 def advance(connection: Connection, client_id: str, rows: Iterable[BaselineRow]) -> None:
     """Add agreed values; fields that are not named keep theirs."""
     data = [
@@ -65,23 +75,46 @@ def advance(connection: Connection, client_id: str, rows: Iterable[BaselineRow])
     connection.execute(
         text(
             "INSERT INTO reconciler.baseline AS b "
-            "(client_id, record_id, lead_id, created_time, fields) "
-            "SELECT :client_id, r.record_id, r.lead_id, r.created_time, r.fields "
+            "(client_id, record_id, lead_id, created_time, fields, advance) "
+            "SELECT :client_id, r.record_id, r.lead_id, r.created_time, r.fields, "
+            "nextval('reconciler.advance') "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
             "(record_id text, lead_id uuid, created_time timestamptz, fields jsonb) "
             "ON CONFLICT (client_id, record_id) DO UPDATE "
-            "SET lead_id = excluded.lead_id, fields = b.fields || excluded.fields"
+            "SET lead_id = excluded.lead_id, fields = b.fields || excluded.fields, "
+            "advance = excluded.advance"
         ),
         {"client_id": client_id, "rows": dump(data)},
     )
 
 
 def verified(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
-    """Note that these records were compared in full just now."""
+    """Note that these records were compared in full just now, all at the same moment."""
     connection.execute(
         text(
-            "UPDATE reconciler.baseline SET verified_at = clock_timestamp() "
+            "UPDATE reconciler.baseline SET verified_at = now() "
             "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
         ),
         {"client_id": client_id, "record_ids": list(record_ids)},
     )
+
+
+def advances(connection: Connection) -> int:
+    """Where the count of advances stands now."""
+    return int(connection.execute(text("SELECT nextval('reconciler.advance')")).scalar_one())
+
+
+def advanced_since(connection: Connection, client_id: str, key: str, advance: int) -> list[str]:
+    """Records staged under ``key`` whose baseline was advanced after that count.
+
+    Somebody read or wrote them later than this listing did: what it says of them is old.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT record_id FROM reconciler.staged_record s "
+            "JOIN reconciler.baseline b USING (record_id) "
+            "WHERE s.run_id = :key AND b.client_id = :client_id AND b.advance > :advance"
+        ),
+        {"key": key, "client_id": client_id, "advance": advance},
+    )
+    return list(rows.scalars())

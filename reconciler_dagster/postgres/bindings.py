@@ -51,6 +51,14 @@ def table(
     return None if row is None else (row.table_id, row.read_at)
 
 
+def lock(connection: Connection, client_id: str) -> None:
+    """Keep other checks from looking at what is remembered, to the end of the transaction."""
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
+        {"key": f"reconciler mapping {client_id}"},
+    )
+
+
 def remember(
     connection: Connection,
     client_id: str,

@@ -29,12 +29,13 @@ _STAGE = """
     )
     INSERT INTO reconciler.staged_lead
         (run_id, record_id, lead_id, row_version, row, revisions, deleted_row)
-    SELECT :run_id, w.record_id, l.id, l.xmin::text, {row},
-        coalesce(e.revisions, '{{}}'), e.deleted_row
+    SELECT :run_id, w.record_id, coalesce(l.id, t.lead_id), l.xmin::text, {row},
+        coalesce(e.revisions, '{{}}'), coalesce(e.deleted_row, t.archived)
     FROM wanted w
     LEFT JOIN public.leads l
         ON l.airtable_record_id = w.record_id AND l.client_id = :client_id
     LEFT JOIN edits e ON e.record_id = w.record_id
+    LEFT JOIN reconciler.tombstone t ON t.client_id = :client_id AND t.record_id = w.record_id
 """
 
 

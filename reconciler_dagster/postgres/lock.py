@@ -24,17 +24,21 @@ class LeaseLost(Exception):
 
 
 @contextmanager
-def client_lock(engine: Engine, client_id: str, run_id: str, patience: float) -> Iterator[None]:
+def client_lock(
+    engine: Engine, client_id: str, run_id: str, patience: float, *, yielding: bool = False
+) -> Iterator[None]:
     """Hold the client for the length of the block, waiting up to ``patience`` seconds for it.
 
-    Raises ClientBusy when the wait was in vain.
+    ``yielding``: let everybody go ahead who does not yield; for a run that comes back for the
+    lock again and again. Raises ClientBusy when the wait was in vain.
     """
     deadline = time.monotonic() + patience
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with (
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        _waiting(connection, client_id, yielding),
+    ):
         key = {"key": f"reconciler client {client_id}"}
-        while not connection.execute(
-            text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key
-        ).scalar():
+        while not _try_lock(connection, client_id, yielding):
             if time.monotonic() >= deadline:
                 holder = connection.execute(
                     text("SELECT run_id FROM reconciler.lease WHERE client_id = :client_id"),
@@ -43,7 +47,7 @@ def client_lock(engine: Engine, client_id: str, run_id: str, patience: float) ->
                 raise ClientBusy(
                     f"Run {holder} is writing for client {client_id}: try again when it is done."
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS / 5 if yielding else POLL_SECONDS)
         try:
             connection.execute(
                 text(
@@ -56,6 +60,36 @@ def client_lock(engine: Engine, client_id: str, run_id: str, patience: float) ->
             yield
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+
+
+@contextmanager
+def _waiting(connection: Connection, client_id: str, yielding: bool) -> Iterator[None]:
+    """Be seen by those who yield, for as long as the client is wanted or held."""
+    key = {"key": f"reconciler waiting {client_id}"}
+    if not yielding:
+        connection.execute(text("SELECT pg_advisory_lock_shared(hashtextextended(:key, 0))"), key)
+    try:
+        yield
+    finally:
+        if not yielding:
+            connection.execute(
+                text("SELECT pg_advisory_unlock_shared(hashtextextended(:key, 0))"), key
+            )
+
+
+def _try_lock(connection: Connection, client_id: str, yielding: bool) -> bool:
+    key = {"key": f"reconciler client {client_id}", "waiting": f"reconciler waiting {client_id}"}
+    if yielding:
+        if not connection.execute(
+            text("SELECT pg_try_advisory_lock(hashtextextended(:waiting, 0))"), key
+        ).scalar():
+            return False
+        connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:waiting, 0))"), key)
+    return bool(
+        connection.execute(
+            text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key
+        ).scalar()
+    )
 
 
 def require_lease(connection: Connection, client_id: str, run_id: str) -> None:

@@ -57,16 +57,25 @@ def start(
 ) -> None:
     """Open the summary, and take over every request if this run will satisfy them.
 
-    Called with the client's lock held: a request that another run had started and not finished
-    belongs to a dead run, and this one answers for it.
+    A delta is called with the client's lock held: what another one had started and not finished
+    belongs to a dead run, and this one answers for it. Runs over windows hold the lock only now
+    and then, so of them only one of the same window is known to be dead.
     """
     connection.execute(
         text(
             "UPDATE reconciler.run_summary SET state = 'failed', "
             "finished_at = clock_timestamp(), message = 'The run ended without a word.' "
-            "WHERE client_id = :client_id AND state = 'started' AND run_id <> :run_id"
+            "WHERE client_id = :client_id AND state = 'started' AND run_id <> :run_id "
+            "AND CASE WHEN :windowed THEN purpose = :purpose AND scope = :scope "
+            "ELSE purpose IN ('delta', 'manual') END"
         ),
-        {"client_id": client_id, "run_id": run_id},
+        {
+            "client_id": client_id,
+            "run_id": run_id,
+            "purpose": purpose,
+            "scope": scope,
+            "windowed": purpose in ("great_sync", "audit"),
+        },
     )
     connection.execute(
         text(
@@ -132,15 +141,20 @@ class Summary:
 
 
 def summary(connection: Connection, run_id: str) -> Summary | None:
-    """The summary of a run; None where it never got as far."""
-    row = connection.execute(
+    """The summary of a run of one client; None where it never got as far."""
+    return next(iter(summaries(connection, run_id)), None)
+
+
+def summaries(connection: Connection, run_id: str) -> list[Summary]:
+    """The summaries of a run, one a client."""
+    rows = connection.execute(
         text(
             "SELECT client_id::text, run_id, purpose, scope, state, counts, findings, message "
-            "FROM reconciler.run_summary WHERE run_id = :run_id"
+            "FROM reconciler.run_summary WHERE run_id = :run_id ORDER BY client_id"
         ),
         {"run_id": run_id},
-    ).one_or_none()
-    return None if row is None else Summary(*row)
+    )
+    return [Summary(*row) for row in rows]
 
 
 def finish(

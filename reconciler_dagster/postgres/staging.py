@@ -78,6 +78,26 @@ def records(connection: Connection, run_id: str) -> dict[str, StagedRecord]:
     return {row.record_id: StagedRecord(*row) for row in rows}
 
 
+def record_ids(connection: Connection, run_id: str) -> list[str]:
+    """The ids of the remote records of a run."""
+    rows = connection.execute(
+        text("SELECT record_id FROM reconciler.staged_record WHERE run_id = :run_id"),
+        {"run_id": run_id},
+    )
+    return list(rows.scalars())
+
+
+def drop_records(connection: Connection, run_id: str, records: Iterable[str]) -> None:
+    """Take records out again."""
+    connection.execute(
+        text(
+            "DELETE FROM reconciler.staged_record "
+            "WHERE run_id = :run_id AND record_id = ANY(:records)"
+        ),
+        {"run_id": run_id, "records": list(records)},
+    )
+
+
 def has_new_blanks(
     connection: Connection, run_id: str, client_id: str, blanks: Mapping[str, Any]
 ) -> bool:

@@ -1,0 +1,98 @@
+"""The rolling audit: the stalest window first, as many as the hour's calls allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import text
+
+from reconciler_dagster.core.brakes import clears_too_many
+from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.windows import (
+    PAGE,
+    allowance,
+    cycle_hours,
+    stalest_window,
+    window_at,
+)
+from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.engine.windows import combined, discard, list_window, preview, reconcile
+from reconciler_dagster.postgres import baseline, tombstones, windows
+
+# Leads a window: few enough that a repair in it is a small thing.
+WINDOW_LEADS = 5 * PAGE
+# Hours that an overdraft is remembered.
+HOURS_LOOKED_BACK = 24
+# An absence is looked at a second time after this long.
+SECOND_LOOK_MINUTES = 60
+
+
+@dataclass
+class Audited:
+    """What an hour's audit did. ``braked``: why a window was listed but not carried out."""
+
+    windows: list[str] = field(default_factory=list)
+    listed: int = 0
+    change_sets: list[ChangeSet] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    braked: list[str] = field(default_factory=list)
+    unknown: int = 0
+    cycle_hours: float = 0.0
+
+    @property
+    def change_set(self) -> ChangeSet:
+        """All windows' changes as one."""
+        return combined(self.change_sets)
+
+
+def audit(session: Session) -> Audited:
+    """Audit windows until the hour's calls are used up, or every lead was seen once.
+
+    A base of which nothing is known is for the Great Sync; it is left alone.
+    """
+    out = Audited()
+    with session.engine.connect() as connection:
+        leads = baseline.count(connection, session.client.id)
+        started: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    out.cycle_hours = cycle_hours(leads, session.settings.audit_calls_per_hour)
+    while (scope := _next_window(session, started)) and str(scope) not in out.windows:
+        key = f"{session.run_id}/{len(out.windows)}"
+        window = list_window(session, session.base, scope, key)
+        change_set = preview(session, window)
+        out.windows.append(str(scope))
+        out.listed += window.listed
+        out.change_sets.append(change_set)
+        if clears_too_many(change_set.cleared_in_airtable, leads):
+            out.braked.append(
+                f"The audit of the window {scope} would empty cells of "
+                f"{change_set.cleared_in_airtable} leads in Airtable and wrote nothing. If it is "
+                "meant, run `reconciler great-sync --allow-mass-clear` over these months."
+            )
+            session.counts.pulled += window.listed
+            discard(session, window)
+            break
+        reconciled = reconcile(session, window)
+        out.doubts += reconciled.doubts
+        out.unknown += reconciled.unknown
+        if not reconciled.complete:
+            break
+    return out
+
+
+def _next_window(session: Session, started: datetime) -> Scope | None:
+    """A window that wants a second look, else the stalest; None where the budget is spent."""
+    client_id = session.client.id
+    with session.engine.connect() as connection:
+        spent = windows.spent_by_hour(
+            connection, session.client.base_id, session.purpose, HOURS_LOOKED_BACK
+        )
+        left = allowance(session.settings.audit_calls_per_hour, spent)
+        if left <= 0:
+            return None
+        missing = tombstones.to_look_at(connection, client_id, SECOND_LOOK_MINUTES)
+        leads = windows.known_leads(connection, client_id)
+    if missing is not None:
+        return window_at(leads, missing, PAGE)
+    return stalest_window(leads, min(WINDOW_LEADS, left * PAGE), started)

@@ -1,0 +1,117 @@
+"""Deletions: what is done about leads whose records a complete listing did not have.
+
+Everything here runs under the client's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler_dagster.airtable.base import PAGE, Record
+from reconciler_dagster.core.deletions import State, after_absence, is_suspicious, too_many
+from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres import baseline, journal, tombstones, windows
+from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.lock import require_lease
+
+
+@dataclass
+class Judged:
+    """``found``: records that were not listed and are there. ``doubts``: in plain words, why
+    nothing was believed. ``cut_short``: the listing was not complete.
+    """
+
+    found: list[Record] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    cut_short: bool = False
+
+
+def judge(
+    session: Session, scope: Scope, moment: str, listed: int, absent: Sequence[str]
+) -> Judged:
+    """Decide about the known records of a window that its listing did not have.
+
+    They are asked for by id first (a sample of 100 where they are too many to be believed): a
+    listing that left out what is there was cut short, and nothing is concluded from it.
+    """
+    client_id = session.client.id
+    with session.engine.connect() as connection:
+        known = windows.leads_of(connection, client_id, scope)
+        stones = tombstones.load(connection, client_id, absent)
+        counted = tombstones.counted(connection, client_id)
+        leads = baseline.count(connection, client_id)
+    settled = (State.AWAITING_APPROVAL, State.REJECTED)
+    gone = [record_id for record_id in absent if record_id in known]
+    open_ = [r for r in gone if r not in stones or stones[r].state not in settled]
+    asked = open_ if not too_many(len(open_), leads) else open_[:: -(-len(open_) // PAGE)]
+    field_ids = list(session.bound.id_by_column.values())
+    found = session.base.read(session.table_id, asked, field_ids)
+    left_out = [r for r in found if r.created_time < datetime.fromisoformat(moment)]
+    if left_out:
+        doubt = (
+            f"Airtable's listing of the window {scope} was cut short: of {len(asked)} leads that "
+            f"it did not have, {len(left_out)} are there when asked for by id. Nothing was "
+            "deleted; the next Great Sync or audit looks again."
+        )
+        return Judged(found, [doubt], cut_short=True)
+    there = {record.id for record in found}
+    gone = [record_id for record_id in gone if record_id not in there]
+    new = [r for r in gone if r not in stones or stones[r].state is State.RETURNED]
+    suspicion = is_suspicious(listed, len(gone), counted + len(new), leads)
+    _conclude(session, gone, stones, suspicion)
+    undecided = [r for r in gone if r not in stones or stones[r].state is not State.REJECTED]
+    doubts = []
+    if suspicion and undecided:
+        doubts = [
+            f"{suspicion} Nothing was deleted: look at Airtable's trash, then at "
+            "`reconciler deletions list`."
+        ]
+    return Judged(found, doubts)
+
+
+def _conclude(
+    session: Session,
+    gone: Sequence[str],
+    stones: dict[str, tombstones.Tombstone],
+    suspicion: str | None,
+) -> None:
+    states, buried = {}, []
+    for record_id in gone:
+        stone = stones.get(record_id)
+        listings = 1
+        if stone and stone.state is not State.RETURNED:  # a run counts once, however often it looks
+            listings = stone.listings + (stone.run_id != session.run_id)
+        state = after_absence(stone.state if stone else None, listings, suspicion)
+        if state is State.DELETED:
+            buried.append(record_id)
+            state = State.MISSING  # until it is done
+        states[record_id] = state, listings
+    reason = suspicion or "A complete listing of its window does not have the record."
+    with session.engine.connect() as connection, writing(connection):
+        require_lease(connection, session.client.id, session.run_id)
+        tombstones.absent(connection, session.client.id, session.run_id, states, reason)
+        session.counts.deletions += tombstones.bury(
+            connection, session.client.id, session.run_id, buried
+        )
+        journal.close(connection, session.client.id, buried)
+
+
+def carry_out_approved(session: Session) -> None:
+    """Delete the leads that a person has approved of; not those that are back meanwhile."""
+    client_id = session.client.id
+    with session.engine.connect() as connection:
+        stones = tombstones.load(connection, client_id)
+    approved = [r for r, stone in stones.items() if stone.state is State.APPROVED]
+    if not approved:
+        return
+    field_ids = list(session.bound.id_by_column.values())
+    there = [record.id for record in session.base.read(session.table_id, approved, field_ids)]
+    gone = [record_id for record_id in approved if record_id not in there]
+    with session.engine.connect() as connection, writing(connection):
+        require_lease(connection, client_id, session.run_id)
+        tombstones.returned(connection, client_id, session.run_id, there)
+        session.counts.deletions += tombstones.bury(connection, client_id, session.run_id, gone)
+        journal.close(connection, client_id, gone)

@@ -1,0 +1,288 @@
+"""A whole creation window: list it, preview what would change, and reconcile it part by part.
+
+Listing takes no lock, so a delta gets in between at any time; each part is then written under the
+client's lock. What a delta read or wrote after the listing was asked for is read again first, so
+that no old answer ever rolls a newer value back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from reconciler_dagster.airtable.base import PAGE, Base, created_between
+from reconciler_dagster.airtable.errors import AirtableError
+from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.engine import deletions
+from reconciler_dagster.engine.diff import SAMPLE, ChangeSet, Staged, load, summarise
+from reconciler_dagster.engine.local import write_local
+from reconciler_dagster.engine.pull import looks_off, stage
+from reconciler_dagster.engine.push import LOCAL_CHUNK, ROUNDS, Pushed, busy, chunks, push_chunk
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres import (
+    baseline,
+    leads,
+    quarantine,
+    staging,
+    tombstones,
+    windows,
+)
+from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.lock import client_lock
+
+# Leads a part: written under one lock within a second or so, and what memory is bounded by.
+PART = 1000
+# How long a part waits for the runs that go first.
+PATIENCE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """Records staged under ``key``. ``advance``: see postgres.baseline.advanced_since."""
+
+    key: str
+    advance: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A listing of a window, as it is staged. Times are ISO text. ``moment``: on Airtable's clock,
+    certainly not after the first answer; ``noted_at``: the same on ours.
+
+    ``absent``: known records of the window that were not listed.
+    """
+
+    start: str | None
+    end: str | None
+    moment: str
+    noted_at: str
+    listed: int
+    calls: int
+    parts: list[Part]
+    absent: list[str]
+    field_ids: dict[str, str]
+
+    @property
+    def scope(self) -> Scope:
+        """The window."""
+        start, end = (datetime.fromisoformat(t) if t else None for t in (self.start, self.end))
+        return Scope("created", start, end)
+
+    @staticmethod
+    def from_json(data: dict[str, object]) -> Window:
+        """As staged."""
+        parts = [Part(**part) for part in data["parts"]]  # type: ignore[attr-defined]
+        return Window(**{**data, "parts": parts})  # type: ignore[arg-type]
+
+
+Progress = Callable[[int, int], None]
+
+
+def list_window(
+    session: Session, base: Base, scope: Scope, key: str, progress: Progress | None = None
+) -> Window:
+    """Stage every record of a window, page by page.
+
+    ``key``: what the parts are staged under. ``progress`` is told records and calls so far.
+    A field that looks off is checked against Airtable's metadata, and the window listed again.
+    """
+    try:
+        window = _list(session, base, scope, key, progress)
+    except AirtableError as error:
+        if error.status not in (403, 404, 422):
+            raise
+        session.check_mapping(force=True)
+        return _list(session, base, scope, key, progress)
+    bound = session.bound
+    if any(looks_off(session, part.key, bound) for part in window.parts):
+        return _list(session, base, scope, key, progress)
+    return window
+
+
+def _list(
+    session: Session, base: Base, scope: Scope, key: str, progress: Progress | None
+) -> Window:
+    field_ids = session.bound.id_by_column
+    formula = created_between(scope.start, scope.end)
+    listed: set[str] = set()
+    parts: list[Part] = []
+    in_part, calls_before = PART, base.transport.calls
+    base.transport.earliest = None
+    with session.engine.begin() as connection:
+        advance = baseline.advances(connection)
+    for page in base.records(session.table_id, formula, field_ids.values()):
+        if in_part >= PART:
+            parts.append(_new_part(session, f"{key}/{len(parts)}", advance))
+            in_part = 0
+        found = stage(session, (r for r in page if scope.holds(r.created_time)), parts[-1].key)
+        listed |= found
+        in_part += len(page)
+        if progress:
+            progress(len(listed), base.transport.calls - calls_before)
+        with session.engine.begin() as connection:
+            advance = baseline.advances(connection)
+    with session.engine.connect() as connection:
+        known = windows.leads_of(connection, session.client.id, scope)
+    return Window(
+        start=scope.start.isoformat() if scope.start else None,
+        end=scope.end.isoformat() if scope.end else None,
+        moment=(base.transport.earliest or datetime.now(UTC)).isoformat(),
+        noted_at=base.transport.earliest_here.isoformat(),
+        listed=len(listed),
+        calls=base.transport.calls - calls_before,
+        parts=parts,
+        absent=sorted(known - listed),
+        field_ids=field_ids,
+    )
+
+
+def _new_part(session: Session, key: str, advance: int) -> Part:
+    with session.engine.begin() as connection:
+        staging.clear(connection, key)
+        staging.stage_pull(connection, key, session.client.id, {"part": key})
+    return Part(key, advance)
+
+
+def preview(session: Session, window: Window) -> ChangeSet:
+    """What reconciling the window would do, as things stand. Writes nothing, takes no lock."""
+    total = ChangeSet(0, 0, {}, {}, 0, 0, [])
+    for part in window.parts:
+        staged = _load(session, part.key)
+        total = _sum(total, summarise(session, staged.plan(session)))
+    return total
+
+
+def _sum(one: ChangeSet, other: ChangeSet) -> ChangeSet:
+    return ChangeSet(
+        leads=one.leads + other.leads,
+        inserts=one.inserts + other.inserts,
+        to_postgres=dict(Counter(one.to_postgres) + Counter(other.to_postgres)),
+        to_airtable=dict(Counter(one.to_airtable) + Counter(other.to_airtable)),
+        cleared_in_airtable=one.cleared_in_airtable + other.cleared_in_airtable,
+        conflicts=one.conflicts + other.conflicts,
+        sample=[*one.sample, *other.sample][:SAMPLE],
+    )
+
+
+def combined(change_sets: Iterable[ChangeSet]) -> ChangeSet:
+    """Several change-sets as one."""
+    total = ChangeSet(0, 0, {}, {}, 0, 0, [])
+    for change_set in change_sets:
+        total = _sum(total, change_set)
+    return total
+
+
+def discard(session: Session, window: Window) -> None:
+    """Drop what was staged of a window that is not carried out."""
+    with session.engine.begin() as connection:
+        for part in window.parts:
+            staging.clear(connection, part.key)
+
+
+@dataclass
+class Reconciled:
+    """What a person has to know about a window, besides the counts.
+
+    ``unknown``: writes whose answer never came. ``doubts``: why absences were not acted on.
+    ``complete``: nothing speaks against the listing.
+    """
+
+    unknown: int = 0
+    doubts: list[str] = field(default_factory=list)
+    complete: bool = True
+
+
+def reconcile(session: Session, window: Window) -> Reconciled:
+    """Carry out a window: its parts, then its absences. Every write is under the client's lock."""
+    out = Reconciled()
+    session.counts.pulled += window.listed
+    for part in window.parts:
+        out.unknown += _reconcile_part(session, window, part)
+    if window.absent:
+        with _locked(session):
+            judged = deletions.judge(
+                session, window.scope, window.moment, window.listed, window.absent
+            )
+        out.doubts += judged.doubts
+        out.complete = not judged.cut_short
+        if judged.found:
+            key = f"{session.run_id}/found"
+            with session.engine.begin() as connection:
+                part = Part(key, baseline.advances(connection))
+            stage(session, judged.found, key)
+            out.unknown += _reconcile_part(session, window, part)
+    with session.engine.begin() as connection:
+        session.counts.quarantined = len(quarantine.records(connection, session.client.id))
+        session.counts.deletions_pending = tombstones.pending(connection, session.client.id)
+    return out
+
+
+def _locked(session: Session) -> AbstractContextManager[None]:
+    return client_lock(
+        session.engine, session.client.id, session.run_id, PATIENCE_SECONDS, yielding=True
+    )
+
+
+def _reconcile_part(session: Session, window: Window, part: Part) -> int:
+    """Returns how many writes stayed without an answer."""
+    with _locked(session):
+        _refresh(session, window, part)
+        staged = _load(session, part.key)
+        changes = staged.plan(session)
+        outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
+        inbound = sorted(busy(session, staged, changes) - set(outbound))
+        for chunk in chunks(inbound, LOCAL_CHUNK):
+            write_local(session, staged, changes, chunk)
+        if not outbound:
+            _verified(session, staged)
+    pushed = Pushed()
+    todo = outbound
+    for _ in range(ROUNDS if todo else 0):
+        pushed.unknown = set()
+        for chunk in chunks(todo, PAGE):
+            with _locked(session):
+                push_chunk(session, chunk, pushed)
+        todo = sorted(pushed.unknown)
+    if outbound:
+        with _locked(session):
+            _verified(session, staged)
+    with session.engine.begin() as connection:
+        staging.clear(connection, part.key)
+    return len(pushed.unknown)
+
+
+def _refresh(session: Session, window: Window, part: Part) -> None:
+    """Read again what somebody read or wrote since the listing was asked for; all of the part
+    where the fields were bound anew meanwhile.
+    """
+    session.check_mapping()
+    field_ids = session.bound.id_by_column
+    with session.engine.connect() as connection:
+        stale = baseline.advanced_since(connection, session.client.id, part.key, part.advance)
+        if field_ids != window.field_ids:
+            stale = staging.record_ids(connection, part.key)
+    if stale:
+        records = session.base.read(session.table_id, stale, list(field_ids.values()))
+        with session.engine.begin() as connection:
+            staging.drop_records(connection, part.key, stale)
+        stage(session, records, part.key)
+
+
+def _load(session: Session, key: str) -> Staged:
+    """A part and the leads of its records, as these are now."""
+    with session.engine.connect() as connection:
+        record_ids = staging.record_ids(connection, key)
+    leads.stage_leads(
+        session.engine, key, session.client.id, session.fields.columns, record_ids, edited=False
+    )
+    return load(session, key, may_assume=False)
+
+
+def _verified(session: Session, staged: Staged) -> None:
+    with session.engine.connect() as connection, writing(connection):
+        record_ids = list(staged.records)
+        tombstones.returned(connection, session.client.id, session.run_id, record_ids)
+        baseline.verified(connection, session.client.id, record_ids)

@@ -1,0 +1,147 @@
+"""The rolling audit in Dagster, and the job that carries out decisions on deletions."""
+
+# No `from __future__ import annotations` here: Dagster reads the types at run time.
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, Literal
+
+import dagster as dg
+
+from reconciler_dagster.config import Settings
+from reconciler_dagster.core.deletions import State
+from reconciler_dagster.engine import deletions
+from reconciler_dagster.engine.audit import audit
+from reconciler_dagster.engine.windows import PATIENCE_SECONDS
+from reconciler_dagster.orchestration import metadata
+from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions
+from reconciler_dagster.orchestration.resources import PURPOSE_TAG
+from reconciler_dagster.orchestration.windows import WindowRun
+from reconciler_dagster.postgres import runs, tombstones
+from reconciler_dagster.postgres.clients import active_clients
+from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.lock import client_lock
+
+AUDITED_LEADS = dg.AssetKey("audited_leads")
+
+
+@dg.asset(
+    key=AUDITED_LEADS,
+    partitions_def=CLIENTS,
+    group_name="audit",
+    required_resource_keys={"window_run"},
+    description="The stalest creation windows of a client, compared in full and repaired.",
+)
+def audited_leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    """As many windows as the hour's budget of calls allows; nothing where it is spent."""
+    run: WindowRun = context.resources.window_run
+    client = context.partition_key
+    run.session(client)
+    with run.engine.begin() as connection:
+        runs.start(connection, client, run.run_id, run.purpose, "audit", answers_requests=False)
+    with run.step(client) as session:
+        audited = audit(session)
+    with run.engine.begin() as connection:
+        findings = {
+            "stopped": session.bound.problems if audited.windows else [],
+            "change_set": asdict(audited.change_set),
+            "unanswered": audited.unknown,
+            "doubts": audited.doubts + audited.braked,
+            "cycle_hours": audited.cycle_hours,
+            "windows": audited.windows,
+        }
+        runs.add_findings(connection, client, run.run_id, findings)
+        runs.finish(connection, client, run.run_id, state="succeeded", message=None)
+        summary = runs.summary(connection, run.run_id)
+    assert summary is not None
+    context.instance.add_run_tags(run.run_id, metadata.tags_of_run(session, summary))
+    return dg.MaterializeResult(
+        metadata={
+            "windows": dg.MetadataValue.md("\n".join(f"- {w}" for w in audited.windows) or "none"),
+            "records listed": audited.listed,
+            "hours for the whole base": round(audited.cycle_hours, 1),
+            **metadata.of_change_set(session, audited.change_set),
+            **metadata.of_run(session, summary),
+        }
+    )
+
+
+audit_job = dg.define_asset_job(
+    "audit",
+    selection=dg.AssetSelection.assets(audited_leads),
+    partitions_def=CLIENTS,
+    executor_def=dg.in_process_executor,
+    tags={PURPOSE_TAG: "audit"},
+    description="Prove the stalest part of a client's base, within the hour's budget of calls.",
+)
+
+
+@dg.schedule(
+    job=audit_job,
+    cron_schedule="7 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every hour, every active client: a part of the base, so that all of it is proved.",
+)
+def every_hour(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """One run per active client; a skip where the audit is switched off."""
+    settings = Settings.load()
+    with engine(settings.require_database_url()).connect() as connection:
+        clients = active_clients(connection)
+    if not clients or not settings.audit_calls_per_hour:
+        yield dg.SkipReason("There is no active client, or the audit has no calls to spend.")
+        return
+    ensure_partitions(context.instance, clients)
+    for client in clients:
+        yield dg.RunRequest(
+            run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
+            partition_key=client.id,
+            tags={PURPOSE_TAG: "audit"},
+        )
+
+
+class DecisionConfig(dg.Config):
+    """A decision on deletions that wait. No record ids: all that wait for the client."""
+
+    client_id: str
+    decision: Literal["approve", "reject"]
+    record_ids: list[str] | None = None
+    decided_by: str = "the launchpad"
+
+
+@dg.op(
+    required_resource_keys={"window_run"},
+    description="Notes a person's decision, and deletes what was approved and is still gone.",
+)
+def decide_deletions_op(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
+    """Approve or reject."""
+    run: WindowRun = context.resources.window_run
+    client = config.client_id
+    run.session(client)
+    state = State.APPROVED if config.decision == "approve" else State.REJECTED
+    with run.engine.begin() as connection:
+        runs.start(connection, client, run.run_id, run.purpose, "deletions", answers_requests=False)
+    with run.step(client) as session:
+        with run.engine.begin() as connection:
+            decided = tombstones.decide(
+                connection, client, config.record_ids, state, config.decided_by
+            )
+        with client_lock(run.engine, client, run.run_id, PATIENCE_SECONDS):
+            deletions.carry_out_approved(session)
+        with run.engine.connect() as connection:
+            session.counts.deletions_pending = tombstones.pending(connection, client)
+    with run.engine.begin() as connection:
+        runs.add_findings(connection, client, run.run_id, {"decided": len(decided)})
+        runs.finish(connection, client, run.run_id, state="succeeded", message=None)
+    context.add_output_metadata(
+        {"decided": len(decided), "deleted": session.counts.deletions, "as": state.value}
+    )
+
+
+@dg.job(
+    name="decide_deletions",
+    executor_def=dg.in_process_executor,
+    tags={PURPOSE_TAG: "audit"},
+    description="Approve or reject deletions that wait for a person.",
+)
+def decide_deletions_job() -> None:
+    """The one op."""
+    decide_deletions_op()

@@ -1,0 +1,162 @@
+"""What is known of creation windows: their leads, when these were verified, what was covered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.windows import FIRST_MONTH, Known
+
+# Leads known to be missing are looked after as deletions; they are never verified.
+_PRESENT = """
+    FROM reconciler.baseline b WHERE b.client_id = :client_id AND NOT EXISTS (
+        SELECT FROM reconciler.tombstone t WHERE t.client_id = b.client_id
+        AND t.record_id = b.record_id AND t.state <> 'returned')
+"""
+
+
+def known_leads(connection: Connection, client_id: str) -> list[Known]:
+    """Every lead that ought to be listed, in order of creation."""
+    rows = connection.execute(
+        text(f"SELECT b.created_time, b.verified_at {_PRESENT} ORDER BY b.created_time"),
+        {"client_id": client_id},
+    )
+    return [Known(*row) for row in rows]
+
+
+def oldest_verified(connection: Connection, client_id: str) -> tuple[int, datetime | None]:
+    """How many leads were never compared in full, and when the stalest of the others was."""
+    row = connection.execute(
+        text(f"SELECT count(*) FILTER (WHERE verified_at IS NULL), min(verified_at) {_PRESENT}"),
+        {"client_id": client_id},
+    ).one()
+    return int(row[0]), row[1]
+
+
+def leads_by_month(connection: Connection, client_id: str) -> dict[str, int]:
+    """How many leads each month is known to hold."""
+    rows = connection.execute(
+        text(
+            "SELECT greatest(to_char(created_time AT TIME ZONE 'UTC', 'YYYY-MM-01'), :first), "
+            "count(*) FROM reconciler.baseline WHERE client_id = :client_id GROUP BY 1"
+        ),
+        {"client_id": client_id, "first": FIRST_MONTH},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def leads_of(connection: Connection, client_id: str, scope: Scope) -> set[str]:
+    """Records of a window that something is agreed on for."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id FROM reconciler.baseline WHERE client_id = :client_id "
+            "AND created_time >= CAST(:start AS timestamptz) "
+            "AND created_time < CAST(:end AS timestamptz)"
+        ),
+        {
+            "client_id": client_id,
+            "start": scope.start or "-infinity",
+            "end": scope.end or "infinity",
+        },
+    )
+    return set(rows.scalars())
+
+
+def spent_by_hour(connection: Connection, base_id: str, purpose: str, hours: int) -> list[int]:
+    """Calls of a purpose in this hour, the one before, and so on."""
+    rows = connection.execute(
+        text(
+            "SELECT coalesce(c.calls, 0) FROM generate_series(0, :hours - 1) AS h (back) "
+            "LEFT JOIN reconciler.call_log c ON c.base_id = :base_id AND c.purpose = :purpose "
+            "AND c.hour = date_trunc('hour', clock_timestamp()) - make_interval(hours => h.back) "
+            "ORDER BY h.back"
+        ),
+        {"base_id": base_id, "purpose": purpose, "hours": hours},
+    )
+    return list(rows.scalars())
+
+
+def note_months(
+    connection: Connection,
+    client_id: str,
+    months: Iterable[str],
+    moment: datetime,
+    noted_at: datetime,
+) -> None:
+    """Months that were listed from ``moment`` on and reconciled. ``noted_at``: on our clock."""
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.month_listing (client_id, month, moment, noted_at) "
+            "SELECT :client_id, unnest(CAST(:months AS text[])), :moment, :noted_at "
+            "ON CONFLICT (client_id, month) DO UPDATE SET moment = excluded.moment, "
+            "noted_at = excluded.noted_at, reconciled_at = clock_timestamp()"
+        ),
+        {
+            "client_id": client_id,
+            "months": list(months),
+            "moment": moment,
+            "noted_at": noted_at,
+        },
+    )
+
+
+def covered_since(
+    connection: Connection, client_id: str, months: Collection[str]
+) -> tuple[datetime, timedelta] | None:
+    """The moment from which on a delta can go on, on Airtable's clock, and how long ago it was on
+    ours; None unless every month has been listed.
+    """
+    row = connection.execute(
+        text(
+            "SELECT count(*), min(moment), clock_timestamp() - min(noted_at) "
+            "FROM reconciler.month_listing WHERE client_id = :client_id AND month = ANY(:months)"
+        ),
+        {"client_id": client_id, "months": list(months)},
+    ).one()
+    return (row[1], row[2]) if row[0] == len(set(months)) else None
+
+
+def left_of_great_sync(
+    connection: Connection, client_id: str, months: Sequence[str], *, afresh: bool
+) -> list[str]:
+    """The months that a Great Sync has still to do: of one that was cut off, those that are left.
+
+    One that was cut off more than a day ago is begun anew, and so is one over other months.
+    """
+    if not afresh:
+        left = connection.execute(
+            text(
+                "SELECT array(SELECT m FROM unnest(g.months) AS m WHERE NOT EXISTS ("
+                "SELECT FROM reconciler.month_listing l WHERE l.client_id = g.client_id "
+                "AND l.month = m AND l.reconciled_at >= g.started_at) ORDER BY m) "
+                "FROM reconciler.great_sync g WHERE g.client_id = :client_id "
+                "AND g.finished_at IS NULL AND g.months = CAST(:months AS text[]) "
+                "AND g.started_at > clock_timestamp() - interval '1 day'"
+            ),
+            {"client_id": client_id, "months": list(months)},
+        ).scalar()
+        if left:
+            return list(left)
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.great_sync (client_id, months) VALUES (:client_id, :months) "
+            "ON CONFLICT (client_id) DO UPDATE SET months = excluded.months, "
+            "started_at = clock_timestamp(), finished_at = NULL"
+        ),
+        {"client_id": client_id, "months": list(months)},
+    )
+    return list(months)
+
+
+def finish_great_sync(connection: Connection, client_id: str) -> None:
+    """All its months are done."""
+    connection.execute(
+        text(
+            "UPDATE reconciler.great_sync SET finished_at = clock_timestamp() "
+            "WHERE client_id = :client_id"
+        ),
+        {"client_id": client_id},
+    )

@@ -1,0 +1,72 @@
+"""The Great Sync and the audit over a test's world, without Dagster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+from reconciler_dagster.core.scope import EVERYTHING, Scope
+from reconciler_dagster.engine.audit import Audited, audit
+from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.session import Counts, Purpose, Session
+from reconciler_dagster.engine.windows import (
+    Reconciled,
+    Window,
+    list_window,
+    preview,
+    reconcile,
+)
+from reconciler_dagster_tests.world import World
+
+
+@dataclass
+class Swept:
+    """What one window did and found."""
+
+    counts: Counts
+    change_set: ChangeSet
+    window: Window
+    reconciled: Reconciled
+
+
+def session(acme: World, purpose: Purpose = "great_sync") -> Session:
+    return Session(acme.settings, acme.engine, acme.client, str(uuid4()), purpose)
+
+
+def listed(acme: World, scope: Scope = EVERYTHING) -> tuple[Session, Window]:
+    own = session(acme)
+    return own, list_window(own, own.base, scope, own.run_id)
+
+
+def carried_out(own: Session, window: Window) -> Swept:
+    change_set = preview(own, window)
+    reconciled = reconcile(own, window)
+    own.counts.airtable_calls = own.calls
+    return Swept(own.counts, change_set, window, reconciled)
+
+
+def sweep(acme: World, scope: Scope = EVERYTHING) -> Swept:
+    """A whole window: list, preview, reconcile."""
+    return carried_out(*listed(acme, scope))
+
+
+def audited(acme: World) -> tuple[Audited, Counts]:
+    own = session(acme, "audit")
+    out = audit(own)
+    own.counts.airtable_calls = own.calls
+    return out, own.counts
+
+
+def states(acme: World) -> dict[str, str]:
+    return dict(tuple(row) for row in acme.sql("SELECT record_id, state FROM reconciler.tombstone"))
+
+
+def inactive(acme: World) -> set[str]:
+    rows = acme.sql("SELECT airtable_record_id FROM leads WHERE NOT is_active")
+    return {row[0] for row in rows}
+
+
+def next_hour(acme: World) -> None:
+    """As if an hour had passed: calls of this hour are those of the hour before."""
+    acme.sql("UPDATE reconciler.call_log SET hour = hour - interval '1 hour'")
+    acme.sql("UPDATE reconciler.tombstone SET looked_at = looked_at - interval '61 minutes'")
