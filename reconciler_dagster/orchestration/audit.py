@@ -68,7 +68,6 @@ def audited_leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any
 audit_job = dg.define_asset_job(
     "audit",
     selection=dg.AssetSelection.assets(audited_leads),
-    partitions_def=CLIENTS,
     executor_def=dg.in_process_executor,
     tags={PURPOSE_TAG: "audit"},
     description="Prove the stalest part of a client's base, within the hour's budget of calls.",

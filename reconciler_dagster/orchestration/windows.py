@@ -258,7 +258,6 @@ def _note_covered(session: Session, months: list[str], window: Window) -> None:
 great_sync_job = dg.define_asset_job(
     "great_sync",
     selection=dg.AssetSelection.assets(window_change_set, reconciled_windows),
-    partitions_def=WINDOWS,
     executor_def=dg.in_process_executor,
     tags={PURPOSE_TAG: "great_sync"},
     description="Prove and repair whole creation months of a client; launch it as a backfill.",
