@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     retry_seconds: float = Field(default=0.5, gt=0, alias="RECONCILER_RETRY_SECONDS")
     # The deployed Dagster UI, for links from the portal and from run summaries.
     dagster_ui_url: str = Field(default="http://127.0.0.1:3000", alias="RECONCILER_DAGSTER_URL")
+    # The portal, for links from a run to what it changed; no links unless set.
+    portal_url: str | None = Field(default=None, alias="RECONCILER_PORTAL_URL")
 
     @classmethod
     def settings_customise_sources(

@@ -55,11 +55,14 @@ def of_change_set(session: Session, change_set: ChangeSet) -> Metadata:
 
 
 def of_run(session: Session, summary: Summary) -> Metadata:
-    """The whole run."""
+    """The whole run, with a link to the page that shows every change of it."""
+    portal = session.settings.portal_url
+    link = f"{portal.rstrip('/')}/console/runs/{summary.run_id}" if portal else None
     return {
         "client": session.client.name,
         "outcome": outcome(summary),
         **{name.replace("_", " "): count for name, count in summary.counts.items()},
+        **({"what it changed": dg.MetadataValue.url(link)} if link else {}),
     }
 
 

@@ -45,7 +45,7 @@ class Plan:
 def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]:
     """Settings for what is ours, by environment variable. Nothing real is among them.
 
-    ``urls``: of portal, dagster (databases), sandbox, ui.
+    ``urls``: of portal, dagster (databases), sandbox, ui, console.
     """
     found = {}
     if not os.environ.get("RECONCILER_DAGSTER_URL"):
@@ -59,7 +59,15 @@ def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]
         found["AIRTABLE_ENDPOINT_URL"] = urls["sandbox"]
     if plan.is_demo and not os.environ.get("PORTAL_JWT_SECRET"):
         found["PORTAL_JWT_SECRET"] = _own_secret(state / "portal-secret")
+    with_portal = has_token_key() or "PORTAL_JWT_SECRET" in found
+    if with_portal and not os.environ.get("RECONCILER_PORTAL_URL"):
+        found["RECONCILER_PORTAL_URL"] = urls["console"]
     return found
+
+
+def has_token_key() -> bool:
+    """Whether the environment says how the portal's tokens are checked; without, it cannot run."""
+    return bool(os.environ.get("PORTAL_JWT_SECRET") or os.environ.get("PORTAL_JWKS_URL"))
 
 
 def write_running(state: Path, found: dict[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import os
 import shutil
 import signal
@@ -24,7 +23,13 @@ from reconciler_dagster.sandbox import DEMO_BASE_ID
 from reconciler_dagster.sandbox.postgres import EmbeddedPostgresError, PostgresServer
 from reconciler_dagster.supervisor import demo, ready, words
 from reconciler_dagster.supervisor.child import MARK, Child, kill_marked, tail
-from reconciler_dagster.supervisor.plan import PORTS, Plan, substitutes, write_running
+from reconciler_dagster.supervisor.plan import (
+    PORTS,
+    Plan,
+    has_token_key,
+    substitutes,
+    write_running,
+)
 
 LEADS = 2000
 _READY_CEILING = 180
@@ -104,7 +109,11 @@ class Stack:
         addresses = self._addresses(plan, settings)
         self._logs.mkdir(exist_ok=True)
 
-        urls = {"sandbox": addresses["sandbox"], "ui": addresses["dagster"]}
+        urls = {
+            "sandbox": addresses["sandbox"],
+            "ui": addresses["dagster"],
+            "console": addresses["portal"],
+        }
         if plan.postgres:
             click.echo("Starting Postgres ...")
             urls |= self._start_postgres()
@@ -233,9 +242,7 @@ class Stack:
         )
 
     def _spawn_portal(self, plan: Plan, url: str) -> bool:
-        if importlib.util.find_spec("reconciler_dagster.portal.app") is None:
-            return False
-        if not (os.environ.get("PORTAL_JWT_SECRET") or os.environ.get("PORTAL_JWKS_URL")):
+        if not has_token_key():
             click.echo("The portal is not started: set PORTAL_JWT_SECRET or PORTAL_JWKS_URL.")
             return False
         self._spawn(

@@ -30,6 +30,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with world(portal_db, leads=60) as here:
         monkeypatch.setenv("DATABASE_URL", portal_db)
+        monkeypatch.setenv("RECONCILER_PORTAL_URL", "http://portal.example/")
         monkeypatch.setenv("AIRTABLE_API_KEY", here.sandbox.token)
         monkeypatch.setenv("AIRTABLE_ENDPOINT_URL", here.sandbox.url)
         yield here
@@ -71,6 +72,11 @@ def test_a_run_materialises_every_asset_and_tells_what_it_did(
     table = change_set.asset_materialization.metadata["sample of changes"]
     rows = [record.data for record in table.records]
     assert [(row["field"], row["new"]) for row in rows] == [("company", "Seen in the UI")]
+    outcome = instance.get_latest_materialization_event(dg.AssetKey("reconciled_leads"))
+    assert outcome is not None
+    assert outcome.asset_materialization is not None
+    link = outcome.asset_materialization.metadata["what it changed"].value
+    assert link == f"http://portal.example/console/runs/{result.run_id}"
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
     assert run.tags["reconciler/outcome"] == "ok"
