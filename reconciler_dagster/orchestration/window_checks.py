@@ -114,7 +114,7 @@ def proof_is_fresh(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResul
             hours = cycle_hours(leads, run.settings.audit_calls_per_hour)
             allowed = max(PROVED_WITHIN, timedelta(hours=min(2 * hours, 24 * 365)))
             verified = report["oldest_verified_at"]
-            age = verified and datetime.now(UTC) - datetime.fromisoformat(verified)
+            age = verified and datetime.now(UTC) - verified
             hours_old = round(age / timedelta(hours=1), 1) if age else None
             metadata[client.name] = {
                 "hours since the stalest lead was verified": hours_old,

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.values import Unreadable
-from reconciler_dagster.portal import actions, queries, sync_requests
+from reconciler_dagster.portal import actions, sync_requests
 from reconciler_dagster.portal.auth import User
 from reconciler_dagster.portal.problems import Problem, not_found
+from reconciler_dagster.postgres import quarantine, tombstones
 from reconciler_dagster.postgres.clients import directory
 
 EDITABLE = frozenset(field.column for field in LEADS if field.both)
@@ -69,15 +71,7 @@ def retry_quarantine(
 ) -> None:
     """Try a cell again with the next run, which is asked for at once."""
     user.require_admin(client_id)
-    found = connection.execute(
-        text("""
-            UPDATE reconciler.quarantine SET next_attempt_at = now()
-            WHERE client_id = :client AND record_id = :record AND field = :field
-              AND direction = :direction
-        """),
-        {"client": client_id, "record": record_id, "field": field, "direction": direction},
-    )
-    if found.rowcount == 0:
+    if not quarantine.retry(connection, str(client_id), record_id, field, direction):
         raise not_found("quarantined value; it may have gone through meanwhile")
     sync_requests.put(connection, client_id, user.email)
 
@@ -91,14 +85,8 @@ def rule_on_deletion(
 ) -> None:
     """Say whether a lead that is gone from Airtable is to be deleted here; the next run does it."""
     user.require_admin(client_id)
-    found = queries.has_tombstones(connection) and connection.execute(
-        text("""
-            UPDATE reconciler.tombstone SET state = :ruling
-            WHERE client_id = :client AND record_id = :record AND state = 'awaiting_approval'
-        """),
-        {"ruling": ruling, "client": client_id, "record": record_id},
-    )
-    if not found or found.rowcount == 0:
+    found = tombstones.decide(connection, str(client_id), [record_id], State(ruling), user.email)
+    if not found:
         raise not_found("deletion waiting; the record may have come back meanwhile")
     sync_requests.put(connection, client_id, user.email)
 

@@ -12,6 +12,7 @@ from reconciler_dagster.portal.models import DeltaSync, RequestId, SyncRequest, 
 from reconciler_dagster.portal.openapi import errors
 from reconciler_dagster.portal.problems import Problem
 from reconciler_dagster.portal.state import SignedIn, ThePortal
+from reconciler_dagster.postgres.report import drift_report
 
 router = APIRouter(prefix="/api/admin/sync", tags=["Sync"])
 
@@ -54,4 +55,4 @@ def get_status(portal: ThePortal, user: SignedIn, client_id: UUID | None = None)
         clients = queries.clients(connection, user)
         if client_id is not None:
             clients = [queries.require_client(clients, client_id)]
-        return SyncStatus(clients=[queries.drift_report(connection, each.id) for each in clients])
+        return SyncStatus(clients=[drift_report(connection, str(each.id)) for each in clients])

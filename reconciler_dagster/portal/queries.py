@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
@@ -133,17 +131,10 @@ def quarantine(connection: Connection, client_id: UUID, limit: int = 500) -> Seq
     )
 
 
-def has_tombstones(connection: Connection) -> bool:
-    """Whether this database has the table of the deletions yet."""
-    return bool(connection.scalar(text("SELECT to_regclass('reconciler.tombstone') IS NOT NULL")))
-
-
 def pending_deletions(
     connection: Connection, client_id: UUID, limit: int = 1000
 ) -> Sequence[RowMapping]:
     """The leads that are gone from Airtable and wait for a person's word."""
-    if not has_tombstones(connection):
-        return []
     return (
         connection.execute(
             text("""
@@ -226,65 +217,3 @@ def lead_fields(connection: Connection, lead_id: UUID) -> list[FieldView]:
             )
         )
     return views
-
-
-def drift_report(connection: Connection, client_id: UUID) -> dict[str, Any]:
-    """How far a client's leads, the baseline and so Airtable agree."""
-    figures = connection.execute(
-        text("""
-        SELECT c.company_name,
-            (SELECT count(*) FROM reconciler.baseline WHERE client_id = c.id) AS baseline,
-            (SELECT count(*) FROM public.leads WHERE client_id = c.id AND is_active) AS postgres,
-            (SELECT count(DISTINCT lead_id) FROM reconciler.unsettled
-             WHERE client_id = c.id) AS unsettled,
-            (SELECT count(*) FROM reconciler.quarantine WHERE client_id = c.id) AS quarantine,
-            (SELECT count(*) FROM reconciler.conflict
-             WHERE client_id = c.id AND restored_at IS NULL
-               AND happened_at > now() - interval '7 days') AS conflicts,
-            (SELECT min(verified_at) FROM reconciler.baseline WHERE client_id = c.id) AS verified,
-            (SELECT max(finished_at) FROM reconciler.run_summary
-             WHERE client_id = c.id AND state = 'succeeded') AS last_success
-        FROM public.clients c WHERE c.id = :client
-    """),
-        {"client": client_id},
-    ).one()
-    return {
-        "client_id": client_id,
-        "company_name": figures.company_name,
-        "leads": {
-            "airtable": figures.baseline,
-            "baseline": figures.baseline,
-            "postgres": figures.postgres,
-        },
-        "differing_fields": _differing(connection, client_id),
-        "unsettled": figures.unsettled,
-        "quarantine": figures.quarantine,
-        "conflicts_last_7_days": figures.conflicts,
-        "deletions_pending": len(pending_deletions(connection, client_id)),
-        "oldest_verified_at": figures.verified,
-        "last_success_at": figures.last_success,
-    }
-
-
-def _differing(connection: Connection, client_id: UUID) -> dict[str, int]:
-    """How many leads differ from the baseline, by field."""
-    users = directory(connection)
-    count: Counter[str] = Counter()
-    rows = connection.execute(
-        text("""
-            SELECT to_jsonb(l) AS lead, b.fields FROM reconciler.baseline b
-            JOIN public.leads l ON l.client_id = b.client_id
-                AND l.airtable_record_id = b.record_id AND l.is_active
-            WHERE b.client_id = :client
-        """).execution_options(yield_per=2000),
-        {"client": client_id},
-    )
-    for lead, baseline in rows:
-        for field in LEADS:
-            if field.column in baseline:
-                try:
-                    value = field.codec.from_postgres(lead.get(field.column), users)
-                except Unreadable:
-                    value = lead.get(field.column)
-                count[field.column] += value != baseline[field.column]
-    return {name: number for name, number in count.most_common() if number}

@@ -174,6 +174,7 @@ def retry(
     client_id: str | None = None,
     record_id: str | None = None,
     field: str | None = None,
+    direction: str | None = None,
 ) -> int:
     """Have the next run try cells again, with their current values. Returns how many."""
     return connection.execute(
@@ -181,9 +182,15 @@ def retry(
             "UPDATE reconciler.quarantine SET next_attempt_at = clock_timestamp() "
             "WHERE (CAST(:client_id AS uuid) IS NULL OR client_id = :client_id) "
             "AND (CAST(:record_id AS text) IS NULL OR record_id = :record_id) "
-            "AND (CAST(:field AS text) IS NULL OR field = :field)"
+            "AND (CAST(:field AS text) IS NULL OR field = :field) "
+            "AND (CAST(:direction AS text) IS NULL OR direction = :direction)"
         ),
-        {"client_id": client_id, "record_id": record_id, "field": field},
+        {
+            "client_id": client_id,
+            "record_id": record_id,
+            "field": field,
+            "direction": direction,
+        },
     ).rowcount
 
 

@@ -14,7 +14,7 @@ from reconciler_dagster.postgres.clients import directory
 
 
 def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
-    """One client, as JSON values; times are ISO text.
+    """One client, in plain values; times are datetimes in UTC.
 
     ``leads.airtable``: as last listed, that is, what is agreed on less what is missing since.
     ``leads.postgres``: active leads. ``differing_fields``: leads by field whose portal value is
@@ -56,8 +56,8 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
         "missing": figures.missing,
         "deletions_pending": tombstones.pending(connection, client_id),
         "never_verified": never,
-        "oldest_verified_at": oldest and oldest.isoformat(),
-        "last_success_at": figures.last_success and figures.last_success.isoformat(),
+        "oldest_verified_at": oldest,
+        "last_success_at": figures.last_success,
     }
 
 

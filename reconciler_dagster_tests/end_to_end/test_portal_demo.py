@@ -5,63 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from reconciler_dagster.sandbox import DEMO_BASE_ID, DEMO_TOKEN
-from reconciler_dagster.sandbox.testing import SandboxClient
+from reconciler_dagster_tests.end_to_end.conftest import CEILING, Demo, until
 
-# Generous: how long things take is measured, and decides nothing.
-CEILING = 240
 expect.set_options(timeout=CEILING * 1000)
-
-
-@dataclass
-class Demo:
-    """A running `reconciler up`."""
-
-    portal: str
-    dagster: str
-    sandbox: SandboxClient
-
-    def cells(self, record_id: str) -> dict[str, Any]:
-        """What a record holds in Airtable."""
-        return dict(self.sandbox.record(record_id)["fields"])
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    state = tmp_path_factory.mktemp("demo")
-    log = state / "up.log"
-    with log.open("w") as out:
-        up = subprocess.Popen(
-            [Path(sys.executable).with_name("reconciler"), "up", "--leads", "300"],
-            env={**os.environ, "RECONCILER_STATE_DIR": str(state)},
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _until(lambda: "Ready after" in log.read_text() or up.poll() is not None)
-        told = log.read_text()
-        assert up.poll() is None, told
-        portal, dagster, sandbox = (
-            re.search(rf"{name} +(http://\S+)", told)[1]  # type: ignore[index]
-            for name in ("Lead portal", "Dagster UI", "Airtable sandbox")
-        )
-        yield Demo(portal, dagster, SandboxClient(sandbox, DEMO_TOKEN, DEMO_BASE_ID))
-    finally:
-        up.send_signal(signal.SIGINT)
-        up.wait(CEILING)
 
 
 @pytest.fixture
@@ -75,13 +28,6 @@ def page(demo: Demo) -> Iterator[Page]:
         context.set_default_timeout(CEILING * 1000)
         yield context.new_page()
         browser.close()
-
-
-def _until(done: Callable[[], object]) -> None:
-    deadline = time.monotonic() + CEILING
-    while not done():
-        assert time.monotonic() < deadline, "it has not come about"
-        time.sleep(0.05)
 
 
 class Grid:
@@ -158,7 +104,7 @@ def test_a_person_on_both_sides(
     page.goto("/console")
     press = time.monotonic()
     page.get_by_role("button", name="Manual Sync").click()
-    _until(lambda: demo.cells(record).get("Claimed By") == "ben@example.com")
+    until(lambda: demo.cells(record).get("Claimed By") == "ben@example.com")
     record_testsuite_property("press_to_airtable_seconds", round(time.monotonic() - press, 1))
     grid = Grid(demo, page.context.new_page(), record)
     expect(grid.cell("Claimed By")).to_have_text("ben@example.com")

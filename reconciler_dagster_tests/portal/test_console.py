@@ -156,20 +156,17 @@ def test_quarantine_is_retried(server: Server, world: World, db: Engine) -> None
     )
 
 
-def test_deletions_with_and_without_their_table(server: Server, world: World, db: Engine) -> None:
+def test_deletions_wait_for_a_persons_word(server: Server, world: World, db: Engine) -> None:
     client = signed_in(server, world.admin)
-    with db.begin() as connection:
-        connection.execute(text("DROP TABLE IF EXISTS reconciler.tombstone CASCADE"))
     assert "no lead is waiting to be deleted" in client.get("/console/deletions").text
     form = {"record_id": "rec" + "0".zfill(14), "ruling": "approved"}
     assert "There is no such deletion" in sent(client, "/deletions", **form).text
     with db.begin() as connection:
         connection.execute(
             text("""
-                CREATE TABLE reconciler.tombstone (client_id uuid, record_id text, lead_id uuid,
-                    state text, missing_since timestamptz, reason text);
                 INSERT INTO reconciler.tombstone
-                SELECT client_id, airtable_record_id, id, 'awaiting_approval', now(), 'too many'
+                    (client_id, record_id, lead_id, created_time, state, reason)
+                SELECT client_id, airtable_record_id, id, now(), 'awaiting_approval', 'too many'
                 FROM leads
             """)
         )
@@ -178,6 +175,7 @@ def test_deletions_with_and_without_their_table(server: Server, world: World, db
     assert client.post("/console/deletions", data={**form, "ruling": "deleted"}).status_code == 422
     states = rows(db, "SELECT state, count(*) FROM reconciler.tombstone GROUP BY 1 ORDER BY 1")
     assert [tuple(row) for row in states] == [("approved", 1), ("awaiting_approval", 22)]
+    assert rows(db, "SELECT decided_by FROM reconciler.tombstone WHERE state = 'approved'")[0][0]
 
 
 # Roles and clients

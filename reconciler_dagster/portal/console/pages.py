@@ -15,6 +15,7 @@ from reconciler_dagster.portal.console.display import chart
 from reconciler_dagster.portal.console.session import SignedInVisit, Visit
 from reconciler_dagster.portal.models import NoteType, RequestId, SearchText, SyncState
 from reconciler_dagster.portal.problems import not_found
+from reconciler_dagster.postgres.report import drift_report
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 
@@ -73,7 +74,7 @@ def drift(visit: SignedInVisit) -> Response:
     """How far both sides agree, field by field, as a fragment."""
     client = visit.require_client()
     with visit.portal.transaction() as connection:
-        report = queries.drift_report(connection, client.id)
+        report = drift_report(connection, str(client.id))
     return visit.page("_drift.html", report=report)
 
 
