@@ -37,6 +37,10 @@ COMMANDS = {
         "reconciler_dagster.cli.audit:status",
         "Say how far Airtable, Postgres and the baseline agree.",
     ),
+    "history": (
+        "reconciler_dagster.cli.history:history",
+        "Show every change that was carried over in a lead, newest first.",
+    ),
     "deletions": (
         "reconciler_dagster.cli.audit:deletions",
         "Leads that Airtable no longer has, where a person must decide.",

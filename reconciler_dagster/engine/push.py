@@ -27,6 +27,7 @@ from reconciler_dagster.postgres import (
 from reconciler_dagster.postgres.connection import writing
 from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
+from reconciler_dagster.postgres.record import forget_old
 from reconciler_dagster.postgres.staging import StagedRecord
 
 LOCAL_CHUNK = 500
@@ -134,6 +135,7 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
         if pulled.window is not None:
             baseline.verified(connection, session.client.id, staged.records)
         session.counts.quarantined = len(quarantine.records(connection, session.client.id))
+        forget_old(connection, session.settings.history_days)
         staging.clear(connection, session.run_id)
 
 

@@ -14,8 +14,6 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.postgres.staging import dump
 
-KEPT_DAYS = 30
-
 
 @dataclass(frozen=True)
 class Entry:

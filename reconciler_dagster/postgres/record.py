@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.postgres.staging import dump
-
-HISTORY_KEPT_DAYS = 90
 
 
 def conflicts(
@@ -47,3 +47,52 @@ def history(
         ),
         {"run_id": run_id, "client_id": client_id, "side": side, "rows": dump(list(rows))},
     )
+
+
+@dataclass(frozen=True)
+class Change:
+    """One cell that a run wrote. ``side``: where; values are canonical."""
+
+    field: str
+    side: str
+    old: Any
+    new: Any
+    run_id: str
+    changed_at: datetime
+
+
+def history_of(connection: Connection, lead: str) -> list[Change] | None:
+    """What was written in a lead, newest first; None where there is no such lead.
+
+    ``lead``: its id, or its record id.
+    """
+    known = connection.execute(
+        text(
+            "SELECT id::text FROM public.leads WHERE id::text = :lead OR airtable_record_id = :lead"
+            " UNION SELECT lead_id::text FROM reconciler.baseline "
+            "WHERE lead_id::text = :lead OR record_id = :lead"
+        ),
+        {"lead": lead},
+    ).scalar()
+    if known is None:
+        return None
+    rows = connection.execute(
+        text(
+            "SELECT field, side, old_value, new_value, run_id, changed_at "
+            "FROM reconciler.history WHERE lead_id = :lead_id ORDER BY changed_at DESC, id DESC"
+        ),
+        {"lead_id": known},
+    )
+    return [Change(*row) for row in rows]
+
+
+def forget_old(connection: Connection, days: int) -> None:
+    """Drop what is older: the history of fields, and journal entries that were acknowledged."""
+    for table, column in (("history", "changed_at"), ("journal", "acknowledged_at")):
+        connection.execute(
+            text(
+                f"DELETE FROM reconciler.{table} "  # noqa: S608 - constants
+                f"WHERE {column} < clock_timestamp() - make_interval(days => :days)"
+            ),
+            {"days": days},
+        )

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from reconciler_dagster.postgres.record import history_of
+from reconciler_dagster_tests.world import World, world
+
+
+@pytest.fixture
+def acme(portal_db: str) -> Iterator[World]:
+    with world(portal_db, leads=5) as here:
+        here.sync()
+        yield here
+
+
+def test_every_change_carried_over_is_kept_with_its_side(acme: World) -> None:
+    record_id = min(acme.sandbox.records())
+    company = acme.cell(record_id, "Company")
+    acme.sandbox.edit(record_id, {"Company": "Typed in Airtable"})
+    first = acme.sync().session.run_id
+    acme.update(record_id, sms_stop_reason="asked to")
+    second = acme.sync().session.run_id
+    with acme.engine.connect() as connection:
+        by_record = history_of(connection, record_id)
+        by_lead = history_of(connection, acme.lead(record_id)["id"])
+        assert history_of(connection, "recNobody00000000") is None
+    assert by_record == by_lead
+    assert [(c.field, c.side, c.old, c.new, c.run_id) for c in by_record or []] == [
+        ("sms_stop_reason", "airtable", None, "asked to", second),
+        ("company", "postgres", company, "Typed in Airtable", first),
+    ]
+
+
+def test_the_history_is_kept_for_as_long_as_was_set(acme: World) -> None:
+    record_id = min(acme.sandbox.records())
+    for company in ("old", "young"):
+        acme.sandbox.edit(record_id, {"Company": company})
+        acme.sync()
+        acme.sql("UPDATE reconciler.history SET changed_at = changed_at - interval '89 days'")
+    acme.sync()
+    with acme.engine.connect() as connection:
+        assert [change.new for change in history_of(connection, record_id) or []] == ["young"]
