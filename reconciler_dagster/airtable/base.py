@@ -14,15 +14,17 @@ from typing import Any, cast
 from pyairtable import Api
 from pyairtable.formulas import AND, NOT, Formula, quoted
 
-from reconciler_dagster.airtable.errors import AirtableError, OutcomeUnknown
+from reconciler_dagster.airtable.errors import AirtableError, NotUnderstood, OutcomeUnknown
 from reconciler_dagster.airtable.transport import Bucket, Transport
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.binding import AirtableField
+from reconciler_dagster.core.values import printable
 
 PAGE = 100
 BATCH = 10
 RESTARTS = 5
 RECORD_ID = re.compile(r"rec[A-Za-z0-9]{14}")
+FIELD_ID = re.compile(r"fld[A-Za-z0-9]{14}")
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,16 @@ class Base:
             t for t in tables if self._table_name in (t.get("name"), t.get("id"))
         ]
         if not wanted:
-            names = ", ".join(repr(t.get("name")) for t in tables) or "none"
+            names = ", ".join(f"'{printable(t.get('name'), 60)}'" for t in tables) or "none"
             raise ConfigurationError(
                 f"Base {self.base_id} has no table '{self._table_name}' (it has {names}): "
                 "set AIRTABLE_LEADS_TABLE."
             )
         table = wanted[0]
-        return TableSchema(table["id"], table["name"], tuple(map(_field, table["fields"])))
+        try:
+            return TableSchema(table["id"], table["name"], tuple(map(_field, table["fields"])))
+        except (AttributeError, KeyError, TypeError):
+            raise NotUnderstood("metadata without ids, names or types") from None
 
     def records(
         self, table_id: str, formula: Formula | None, field_ids: Iterable[str]
@@ -98,6 +103,8 @@ class Base:
             except AirtableError as error:
                 if error.kind != "LIST_RECORDS_ITERATOR_NOT_AVAILABLE" or not left:
                     raise
+            except ValueError:  # pyairtable's own look at the records; it names the values
+                raise NotUnderstood("a record without id, creation time or fields") from None
 
     def read(self, table_id: str, ids: Iterable[str], field_ids: list[str]) -> list[Record]:
         """Records by id, up to 100 a call; without those that are gone or are no record id."""
@@ -120,7 +127,8 @@ class Base:
             answered = table.batch_update(cast(Any, records), use_field_ids=True)
             return [_record(cast(Mapping[str, Any], record)) for record in answered]
         except AirtableError as error:
-            if error.status is None or error.status >= 500:
+            lost = error.status is None or error.status >= 500 or isinstance(error, NotUnderstood)
+            if lost:
                 raise OutcomeUnknown(error.status, error.kind, error.message) from None
             raise
         except (ValueError, KeyError, TypeError):
@@ -169,12 +177,21 @@ def _iso(moment: datetime) -> str:
 def _field(raw: Mapping[str, Any]) -> AirtableField:
     choices = (raw.get("options") or {}).get("choices")
     if choices is not None:
-        choices = tuple(choice["name"] for choice in choices)
-    return AirtableField(raw["id"], raw["name"], raw["type"], choices)
+        choices = tuple(printable(choice["name"]) for choice in choices)
+    return AirtableField(
+        printable(raw["id"]), printable(raw["name"]), printable(raw["type"]), choices
+    )
 
 
 def _record(raw: Mapping[str, Any]) -> Record:
-    record_id, fields = raw["id"], raw["fields"]
-    if not RECORD_ID.fullmatch(str(record_id)) or not isinstance(fields, dict):
-        raise AirtableError(200, "unreadable answer", "a record without id or fields")
-    return Record(record_id, datetime.fromisoformat(raw["createdTime"]), fields)
+    try:
+        record_id, fields = raw["id"], raw["fields"]
+        created_time = datetime.fromisoformat(raw["createdTime"])
+    except (KeyError, TypeError, ValueError):
+        raise NotUnderstood("a record without id, creation time or fields") from None
+    if not RECORD_ID.fullmatch(str(record_id)) or created_time.tzinfo is None:
+        raise NotUnderstood("a record with a wrong id or creation time")
+    # Keys that are no field ids would make every cell read as empty.
+    if not isinstance(fields, dict) or not all(map(FIELD_ID.fullmatch, fields)):
+        raise NotUnderstood("a record whose cells are not keyed by field id")
+    return Record(record_id, created_time, fields)

@@ -7,6 +7,7 @@ from typing import Any
 import requests
 
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.values import printable
 
 
 class AirtableError(Exception):
@@ -15,6 +16,13 @@ class AirtableError(Exception):
     def __init__(self, status: int | None, kind: str, message: str) -> None:
         super().__init__(f"Airtable answered {status or 'nothing'} {kind}: {message}".rstrip(": "))
         self.status, self.kind, self.message = status, kind, message
+
+
+class NotUnderstood(AirtableError):
+    """An answer of status 200 that is not what was asked for. Nothing of it is used."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(200, "an answer that cannot be understood", what)
 
 
 class OutcomeUnknown(AirtableError):
@@ -33,11 +41,12 @@ def error_of(response: requests.Response) -> tuple[str, str]:
         return "", ""
     if not isinstance(body, dict):
         return "", ""
-    error = body.get("error") or next(iter(body.get("errors") or []), "")
+    errors = body.get("errors")
+    error = body.get("error") or (errors[0] if isinstance(errors, list) and errors else "")
     if isinstance(error, dict):
-        kind = str(error.get("type") or error.get("error") or "")
-        return kind, str(error.get("message") or "")[:500]
-    return str(error), ""
+        kind = printable(error.get("type") or error.get("error") or "", 100)
+        return kind, printable(error.get("message") or "")
+    return printable(error, 100), ""
 
 
 def from_response(response: requests.Response, base_id: str) -> Exception:

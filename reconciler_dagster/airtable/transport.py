@@ -23,6 +23,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 from reconciler_dagster.airtable.errors import (
     AirtableError,
     MonthlyLimitReached,
+    NotUnderstood,
     OutcomeUnknown,
     from_response,
 )
@@ -137,10 +138,13 @@ def _worth_retrying(error: BaseException, reading: bool) -> bool:
 
 def _require_whole_json(response: requests.Response) -> None:
     try:
-        orjson.loads(response.content)
+        answer = orjson.loads(response.content)
     except orjson.JSONDecodeError:
         # orjson refuses lone surrogates; such an answer is whole, and the codec judges the cell.
         try:
-            response.json()
-        except ValueError:
+            answer = response.json()
+        except (ValueError, RecursionError):
             raise AirtableError(None, "truncated", "the answer is no whole JSON") from None
+    rows = answer.get("records", answer.get("tables")) if isinstance(answer, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise NotUnderstood("neither records nor tables")

@@ -13,9 +13,11 @@ from typing import Any
 
 from dateutil.parser import isoparse
 
-from reconciler_dagster.core.values import Directory, Unreadable, Value
+from reconciler_dagster.core.values import Directory, Unreadable, Value, printable
 
 INT4 = 2**31
+# The longest text that an Airtable cell holds (Airtable facts, section 5).
+LONGEST_TEXT = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,8 @@ class Codec:
 def _text(cell: Any) -> str:
     if not isinstance(cell, str):
         raise Unreadable(f"holds {_kind(cell)} where text was expected")
+    if len(cell) > LONGEST_TEXT:
+        raise Unreadable(f"is {len(cell)} characters long, more than Airtable takes: shorten it")
     if "\x00" in cell:
         raise Unreadable("contains a NUL character, which Postgres cannot store: remove it")
     try:
@@ -64,9 +68,9 @@ def _text(cell: Any) -> str:
 def _kind(cell: Any) -> str:
     if isinstance(cell, dict):
         if "error" in cell:
-            return f"a formula error ({str(cell['error'])[:40]})"
+            return f"a formula error ({printable(cell['error'], 40)})"
         if "specialValue" in cell:
-            return f"no number ({str(cell['specialValue'])[:40]})"
+            return f"no number ({printable(cell['specialValue'], 40)})"
         return "an object"
     return {bool: "a checkbox value", list: "a list", str: "text"}.get(type(cell), "a number")
 

@@ -33,6 +33,12 @@ class Unreadable(ValueError):
     """A cell that the other side cannot take; the message says why and what to do."""
 
 
+def printable(text: object, limit: int = 500) -> str:
+    """A foreign text as it may stand in a reason: no NUL and no half characters, cut short."""
+    cut = str(text)[:limit].replace("\x00", "\ufffd")
+    return cut.encode("utf-8", "replace").decode()
+
+
 class Directory:
     """The portal's users, both ways: ``users.id`` as text, and the e-mail in lower case."""
 
