@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-BATCH = 250
+BATCH = 100
 
 
 def main() -> int:

@@ -40,8 +40,8 @@ _STAGE = """
 
 
 def quoted(name: str) -> str:
-    """A Postgres identifier, quoted."""
-    return '"' + name.replace('"', '""') + '"'
+    """A Postgres identifier, quoted, for a statement in ``sqlalchemy.text``."""
+    return '"' + name.replace('"', '""').replace(":", "\\:") + '"'
 
 
 def stage_leads(

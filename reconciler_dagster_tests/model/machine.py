@@ -273,6 +273,7 @@ class Histories(RuleBasedStateMachine):
         if self.open is None:
             self.refusals = False
             invariants.survival(self.world, self.memory, remote, local)
+            invariants.convergence(self.world, self.memory)
             invariants.isolation(self.world, ran)
             self._settle(remote, local)
         return ran
