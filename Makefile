@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types lock bench screenshots model clean
+.PHONY: help demo test lint audit-packages types lock bench screenshots model clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,9 +17,13 @@ demo: $(READY) ## Start everything on this machine; Ctrl-C ends it.
 test: lint types ## Lint, types and all tests.
 	$(BIN)/pytest -n 2 --dist loadfile
 
-lint: $(READY) ## Ruff: rules and format.
+lint: $(READY) ## Ruff: rules and format; bandit.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet -ll -c pyproject.toml -r reconciler_dagster migrations scripts
+
+audit-packages: $(READY) ## pip-audit: known holes of the pinned packages (asks PyPI).
+	$(BIN)/pip-audit --no-deps --disable-pip -r requirements.lock
 
 types: $(READY) ## mypy --strict.
 	$(BIN)/mypy
