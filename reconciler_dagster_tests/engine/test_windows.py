@@ -27,7 +27,8 @@ def test_first_contact_of_11000_leads_loses_no_claim_and_no_note(portal_db: str)
         acme.sql(
             "INSERT INTO leads (client_id, airtable_record_id, first_name, last_name, email, "
             "claimed_by, claimed_at, notes) SELECT :client, r, 'Old', 'Name', 'old@portal.example',"
-            " :ann, '2026-01-02 03:04:05Z', 'Portal note of ' || r FROM unnest(:ids) AS r",
+            " :ann, '2026-01-02 03:04:05Z', 'Portal note of ' || r "
+            "FROM unnest(CAST(:ids AS text[])) AS r",
             client=acme.client.id,
             ann=acme.user(ANN),
             ids=half,
