@@ -23,7 +23,7 @@ from reconciler_dagster.orchestration.execute import audit_clients, decide_delet
 from reconciler_dagster.orchestration.great_sync import Choice, sync_windows
 from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WINDOWS, WindowConfig
 from reconciler_dagster.postgres import windows as known
-from reconciler_dagster_tests.windows import inactive, next_hour, states
+from reconciler_dagster_tests.windows import inactive, next_hour, states, sweep
 from reconciler_dagster_tests.world import ANN, World, world
 
 CLI = "from reconciler_dagster.cli import main; main()"
@@ -236,11 +236,15 @@ def test_a_great_sync_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
     assert ended.returncode == 0
     assert orjson.loads(ended.stdout)["clients"]
     if unfinished:  # what was done was not done again
-        assert set(done) <= set(acme.sql("SELECT month, reconciled_at FROM reconciler.month_listing"))
-    acme.assert_converged()
+        after = acme.sql("SELECT month, reconciled_at FROM reconciler.month_listing")
+        assert set(done) <= set(after)
+    again = sweep(acme)
+    assert (again.counts.local_writes, again.counts.remote_writes) == (0, 0)
+    assert again.window.absent == []
+    after_all = acme.sandbox.records()
     for record_id in half:
         notes = before[record_id]["fields"].get("Notes") or f"Note of {record_id}"
-        assert acme.lead(record_id)["notes"] == notes
+        assert acme.lead(record_id)["notes"] == notes == after_all[record_id]["fields"]["Notes"]
     written = acme.sql(
         "SELECT record_id, field FROM reconciler.history WHERE side = 'airtable' "
         "GROUP BY record_id, field HAVING count(DISTINCT new_value) > 1"
