@@ -33,7 +33,9 @@ def make_busy(world: World) -> Before:
     world.sync()
     ids = sorted(world.sandbox.records())
     for n, record_id in enumerate(ids[:12]):
-        world.update(record_id, claimed_by=world.user((ANN, BOB)[n % 2]), sms_stop=True)
+        world.update(
+            record_id, claimed_by=world.user((ANN, BOB)[n % 2]), claimed_at="2026-02-01T00:00Z"
+        )
     for record_id in ids[10:14]:
         world.sandbox.edit(record_id, {"Company": f"Company of {record_id}", "Notes": "there"})
     world.update(ids[10], notes="here")
