@@ -7,10 +7,11 @@ names the holder, so that a later step of a run can prove that nobody wrote in b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 POLL_SECONDS = 0.5
 
@@ -59,7 +60,7 @@ def client_lock(
             )
             yield
         finally:
-            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+            _let_go(connection, "pg_advisory_unlock", key)
 
 
 @contextmanager
@@ -72,9 +73,18 @@ def _waiting(connection: Connection, client_id: str, yielding: bool) -> Iterator
         yield
     finally:
         if not yielding:
-            connection.execute(
-                text("SELECT pg_advisory_unlock_shared(hashtextextended(:key, 0))"), key
-            )
+            _let_go(connection, "pg_advisory_unlock_shared", key)
+
+
+def _let_go(connection: Connection, unlock: str, key: Mapping[str, str]) -> None:
+    """A connection that is gone has let go already, and must not hide why the run ended."""
+    if connection.invalidated:
+        return
+    try:
+        connection.execute(text(f"SELECT {unlock}(hashtextextended(:key, 0))"), key)
+    except DBAPIError:
+        if not connection.invalidated:
+            raise
 
 
 def _try_lock(connection: Connection, client_id: str, yielding: bool) -> bool:

@@ -4,6 +4,7 @@ model; each is the shortest history that shows it.
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import text
 
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
@@ -195,3 +196,19 @@ def test_a_value_that_airtable_keeps_in_another_form_is_not_agreed_on(acme: Worl
     losers = acme.sql("SELECT losing_value FROM reconciler.conflict WHERE field = 'claimed_at'")
     assert ("2026-03-01T10:00:00.000Z",) in [tuple(row) for row in losers]
     acme.assert_converged()
+
+
+def lose_every_connection(acme: World) -> None:
+    with client_lock(acme.engine, acme.client.id, "first", 0):
+        acme.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
+            "current_database() AND pid <> pg_backend_pid()"
+        )
+        raise ValueError("the reason")
+
+
+def test_a_lock_whose_connection_is_gone_does_not_hide_why_the_run_ended(acme: World) -> None:
+    with pytest.raises(ValueError, match="the reason"):
+        lose_every_connection(acme)
+    with client_lock(acme.engine, acme.client.id, "second", 0):
+        pass
