@@ -109,13 +109,13 @@ def test_a_stale_pid_file(folder: Path, alive: str) -> None:
 
 
 def test_a_killed_server_recovers(folder: Path) -> None:
-    server = PostgresServer(folder, durable=False)
+    server = PostgresServer(folder)  # durable, as in use: a kill loses no commit
     server.start()
     put(server.url("portal"))
     server.process.kill()
     server.process.wait()
     server.stop()
-    with embedded_postgres(folder, durable=False) as url:
+    with embedded_postgres(folder) as url:
         assert kept(url) == 42
 
 
