@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster import effects
-from reconciler_dagster.airtable.errors import AirtableError
-from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
 from reconciler_dagster.postgres.lock import client_lock
+from reconciler_dagster_tests import windows
 from reconciler_dagster_tests.model import invariants
-from reconciler_dagster_tests.model.memory import Edit, Memory
-from reconciler_dagster_tests.model.people import (
-    FIELDS,
-    OPTIONS,
-    Act,
-    bad_value,
-    look,
-    new_value,
-    to_portal,
-    write,
-)
-from reconciler_dagster_tests.world import World
+from reconciler_dagster_tests.model.memory import Edit
+from reconciler_dagster_tests.model.people import FIELDS, Act, look, new_value, to_portal
+from reconciler_dagster_tests.model.stage import Killed, Stage
 
 ACTS = st.builds(
     Act,
@@ -54,38 +43,14 @@ FAULTS = st.fixed_dictionaries(
         "times": st.integers(1, 3),
     }
 )
-FAILURES = (AirtableError, ConfigurationError, DBAPIError)
-OWN = [
-    f"reconciler.{table}"
-    for table in (
-        "baseline",
-        "cursor",
-        "seen",
-        "unsettled",
-        "journal",
-        "conflict",
-        "quarantine",
-        "history",
-    )
-]
 
 
-class Killed(BaseException):
-    """The end of a process, as far as one process can play it."""
-
-
-class Histories(RuleBasedStateMachine):
-    """One history over one world, which is shared and swept before each."""
-
-    world: World
+class Histories(Stage):
+    """The rules."""
 
     @initialize(contents=st.lists(SOME, min_size=2, max_size=3))
     def begin(self, contents: list[list[Act]]) -> None:
-        self.memory, self.numbers = Memory(), itertools.count(1)
-        self.open: Any = None
-        self.locked: dict[str, list[tuple[str, Edit]]] = {}
-        self.refusals = self.blind = False
-        self._sweep()
+        self._begin()
         for acts in contents:
             cells = {}
             for act in acts:
@@ -95,17 +60,6 @@ class Histories(RuleBasedStateMachine):
                     self.memory.tokens.add(value)
             self._meet(self.world.sandbox.add(cells))
         self._clean(CHANGED)
-
-    def _sweep(self) -> None:
-        for record_id in self.world.sandbox.records():
-            self.world.sandbox.delete(record_id)
-        with self.world.engine.begin() as connection:
-            for table in ("public.leads", *OWN):
-                connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608 - constants
-
-    def _meet(self, record_id: str) -> None:
-        self.memory.meet(record_id, look(self.world)[0][record_id])
-        self._observe()
 
     # People
 
@@ -129,52 +83,6 @@ class Histories(RuleBasedStateMachine):
         if record_id in look(self.world)[1] and record_id not in self.locked:
             self.world.sql("DELETE FROM leads WHERE airtable_record_id = :id", id=record_id)
             self.memory.forgive(record_id)
-
-    def _pick(self, lead: int) -> str:
-        records = self.memory.records
-        return records[lead % len(records)]
-
-    def _act(self, act: Act) -> None:
-        record_id, (remote, local) = self._pick(act.lead), look(self.world)
-        if act.side == "portal" and (record_id not in local or record_id in self.locked):
-            return
-        edit = self._edit(act, record_id, remote, local)
-        if edit is not None:
-            write(self.world, act.side, record_id, act.column, edit.value)
-            self.memory.note(record_id, act.column, edit)
-            self._observe()
-
-    def _edit(self, act: Act, record_id: str, remote: Any, local: Any) -> Edit | None:
-        column, number = act.column, next(self.numbers)
-        mine = (remote if act.side == "airtable" else local).get(record_id)
-        other = (local if act.side == "airtable" else remote).get(record_id)
-        value = new_value(column, number)
-        if column == "phone" and act.side == "portal":
-            return None
-        if column == "notes":
-            return self._note(act, mine[column], value)
-        if act.kind == "clear":
-            value = FIELDS[column].blank
-        elif act.kind == "same" and other is not None:
-            value = other[column]
-        elif act.kind == "first":
-            value = self.memory.cells[record_id, column].base
-        elif act.kind == "bad":
-            value = bad_value(act.side, column, number) or value
-        if column == "hrq_status" and act.side == "airtable" and value not in (*OPTIONS, None):
-            return None
-        if column == "claimed_by" and act.side == "portal" and str(value).startswith("bad"):
-            return None
-        return None if value == mine[column] else Edit(self.memory.epoch, act.side, value)
-
-    def _note(self, act: Act, before: str | None, token: str) -> Edit:
-        if act.kind == "clear":
-            return Edit(self.memory.epoch, act.side, None, rewrote=True)
-        if act.kind == "rewrite" or not before:
-            return Edit(self.memory.epoch, act.side, token, token, act.kind == "rewrite")
-        on_top = act.kind == "top" and act.side == "airtable"
-        written = f"{token}\n{before}" if on_top else f"{before}\n{token}"
-        return Edit(self.memory.epoch, act.side, written, token)
 
     # Runs
 
@@ -251,39 +159,44 @@ class Histories(RuleBasedStateMachine):
                 self.world.sandbox.fault(**each)
             self.world.sync()
 
-    @contextlib.contextmanager
-    def _disturbed(self) -> Any:
-        self.memory.epoch += 1
-        try:
-            yield
-        except (Killed, *FAILURES) as why:
-            note(f"ended by {type(why).__name__} {why}")
-        finally:
-            effects.hook = None
-            self.world.sandbox.clear_faults()
-        self._observe()
+    @rule(acts=SOME)
+    def a_great_sync_with_people_in_it(self, acts: list[Act]) -> None:
+        with self._disturbed():
+            own, window = windows.listed(self.world)
+            self.people(acts)
+            self.memory.epoch += 1
+            windows.carried_out(own, window)
 
-    def _clean(self, scope: Scope) -> Any:
-        """A run that nothing disturbs settles everything that was edited before it."""
-        if self.refusals:
-            self.world.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")
-        self.memory.epoch += 1
-        ran = self.world.sync(scope)
-        remote, local = self._observe()
-        if self.open is None:
-            self.refusals = False
-            invariants.survival(self.world, self.memory, remote, local)
-            invariants.convergence(self.world, self.memory)
-            invariants.isolation(self.world, ran)
-            self._settle(remote, local)
-        return ran
+    @rule(keep=st.integers(0, 2))
+    def a_great_sync_whose_listing_is_short(self, keep: int) -> None:
+        before = windows.inactive(self.world), windows.states(self.world)
+        with self._disturbed():
+            self.world.sandbox.fault("short_listing", keep=keep, method="GET")
+            windows.sweep(self.world)
+        after = windows.inactive(self.world), windows.states(self.world)
+        invariants.brakes(before[0], after[0])
 
-    def _settle(self, remote: Any, local: Any) -> None:
-        last = self.world.value("SELECT coalesce(max(id), 0) FROM reconciler.conflict")
-        for (record_id, column), cell in self.memory.cells.items():
-            if remote[record_id][column] == local[record_id][column]:
-                cell.settle(remote[record_id][column])
-                cell.since = last
+    @rule(acts=SOME)
+    def two_runs_at_once(self, acts: list[Act]) -> None:
+        with self._disturbed():
+            with ThreadPoolExecutor(2) as pool:
+                runs = [pool.submit(self.world.sync) for _ in range(2)]
+                for act in acts:  # each may fall before, into or after either run
+                    self.memory.epoch += 1
+                    self._act(act)
+                for run in runs:
+                    run.result()
+            self.memory.epoch += 1
+
+    @rule(lead=st.integers(0, 5), acts=SOME)
+    def a_record_is_deleted_and_restored(self, lead: int, acts: list[Act]) -> None:
+        record_id = self._pick(lead)
+        self.world.sandbox.delete(record_id)
+        with self._disturbed():
+            self.refusals = True
+            self.world.sync()
+        self.world.sandbox.restore(record_id)
+        self.people(acts)
 
     # The world
 
@@ -333,15 +246,6 @@ class Histories(RuleBasedStateMachine):
             self.world.sql("DELETE FROM reconciler.cursor")
             for record_id in self.memory.records:
                 self.memory.forgive(record_id)
-
-    def _observe(self) -> Any:
-        remote, local = look(self.world)
-        for side, rows in (("airtable", remote), ("portal", local)):
-            for (record_id, column), cell in self.memory.cells.items():
-                if record_id in rows and rows[record_id][column] not in cell.held[side]:
-                    cell.held[side].append(rows[record_id][column])
-        invariants.original_or_final(self.memory, remote, local)
-        return remote, local
 
     @invariant()
     def the_baseline_is_honest(self) -> None:

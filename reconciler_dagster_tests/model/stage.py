@@ -1,0 +1,153 @@
+"""What every rule of a history uses: carrying acts out, watching both sides, and settling."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import note
+from hypothesis.stateful import RuleBasedStateMachine
+from sqlalchemy.exc import DBAPIError
+
+from reconciler_dagster import effects
+from reconciler_dagster.airtable.errors import AirtableError
+from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.postgres.lock import LeaseLost
+from reconciler_dagster_tests.model import invariants
+from reconciler_dagster_tests.model.memory import Edit, Memory
+from reconciler_dagster_tests.model.people import (
+    FIELDS,
+    OPTIONS,
+    Act,
+    bad_value,
+    look,
+    new_value,
+    write,
+)
+from reconciler_dagster_tests.world import World
+
+FAILURES = (AirtableError, ConfigurationError, DBAPIError, LeaseLost)
+# What one history leaves to the next: the field map's bindings and the call budget.
+KEPT = ("alembic_version", "table_binding", "field_binding", "call_bucket", "call_log", "lease")
+
+
+class Killed(BaseException):
+    """The end of a process, as far as one process can play it."""
+
+
+class Stage(RuleBasedStateMachine):
+    """One history over one world, which is shared and swept before each."""
+
+    world: World
+
+    def _begin(self) -> None:
+        self.memory, self.numbers = Memory(), itertools.count(1)
+        self.open: Any = None
+        self.locked: dict[str, list[tuple[str, Edit]]] = {}
+        self.refusals = False
+        for record_id in self.world.sandbox.records():
+            self.world.sandbox.delete(record_id)
+        tables = self.world.sql(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = 'reconciler' AND table_name <> ALL(:kept)",
+            kept=list(KEPT),
+        )
+        with self.world.engine.begin() as connection:
+            for table in ("public.leads", *(f"reconciler.{row[0]}" for row in tables)):
+                connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608 - of the catalogue
+
+    def _meet(self, record_id: str) -> None:
+        self.memory.meet(record_id, look(self.world)[0][record_id])
+        self._observe()
+
+    def _pick(self, lead: int) -> str:
+        records = self.memory.records
+        return records[lead % len(records)]
+
+    def _act(self, act: Act) -> None:
+        record_id, (remote, local) = self._pick(act.lead), look(self.world)
+        if act.side == "portal" and (record_id not in local or record_id in self.locked):
+            return
+        edit = self._edit(act, record_id, remote, local)
+        if edit is not None:
+            write(self.world, act.side, record_id, act.column, edit.value)
+            self.memory.note(record_id, act.column, edit)
+            self._observe()
+
+    def _edit(self, act: Act, record_id: str, remote: Any, local: Any) -> Edit | None:
+        column, number = act.column, next(self.numbers)
+        mine = (remote if act.side == "airtable" else local).get(record_id)
+        other = (local if act.side == "airtable" else remote).get(record_id)
+        value = new_value(column, number)
+        if column == "phone" and act.side == "portal":
+            return None
+        if column == "notes":
+            return self._note(act, mine[column], value)
+        if act.kind == "clear":
+            value = FIELDS[column].blank
+        elif act.kind == "same" and other is not None:
+            value = other[column]
+        elif act.kind == "first":
+            value = self.memory.cells[record_id, column].base
+        elif act.kind == "bad":
+            value = bad_value(act.side, column, number) or value
+        if column == "hrq_status" and act.side == "airtable" and value not in (*OPTIONS, None):
+            return None
+        if column == "claimed_by" and act.side == "portal" and str(value).startswith("bad"):
+            return None
+        return None if value == mine[column] else Edit(self.memory.epoch, act.side, value)
+
+    def _note(self, act: Act, before: str | None, token: str) -> Edit:
+        if act.kind == "clear":
+            return Edit(self.memory.epoch, act.side, None, rewrote=True)
+        if act.kind == "rewrite" or not before:
+            return Edit(self.memory.epoch, act.side, token, token, act.kind == "rewrite")
+        on_top = act.kind == "top" and act.side == "airtable"
+        written = f"{token}\n{before}" if on_top else f"{before}\n{token}"
+        return Edit(self.memory.epoch, act.side, written, token)
+
+    @contextlib.contextmanager
+    def _disturbed(self) -> Iterator[None]:
+        self.memory.epoch += 1
+        try:
+            yield
+        except (Killed, *FAILURES) as why:
+            note(f"ended by {type(why).__name__} {why}")
+        finally:
+            effects.hook = None
+            self.world.sandbox.clear_faults()
+        self._observe()
+
+    def _clean(self, scope: Scope) -> Any:
+        """A run that nothing disturbs settles everything that was edited before it."""
+        if self.refusals:
+            self.world.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")
+        self.memory.epoch += 1
+        ran = self.world.sync(scope)
+        remote, local = self._observe()
+        if self.open is None:
+            self.refusals = False
+            invariants.survival(self.world, self.memory, remote, local)
+            invariants.convergence(self.world, self.memory)
+            invariants.isolation(self.world, ran)
+            self._settle(remote, local)
+        return ran
+
+    def _settle(self, remote: Any, local: Any) -> None:
+        last = self.world.value("SELECT coalesce(max(id), 0) FROM reconciler.conflict")
+        for (record_id, column), cell in self.memory.cells.items():
+            if remote[record_id][column] == local[record_id][column]:
+                cell.settle(remote[record_id][column])
+                cell.since = last
+
+    def _observe(self) -> Any:
+        remote, local = look(self.world)
+        for side, rows in (("airtable", remote), ("portal", local)):
+            for (record_id, column), cell in self.memory.cells.items():
+                if record_id in rows and rows[record_id][column] not in cell.held[side]:
+                    cell.held[side].append(rows[record_id][column])
+        invariants.original_or_final(self.memory, remote, local)
+        return remote, local
