@@ -159,7 +159,7 @@ MUTANTS = [
     ),
     Mutant(
         "write over a lead that was edited since it was read",
-        "between_pull",
+        "on_its_way",
         POSTGRES + "apply.py",
         "ON l.id = r.id AND l.xmin::text = r.version FOR",
         "ON l.id = r.id FOR",

@@ -198,6 +198,23 @@ def test_a_value_that_airtable_keeps_in_another_form_is_not_agreed_on(acme: Worl
     acme.assert_converged()
 
 
+def test_a_portal_edit_while_the_run_was_on_its_way_is_not_written_over(acme: World) -> None:
+    """Both edited the field: then the portal's value belongs in the log."""
+    (record_id,) = ids(acme, 1)
+    acme.sandbox.edit(record_id, {"HRQ Status": "Review"})
+    session = acme.session()
+    with client_lock(acme.engine, acme.client.id, session.run_id, 0):
+        pull_airtable(session, CHANGED)
+        pull_postgres(session)
+        diff(session)
+        acme.update(record_id, hrq_status="Archive")
+        push(session)
+    acme.sync()
+    assert acme.lead(record_id)["hrq_status"] == "Review"
+    assert acme.sql("SELECT losing_value FROM reconciler.conflict") == [("Archive",)]
+    acme.assert_converged()
+
+
 def lose_every_connection(acme: World) -> None:
     with client_lock(acme.engine, acme.client.id, "first", 0):
         acme.sql(
