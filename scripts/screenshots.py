@@ -95,7 +95,7 @@ def console(page: Page, lead: str, into: Path) -> None:
 
 
 def dagster(page: Page, address: str, into: Path) -> None:
-    page.goto(f"{address}/asset-groups")
+    page.goto(f"{address}/locations/reconciler/asset-groups/reconciliation/lineage")
     expect(page.get_by_text("reconciled_leads").last).to_be_visible()
     page.wait_for_timeout(2000)  # the graph moves into place
     shoot(page, "dagster-assets", into)
@@ -106,15 +106,10 @@ def dagster(page: Page, address: str, into: Path) -> None:
     expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
     page.wait_for_timeout(2000)
     shoot(page, "dagster-run", into)
-    page.goto(f"{address}/runs?view=backfills")
+    page.goto(f"{address}/assets/reconciled_windows?view=partitions")
+    expect(page.get_by_text("Partitions Selected")).to_be_visible()
     page.wait_for_timeout(4000)
-    backfills = page.locator("a[href*='/runs/b/']")
-    if backfills.count() == 0:
-        click.echo("No picture of a backfill: start a Great Sync first.")
-        return
-    backfills.first.click()
-    page.wait_for_timeout(4000)
-    shoot(page, "dagster-backfill", into)
+    shoot(page, "dagster-great-sync", into)
 
 
 def grid(page: Page, address: str, into: Path) -> None:
