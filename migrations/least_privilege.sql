@@ -14,11 +14,16 @@ GRANT USAGE ON SCHEMA public, reconciler TO reconciler_engine;
 
 -- The portal: leads are read, written and brought back, never deleted.
 GRANT SELECT, INSERT, UPDATE ON public.leads TO reconciler_engine;
+-- What a deletion leaves in the lead's activity; the log itself is not read.
+GRANT INSERT ON public.lead_activity_log TO reconciler_engine;
 GRANT SELECT ON public.clients TO reconciler_engine;
 GRANT UPDATE (last_sync_at) ON public.clients TO reconciler_engine;
 GRANT SELECT (id, email) ON public.users TO reconciler_engine;
 
 -- The engine's own memory, with what later migrations add to it.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO reconciler_engine;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA reconciler TO reconciler_engine;
 ALTER DEFAULT PRIVILEGES IN SCHEMA reconciler
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO reconciler_engine;
+ALTER DEFAULT PRIVILEGES IN SCHEMA reconciler
+    GRANT USAGE ON SEQUENCES TO reconciler_engine;

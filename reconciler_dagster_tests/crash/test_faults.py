@@ -46,7 +46,7 @@ class Cases:
         """One run from the busy state: its world, and how many calls it made."""
         self.before.restore(self.busy)
         self.number += 1
-        url = self.server.create_database(f"fault_{self.number}", template="busy")
+        url = self.server.create_database(f"fault_{self.number}", template="busy_faults")
         case = World(url, self.busy.sandbox)
         case.settings.calls_per_second = 1000
         case.settings.retry_seconds, case.settings.lockout_seconds = 0.001, 0.01
@@ -83,7 +83,7 @@ def runs_needed(case: World, expected: dict[str, Any]) -> str:
 def test_every_fault_in_every_position_ends_in_convergence(
     postgres_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = postgres_server.create_database("busy", template="migrated")
+    url = postgres_server.create_database("busy_faults", template="migrated")
     with world(url, leads=110) as busy:
         before = make_busy(busy)
         engine(url).dispose()

@@ -7,6 +7,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from reconciler_dagster.config import project_file
 from reconciler_dagster_tests.crash.busy import end_state, make_busy
+from reconciler_dagster_tests.windows import audited, inactive, next_hour, sweep
 from reconciler_dagster_tests.world import World
 
 
@@ -28,6 +29,19 @@ def test_a_busy_run_needs_no_more(acme: World) -> None:
     assert (state["open"], state["unsettled"]) == (0, 0)
     assert {reason for *_, reason in state["held"]}
     assert len(acme.sql("SELECT FROM leads")) == len(acme.sandbox.records())
+    engine.engine.dispose()
+
+
+def test_a_great_sync_that_finds_a_deletion_and_an_audit_need_no_more(acme: World) -> None:
+    engine = limited(acme)
+    engine.settings.calls_per_second = 1000
+    victim = min(acme.sandbox.records())
+    acme.sandbox.delete(victim)
+    sweep(engine)
+    next_hour(acme)
+    sweep(engine)
+    assert inactive(acme) == {victim}
+    audited(engine)
     engine.engine.dispose()
 
 
