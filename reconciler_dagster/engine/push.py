@@ -107,6 +107,8 @@ def push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None:
 def _read_again(session: Session, key: str, record_ids: list[str]) -> set[str]:
     with session.engine.begin() as connection:
         staging.clear(connection, key)
+        # So that what a run that is killed here leaves behind is found and dropped.
+        staging.stage_pull(connection, key, session.client.id, {"part": key})
     field_ids = list(session.bound.id_by_column.values())
     return stage(session, session.base.read(session.table_id, record_ids, field_ids), key=key)
 
