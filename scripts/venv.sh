@@ -23,7 +23,9 @@ if command -v uv >/dev/null && uv --version >/dev/null 2>&1; then
     echo "Installing with uv ..."
     # uv fetches a Python of its own where the machine has none that fits.
     [ -x "$venv/bin/python" ] || uv venv --quiet --python "${python:-3.11}" "$venv"
-    uv pip install --quiet --python "$venv/bin/python" -r requirements.lock
+    # Compiled now, as pip does: every run of Dagster is a process that imports all of it, and
+    # where bytecode is not written at run time that would take 5 s instead of 2 s each time.
+    uv pip install --quiet --compile-bytecode --python "$venv/bin/python" -r requirements.lock
     uv pip install --quiet --python "$venv/bin/python" --no-deps --editable .
     exit
 fi
