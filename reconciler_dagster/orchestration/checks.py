@@ -15,8 +15,7 @@ from reconciler_dagster.postgres import baseline, runs
 from reconciler_dagster.postgres.runs import Summary
 
 
-def _summary(context: dg.AssetCheckExecutionContext) -> Summary:
-    run: ClientRun = context.resources.client_run
+def _summary(run: ClientRun) -> Summary:
     with run.engine.connect() as connection:
         summary = runs.summary(connection, run.run_id)
     if summary is None:  # launched by itself: nothing was pulled
@@ -64,9 +63,8 @@ def clear_brake(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 
 def hold_the_brake(run: ClientRun) -> dg.AssetCheckResult:
     """Whether the run's change-set may be carried out; closes the summary where it may not."""
+    summary = _summary(run)
     with run.engine.connect() as connection:
-        summary = runs.summary(connection, run.run_id)
-        assert summary is not None  # the pull of the same run has opened it
         leads = baseline.count(connection, summary.client_id)
     cleared = summary.findings["change_set"]["cleared_in_airtable"]
     allowed = summary.findings["allow_mass_clear"] or not clears_too_many(cleared, leads)
@@ -115,7 +113,7 @@ def quarantine_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
 )
 def answered_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Red where the outcome of a write is unknown; the next run settles it by comparing."""
-    unanswered = _summary(context).findings.get("unanswered", 0)
+    unanswered = _summary(context.resources.client_run).findings.get("unanswered", 0)
     return dg.AssetCheckResult(
         passed=not unanswered, metadata={"writes without answer": unanswered}
     )
