@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     portal_jwt_secret: SecretStr | None = None
 
     overlap_minutes: float = Field(default=20, ge=0, alias="RECONCILER_OVERLAP_MINUTES")
-    calls_per_second: float = Field(default=4.7, gt=0, le=5, alias="RECONCILER_CALLS_PER_SECOND")
+    calls_per_second: float = Field(default=4.8, gt=0, le=5, alias="RECONCILER_CALLS_PER_SECOND")
     audit_calls_per_hour: int = Field(default=20, ge=0, alias="RECONCILER_AUDIT_CALLS_PER_HOUR")
     # Airtable facts, section 6: after a 429, requests succeed again once 30 s have passed.
     lockout_seconds: float = Field(default=30, gt=0, alias="RECONCILER_LOCKOUT_SECONDS")

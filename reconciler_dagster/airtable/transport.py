@@ -38,8 +38,11 @@ NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
 class Bucket(Protocol):
     """The shared call budget of one base; see reconciler_dagster.postgres.bucket."""
 
-    def take(self) -> None:
-        """Wait for a slot."""
+    def take(self) -> float:
+        """Wait for a slot. Returns when it began (``time.monotonic``)."""
+
+    def delayed(self, elapsed: float, delay: float) -> None:
+        """Tell how long a call took to be answered, and how much of it may be the way there."""
 
     def lock_out(self, seconds: float, reason: str) -> None:
         """Keep every process from calling this base."""
@@ -62,6 +65,7 @@ class Transport(HTTPAdapter):
             multiplier=retry_seconds, max=40 * retry_seconds, jitter=retry_seconds
         )
         self.calls = 0
+        self._fastest: dict[str, float] = {}
         self.earliest: datetime | None = None
         self.earliest_here = datetime.now(UTC)
 
@@ -91,16 +95,19 @@ class Transport(HTTPAdapter):
         self, request: requests.PreparedRequest, options: Mapping[str, Any]
     ) -> requests.Response:
         for _ in range(LOCKOUTS_BORNE):
-            self.bucket.take()
+            started = self.bucket.take()
             self.calls += 1
-            started = time.monotonic()
             try:
                 with effect(f"{request.method} to Airtable"):
                     response = super().send(request, **options)
                 response.content  # noqa: B018 - the body is read here, where its loss is handled
             except (requests.RequestException, OSError) as error:
                 raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
-            self._keep_time(response, time.monotonic() - started)
+            elapsed = time.monotonic() - started
+            self._keep_time(response, elapsed)
+            fastest = self._fastest.get(request.method or "", elapsed)
+            self._fastest[request.method or ""] = min(fastest, elapsed)
+            self.bucket.delayed(elapsed, elapsed - fastest)
             if response.status_code != 429:
                 break
             refusal = from_response(response, self.base_id)

@@ -7,11 +7,11 @@ holding a lock of Python's logging that the other wants.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from uuid import uuid4
 
 import dagster as dg
@@ -149,8 +149,9 @@ def _groups(portal: Engine, client: Client, months: list[str], choice: Choice) -
 def _listed_ahead(
     session: Session, groups: list[list[str]]
 ) -> Iterator[tuple[list[str], str | None]]:
-    """The groups in turn, each with the key that it was listed under; the next ones are being
-    listed meanwhile. None where that failed: the run tries itself, and records why it cannot.
+    """The groups as their listings come in, each with the key that it was listed under; the next
+    ones are being listed meanwhile. None where that failed: the run tries itself, and records why
+    it cannot.
     """
     session.users  # noqa: B018 - read once, before there are threads
 
@@ -160,15 +161,17 @@ def _listed_ahead(
         return key
 
     with ThreadPoolExecutor(LISTED_AT_A_TIME, thread_name_prefix="list") as pool:
-        waiting = deque(pool.submit(list_one, n) for n in range(min(AHEAD, len(groups))))
-        for number, group in enumerate(groups):
-            try:
-                listed_as = waiting.popleft().result()
-            except (ConfigurationError, AirtableError):
-                listed_as = None
-            if number + AHEAD < len(groups):
-                waiting.append(pool.submit(list_one, number + AHEAD))
-            yield group, listed_as
+        numbers = iter(range(len(groups)))
+        waiting = {pool.submit(list_one, n): n for n in islice(numbers, AHEAD)}
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                group = groups[waiting.pop(future)]
+                waiting |= {pool.submit(list_one, n): n for n in islice(numbers, 1)}
+                try:
+                    listed_as = future.result()
+                except (ConfigurationError, AirtableError):
+                    listed_as = None
+                yield group, listed_as
 
 
 def _together(client: Client, counts: Counts, summaries: list[Summary]) -> ClientResult:

@@ -55,7 +55,7 @@ WINDOW_CHANGE_SET = dg.AssetKey("window_change_set")
 RECONCILED_WINDOWS = dg.AssetKey("reconciled_windows")
 # Leads listed as one window, and windows listed at a time: one chain of pages cannot use up the
 # call budget (about 150 ms a call against 210 ms a slot, and the pages have to be stored too).
-WINDOW_LEADS = 5 * PART
+WINDOW_LEADS = 2 * PART
 LISTED_AT_A_TIME = 2
 # A run with this tag finds its windows listed already, staged under the tag's value.
 LISTED_AHEAD_TAG = "reconciler/listed_ahead"

@@ -6,14 +6,36 @@ facts, section 6). While a delta run is calling, the audit and the Great Sync st
 
 from __future__ import annotations
 
+import math
 import time
+from typing import Any
 
 from sqlalchemy import Engine, text
 
 # How long after an urgent call the others stand back; a delta's calls follow each other faster.
-URGENT_SECONDS = 2.0
+URGENT_SECONDS = 1.0
 POLL_SECONDS = 0.25
 
+# Airtable counts the calls of any second, and on its side: a call that was held up on its way
+# counts later than it was sent, and so among the ones that follow it.
+WINDOW_SECONDS = 1.0
+LONGEST_DELAY = 1.0
+
+# The call `in_window` places after a delayed one must come a whole window after it arrived. How
+# many calls have been given a slot since is read off the even spacing of the slots.
+_DELAYED = text("""
+    WITH call AS (
+        SELECT clock_timestamp() - make_interval(secs => :elapsed) AS slot
+    ), since AS (
+        -- The tenth: the caller measures from a little after its slot.
+        SELECT slot, least(:in_window, greatest(0, floor(
+            extract(epoch FROM next_slot - slot) / :spacing + 0.1))) AS calls
+        FROM call, reconciler.call_bucket WHERE base_id = :base_id
+    )
+    UPDATE reconciler.call_bucket SET next_slot = greatest(next_slot, slot + make_interval(
+        secs => :delay + :window - (:in_window - calls) * :spacing))
+    FROM since WHERE base_id = :base_id
+""")
 _TAKE = text("""
     WITH slot AS (
         UPDATE reconciler.call_bucket SET
@@ -46,7 +68,7 @@ class Bucket:
     ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._base_id = base_id
-        self._slot = {
+        self._slot: dict[str, Any] = {
             "base_id": base_id,
             "purpose": purpose,
             "urgent": urgent,
@@ -62,8 +84,10 @@ class Bucket:
                 {"base_id": base_id},
             )
 
-    def take(self) -> None:
-        """Wait for a slot; through a lock-out of another process too."""
+    def take(self) -> float:
+        """Wait for a slot; through a lock-out of another process too. Returns when it began
+        (``time.monotonic``).
+        """
         while True:
             with self._engine.connect() as connection:
                 wait = connection.execute(_TAKE, self._slot).scalar()
@@ -71,8 +95,28 @@ class Bucket:
                 time.sleep(POLL_SECONDS)
                 continue
             time.sleep(max(0.0, float(wait)))
+            began = time.monotonic()
             if self._may_go():
-                return
+                return began
+
+    def delayed(self, elapsed: float, delay: float) -> None:
+        """Tell that a call of ``elapsed`` seconds ago may have arrived ``delay`` seconds late."""
+        spacing = self._slot["spacing"]
+        in_window = math.ceil(WINDOW_SECONDS / spacing)
+        if delay <= in_window * spacing - WINDOW_SECONDS:
+            return  # the spacing allows for it
+        with self._engine.connect() as connection:
+            connection.execute(
+                _DELAYED,
+                {
+                    "base_id": self._base_id,
+                    "elapsed": elapsed,
+                    "delay": min(delay, LONGEST_DELAY),
+                    "window": WINDOW_SECONDS,
+                    "in_window": in_window,
+                    "spacing": spacing,
+                },
+            )
 
     def lock_out(self, seconds: float, reason: str) -> None:
         """Keep every process from calling this base for so long."""

@@ -63,3 +63,20 @@ def writing(connection: Connection) -> Iterator[Connection]:
     with connection.begin():
         connection.execute(text("SET LOCAL reconciler.writer = 'engine'"))
         yield connection
+
+
+# Writes of one run after which Postgres' statistics are of no use any more.
+MANY_WRITES = 1000
+
+
+def analyze(engine: Engine) -> None:
+    """Renew the statistics after a large fill.
+
+    Until autovacuum comes round, the next runs would be planned as for empty tables, and read all
+    of them. A role that does not own the tables is warned by Postgres, and nothing else happens.
+    """
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "ANALYZE public.leads, reconciler.baseline, reconciler.seen, "
+            "reconciler.staged_record, reconciler.staged_lead, reconciler.staged_change"
+        )

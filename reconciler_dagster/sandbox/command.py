@@ -1,5 +1,6 @@
 """`reconciler sandbox`: start the server from a terminal."""
 
+import gc
 import sqlite3
 from pathlib import Path
 from typing import IO
@@ -76,6 +77,7 @@ def sandbox(
     for base in world.bases.values():
         click.echo(f"  base {base.id}: {base.count_records()} records")
     click.echo(f"  token {', '.join(world.tokens)}")
+    gc.freeze()  # a collection over all records would hold up every call for long
     try:
         build_server(world, host, port).run()
     finally:

@@ -87,13 +87,14 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Shut down cleanly, cutting off who is still connected. Harmless when not running."""
+        if self._lock < 0:  # never started, or another process owns the folder
+            return
         if self._process is not None:
             _end(self._process)
             self._process = None
         shutil.rmtree(self._sockets, ignore_errors=True)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        os.close(self._lock)
+        self._lock = -1
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
         """Make a database, where it is missing, as a copy of another; returns its URL."""
@@ -220,8 +221,8 @@ class PostgresServer:
 def embedded_postgres(folder: Path, *, durable: bool = True) -> Iterator[str]:
     """Run the server for a while; gives the URL of its database `portal`."""
     server = PostgresServer(folder, durable=durable)
-    server.start()
     try:
+        server.start()
         yield server.url("portal")
     finally:
         server.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -19,8 +20,12 @@ class Unlimited:
     def __init__(self) -> None:
         self.lockouts: list[float] = []
 
-    def take(self) -> None:
+    def take(self) -> float:
         """Never wait."""
+        return time.monotonic()
+
+    def delayed(self, elapsed: float, delay: float) -> None:
+        """Never mind."""
 
     def lock_out(self, seconds: float, reason: str) -> None:
         """Note it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
-import orjson
+import psutil
 import pytest
 
 from reconciler_dagster.core.windows import months_until, unknown_grouped
@@ -23,10 +22,12 @@ from reconciler_dagster.orchestration.execute import audit_clients, decide_delet
 from reconciler_dagster.orchestration.great_sync import Choice, sync_windows
 from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WINDOWS, WindowConfig
 from reconciler_dagster.postgres import windows as known
+from reconciler_dagster.sandbox.postgres import PostgresServer
+from reconciler_dagster_tests.crash.busy import end_state
 from reconciler_dagster_tests.windows import inactive, next_hour, states, sweep
 from reconciler_dagster_tests.world import ANN, World, world
 
-CLI = "from reconciler_dagster.cli import main; main()"
+KILLS = 10
 Quiet = list[tuple[int, int]]
 
 
@@ -59,10 +60,12 @@ def great_sync(acme: World, instance: dg.DagsterInstance, **choice: object):  # 
 
 def failed_checks(instance: dg.DagsterInstance) -> dict[str, str]:
     """Name and description of the checks that failed, of all runs."""
-    records = instance.get_event_records(
-        dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION), limit=500
-    )
-    found = [r.event_log_entry.dagster_event.event_specific_data for r in records]  # type: ignore[union-attr]
+    entries = [
+        entry
+        for run in instance.get_runs()
+        for entry in instance.all_logs(run.run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    ]
+    found = [entry.dagster_event.event_specific_data for entry in entries]  # type: ignore[union-attr]
     return {e.check_name: e.description or "" for e in found if not e.passed}
 
 
@@ -143,6 +146,36 @@ def test_a_third_of_the_base_gone_turns_the_check_red_and_a_person_decides(
     assert states(acme)[gone[0]] == "rejected"
 
 
+@pytest.mark.parametrize("kept", [0, 60], ids=["empty", "cut short"])
+def test_a_listing_that_lies_deletes_nothing_and_turns_the_check_red(
+    acme: World, instance: dg.DagsterInstance, kept: int
+) -> None:
+    """Every listing says so little; a record asked for by its id is there all the same."""
+    acme.sync()
+    for _ in range(3):  # two complete listings would do to believe a deletion
+        acme.sandbox.fault("short_listing", keep=kept, method="GET", times=None)
+        result, _ = great_sync(acme, instance)
+    assert inactive(acme) == set()
+    assert (result.counts.deletions, result.counts.deletions_pending) == (0, 0)
+    assert states(acme) == {}
+    assert any("was cut short" in why for why in result.attention)
+    assert "was cut short" in failed_checks(instance)["window_deletions"]
+
+
+def test_an_empty_base_deletes_nothing_and_turns_the_check_red(
+    acme: World, instance: dg.DagsterInstance
+) -> None:
+    acme.sync()
+    for record_id in acme.sandbox.records():
+        acme.sandbox.delete(record_id)
+    for _ in range(3):
+        result, _ = great_sync(acme, instance)
+    assert inactive(acme) == set()
+    assert result.counts.deletions == 0
+    assert any("Nothing was deleted" in why for why in result.attention)
+    assert "Nothing was deleted" in failed_checks(instance)["window_deletions"]
+
+
 def test_the_audit_repairs_and_its_checks_are_green(
     acme: World, instance: dg.DagsterInstance
 ) -> None:
@@ -209,50 +242,89 @@ def portal_rows(acme: World) -> list[str]:
     return half
 
 
-def test_a_great_sync_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
-    acme: World, tmp_path: Path
+# A process that has imported everything already, and forks one Great Sync for each line it reads.
+NURSERY = """
+import os, sys
+from reconciler_dagster.cli import main
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.argv = ["reconciler", "great-sync", "--json"]
+        main()
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def killed_at_random(acme: World, times: int, chance: random.Random) -> int:
+    """Start Great Syncs and kill -9 each after some calls, until so many were killed; then let
+    one end. Returns its exit code.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as nursery:
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+        code = -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            before = len(acme.sandbox.calls())
+            nursery.stdin.write("again\n")
+            nursery.stdin.flush()
+            child = psutil.Process(int(nursery.stdout.readline()))
+            if times:
+                after = chance.randint(1, 14)
+                while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+                    if len(acme.sandbox.calls()) >= before + after:
+                        times -= 1
+                        child.kill()
+                        break
+                    time.sleep(chance.uniform(0, 0.05))
+            code = int(nursery.stdout.readline())
+        assert times == 0, f"it ended by itself, with {code}, before it could be killed so often"
+    return code
+
+
+def test_a_great_sync_that_is_killed_ten_times_ends_as_if_it_had_not_been(
+    postgres_server: PostgresServer,
+    _migrated_template: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    half = portal_rows(acme)
-    before = acme.sandbox.records()
-    environment = os.environ | {
-        "RECONCILER_STATE_DIR": str(tmp_path),
-        "RECONCILER_CALLS_PER_SECOND": "5",
-    }
-    command = [sys.executable, "-c", CLI, "great-sync", "--json"]
-    kills, random_ = 0, random.Random(4)
-    for _ in range(2):
-        calls = len(acme.sandbox.calls())
-        after = random_.randint(6, 20)
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
-            while process.poll() is None and len(acme.sandbox.calls()) < calls + after:
-                time.sleep(0.05)
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-    assert kills
-    unfinished = acme.value("SELECT finished_at IS NULL FROM reconciler.great_sync")
-    done = acme.sql("SELECT month, reconciled_at FROM reconciler.month_listing")
-    ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=False)
-    assert ended.returncode == 0
-    assert orjson.loads(ended.stdout)["clients"]
-    if unfinished:  # what was done was not done again
-        after = acme.sql("SELECT month, reconciled_at FROM reconciler.month_listing")
-        assert set(done) <= set(after)
-    again = sweep(acme)
-    assert (again.counts.local_writes, again.counts.remote_writes) == (0, 0)
-    assert again.window.absent == []
-    after_all = acme.sandbox.records()
-    for record_id in half:
-        notes = before[record_id]["fields"].get("Notes") or f"Note of {record_id}"
-        assert acme.lead(record_id)["notes"] == notes == after_all[record_id]["fields"]["Notes"]
-    written = acme.sql(
-        "SELECT record_id, field FROM reconciler.history WHERE side = 'airtable' "
-        "GROUP BY record_id, field HAVING count(DISTINCT new_value) > 1"
-    )
-    assert written == []
+    monkeypatch.setenv("RECONCILER_CALLS_PER_SECOND", "25")
+    ends = []
+    for kills in (0, KILLS):
+        url = postgres_server.create_database(f"kills_{kills}", template=_migrated_template)
+        monkeypatch.setenv("RECONCILER_STATE_DIR", str(tmp_path / str(kills)))
+        with world(url, leads=150 * KILLS) as acme:
+            monkeypatch.setenv("DATABASE_URL", url)
+            monkeypatch.setenv("AIRTABLE_API_KEY", acme.sandbox.token)
+            monkeypatch.setenv("AIRTABLE_ENDPOINT_URL", acme.sandbox.url)
+            half = portal_rows(acme)
+            before = acme.sandbox.records()
+            assert killed_at_random(acme, kills, random.Random(4)) == 0
+            after = acme.sandbox.records()
+            for record_id in half:
+                notes = before[record_id]["fields"].get("Notes") or f"Note of {record_id}"
+                assert notes == acme.lead(record_id)["notes"] == after[record_id]["fields"]["Notes"]
+            # No cell was written twice with different values.
+            assert (
+                acme.value(
+                    "SELECT count(*) FROM (SELECT FROM reconciler.history WHERE side = 'airtable' "
+                    "GROUP BY record_id, field HAVING count(DISTINCT new_value) > 1) AS twice"
+                )
+                == 0
+            )
+            again = sweep(acme)
+            assert (again.counts.local_writes, again.counts.remote_writes) == (0, 0)
+            assert again.window.absent == []
+            ends.append(end_state(acme))
+        postgres_server.drop_database(f"kills_{kills}")
+    undisturbed, killed = ends
+    assert killed == undisturbed
 
 
-def test_a_killed_great_sync_leaves_only_what_is_left(acme: World) -> None:
+def test_what_a_killed_great_sync_had_done_is_not_done_again(acme: World) -> None:
     months = months_until(datetime.now(UTC))
     first = unknown_grouped(months)[0]
     with acme.engine.begin() as connection:

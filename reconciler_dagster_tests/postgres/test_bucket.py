@@ -75,3 +75,27 @@ def test_the_audit_stands_back_while_a_delta_calls(bucket: Callable[..., Bucket]
             order.append("delta")
         waiting.result()
     assert order == ["delta"] * 10 + ["audit"]
+
+
+@pytest.mark.parametrize("others", [0, 1, 4])
+def test_a_call_that_arrived_late_counts_in_the_second_after_it(
+    portal: Engine, others: int
+) -> None:
+    """Airtable counts it where it arrived: the fifth after it waits a whole second from there."""
+    bucket = Bucket(portal, "appBase", purpose="delta", urgent=True, calls_per_second=4.7)
+    sent = bucket.take()
+    for _ in range(others):
+        bucket.take()
+    bucket.delayed(elapsed=monotonic() - sent, delay=0.4)
+    for _ in range(5 - others):
+        bucket.take()
+    assert monotonic() - sent >= 1.4
+
+
+def test_delays_that_the_spacing_allows_for_cost_nothing(portal: Engine) -> None:
+    bucket = Bucket(portal, "appBase", purpose="delta", urgent=True, calls_per_second=4.7)
+    bucket.take()
+    before = portal.connect().execute(text("SELECT next_slot FROM reconciler.call_bucket")).scalar()
+    bucket.delayed(elapsed=0.2, delay=0.05)
+    after = portal.connect().execute(text("SELECT next_slot FROM reconciler.call_bucket")).scalar()
+    assert before == after

@@ -26,9 +26,9 @@ import signal, sys, time
 from pathlib import Path
 from reconciler_dagster.sandbox.postgres import PostgresServer
 server = PostgresServer(Path(sys.argv[1]), durable=False)
-server.start()
-print(server.process.pid, flush=True)
 try:
+    server.start()
+    print(server.process.pid, flush=True)
     time.sleep(600)
 finally:
     server.stop()

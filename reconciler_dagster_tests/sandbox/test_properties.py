@@ -103,6 +103,9 @@ narrowing = st.recursive(
     st.one_of(
         bounds,
         st.sampled_from(IDS).map(lambda one: f"RECORD_ID() = '{one}'"),
+        st.lists(st.sampled_from(IDS)).map(
+            lambda some: f"FIND(RECORD_ID(), '{'-'.join(some)}') > 0"
+        ),
         st.sampled_from(
             ["{SMS Stop}", "{Notes} = BLANK()", "FIND(RECORD_ID(), 'x') > 0", "ERROR()"]
         ),

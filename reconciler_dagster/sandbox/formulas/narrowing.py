@@ -5,6 +5,7 @@ always wide enough, and the filter itself still decides on each record within th
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from reconciler_dagster.sandbox.formulas.values import FormulaError, Value, mome
 
 Span = tuple[float, float]
 _EVER: Span = (-math.inf, math.inf)
+# Ids may overlap in a text.
+_RECORD_ID = re.compile(r"(?=(rec[A-Za-z0-9]{14}))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ def narrow(node: Node, now: datetime) -> Bounds:
             return _compared(left, right, now, after=False)
         case Call("IS_SAME", (left, right, *_)):
             return _same(node, left, right, now)
+        case Binary(">", Call("FIND", (Call("RECORD_ID", ()), Literal(str(ids)))), Literal(0.0)):
+            return _within(ids)
         case Binary(">" | ">=", left, right):
             return _compared(left, right, now, after=True, dates_only=True)
         case Binary("<" | "<=", left, right):
@@ -73,6 +78,11 @@ def narrow(node: Node, now: datetime) -> Bounds:
         case Binary("=", left, right):
             return _equal(left, right)
     return EVERYTHING
+
+
+def _within(ids: str) -> Bounds:
+    """Bounds for a record id that is looked for in a text."""
+    return Bounds(ids=frozenset(_RECORD_ID.findall(ids)))
 
 
 def _equal(left: Node, right: Node) -> Bounds:
