@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import orjson
 import requests
@@ -56,6 +56,9 @@ class Transport(HTTPAdapter):
     ``earliest_here``: our clock then.
     """
 
+    # Seconds from slot to answer, by method: one way leads there from all of this process.
+    _fastest: ClassVar[dict[str, float]] = {}
+
     def __init__(
         self, base_id: str, bucket: Bucket, lockout_seconds: float, retry_seconds: float
     ) -> None:
@@ -65,7 +68,6 @@ class Transport(HTTPAdapter):
             multiplier=retry_seconds, max=40 * retry_seconds, jitter=retry_seconds
         )
         self.calls = 0
-        self._fastest: dict[str, float] = {}
         self.earliest: datetime | None = None
         self.earliest_here = datetime.now(UTC)
 
@@ -105,9 +107,7 @@ class Transport(HTTPAdapter):
                 raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
             elapsed = time.monotonic() - started
             self._keep_time(response, elapsed)
-            fastest = self._fastest.get(request.method or "", elapsed)
-            self._fastest[request.method or ""] = min(fastest, elapsed)
-            self.bucket.delayed(elapsed, elapsed - fastest)
+            self._tell_delay(str(request.method), elapsed)
             if response.status_code != 429:
                 break
             refusal = from_response(response, self.base_id)
@@ -117,6 +117,12 @@ class Transport(HTTPAdapter):
         if response.status_code >= 400:
             raise from_response(response, self.base_id)
         return response
+
+    def _tell_delay(self, method: str, elapsed: float) -> None:
+        """What a call took longer than the fastest one may have been its way there."""
+        fastest = self._fastest.get(method, 0.0)
+        self._fastest[method] = min(fastest or elapsed, elapsed)
+        self.bucket.delayed(elapsed, elapsed - fastest)
 
     def _keep_time(self, response: requests.Response, elapsed: float) -> None:
         try:

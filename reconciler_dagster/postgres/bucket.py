@@ -90,14 +90,14 @@ class Bucket:
         """
         while True:
             with self._engine.connect() as connection:
+                asked = time.monotonic()
                 wait = connection.execute(_TAKE, self._slot).scalar()
             if wait is None:
                 time.sleep(POLL_SECONDS)
                 continue
             time.sleep(max(0.0, float(wait)))
-            began = time.monotonic()
             if self._may_go():
-                return began
+                return asked + max(0.0, float(wait))
 
     def delayed(self, elapsed: float, delay: float) -> None:
         """Tell that a call of ``elapsed`` seconds ago may have arrived ``delay`` seconds late."""
