@@ -14,6 +14,11 @@ class Before:
 
     cells: dict[str, dict[str, Any]]
 
+    @staticmethod
+    def of(world: World) -> Before:
+        """As they are."""
+        return Before({key: r["fields"] for key, r in world.sandbox.records().items()})
+
     def restore(self, world: World) -> None:
         """Write back what differs. (The portal's side comes back as a fresh database.)"""
         computed = {f["name"] for f in world.sandbox.fields() if f["computed"]}
@@ -50,7 +55,7 @@ def make_busy(world: World) -> Before:
     world.sql("DELETE FROM leads WHERE airtable_record_id = :id", id=ids[14])
     world.sandbox.edit(ids[15], {"Company": None, "Notes": None})
     world.sandbox.add({"First Name": "Newcomer", "Company": "Newcomers"})
-    return Before({key: r["fields"] for key, r in world.sandbox.records().items()})
+    return Before.of(world)
 
 
 def end_state(world: World) -> dict[str, Any]:

@@ -95,7 +95,9 @@ def test_a_call_that_arrived_late_counts_in_the_second_after_it(
 def test_delays_that_the_spacing_allows_for_cost_nothing(portal: Engine) -> None:
     bucket = Bucket(portal, "appBase", purpose="delta", urgent=True, calls_per_second=4.7)
     bucket.take()
-    before = portal.connect().execute(text("SELECT next_slot FROM reconciler.call_bucket")).scalar()
-    bucket.delayed(elapsed=0.2, delay=0.05)
-    after = portal.connect().execute(text("SELECT next_slot FROM reconciler.call_bucket")).scalar()
-    assert before == after
+    with portal.connect() as connection:
+        slots = [connection.execute(text("SELECT next_slot FROM reconciler.call_bucket")).scalar()]
+        bucket.delayed(elapsed=0.2, delay=0.05)
+        connection.commit()
+        slots += connection.execute(text("SELECT next_slot FROM reconciler.call_bucket")).scalars()
+    assert slots[0] == slots[1]
