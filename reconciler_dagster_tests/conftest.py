@@ -53,7 +53,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def _migrated_template(postgres_server: PostgresServer) -> str:
+def migrated_template(postgres_server: PostgresServer) -> str:
     own = engine(postgres_server.create_database("migrated"))
     upgrade(own)
     own.dispose()  # a template must have nobody connected
@@ -69,8 +69,8 @@ def empty_db(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def portal_db(postgres_server: PostgresServer, _migrated_template: str) -> Iterator[str]:
+def portal_db(postgres_server: PostgresServer, migrated_template: str) -> Iterator[str]:
     """The libpq URL of a fresh portal database with all migrations in."""
     name = f"test_{next(_NUMBERS)}"
-    yield postgres_server.create_database(name, template=_migrated_template)
+    yield postgres_server.create_database(name, template=migrated_template)
     postgres_server.drop_database(name)

@@ -8,7 +8,7 @@ import click
 from psycopg.conninfo import conninfo_to_dict
 
 from reconciler_dagster.config import Settings
-from reconciler_dagster.sandbox.postgres import binaries
+from reconciler_dagster.sandbox.account import binaries
 
 # libpq's environment variable for each part of a URL that people use.
 _VARIABLES = {

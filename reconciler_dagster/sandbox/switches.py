@@ -75,6 +75,9 @@ class Switches(BaseModel):
     paging: Literal["live", "frozen"] = Field(
         default="live", description="Pages show the data of now, or that of the first page."
     )
+    largest_page: int = Field(
+        default=100, ge=1, le=100, description="Records on a page, whatever is asked for."
+    )
     record_order: Literal["id", "random"] = Field(
         default="id", description="Order without view or sort."
     )

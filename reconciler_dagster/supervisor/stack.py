@@ -20,7 +20,8 @@ from reconciler_dagster.orchestration.home import dagster_home
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox import DEMO_BASE_ID
-from reconciler_dagster.sandbox.postgres import EmbeddedPostgresError, PostgresServer
+from reconciler_dagster.sandbox.account import EmbeddedPostgresError
+from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster.supervisor import demo, ready, words
 from reconciler_dagster.supervisor.child import MARK, Child, kill_marked, tail
 from reconciler_dagster.supervisor.plan import (

@@ -20,7 +20,7 @@ from reconciler_dagster_tests.world import World, world
 STRIDE = int(os.environ.get("CRASH_STRIDE", "9"))
 
 
-@pytest.mark.usefixtures("_migrated_template")
+@pytest.mark.usefixtures("migrated_template")
 def test_killed_anywhere_and_run_again_ends_as_if_nothing_had_happened(
     postgres_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,7 +79,7 @@ def runs_needed(case: World, expected: dict[str, Any]) -> str:
     return "audit"
 
 
-@pytest.mark.usefixtures("_migrated_template")
+@pytest.mark.usefixtures("migrated_template")
 def test_every_fault_in_every_position_ends_in_convergence(
     postgres_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 from hypothesis import note
@@ -13,6 +14,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from sqlalchemy import text
 
 from reconciler_dagster import effects
+from reconciler_dagster.airtable import transport
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
@@ -21,8 +23,10 @@ from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests import windows
 from reconciler_dagster_tests.model import invariants
 from reconciler_dagster_tests.model.memory import Edit
+from reconciler_dagster_tests.model.owners import Owners
 from reconciler_dagster_tests.model.people import FIELDS, Act, look, new_value, to_portal
-from reconciler_dagster_tests.model.stage import Killed, Stage
+from reconciler_dagster_tests.model.stage import Killed
+from reconciler_dagster_tests.world import ANN, BOB
 
 ACTS = st.builds(
     Act,
@@ -35,8 +39,18 @@ SOME = st.lists(ACTS, min_size=1, max_size=6)
 FAULTS = st.fixed_dictionaries(
     {
         "act": st.sampled_from(
-            ["status", "status_after_commit", "cut_before_commit", "cut_after_commit", "truncate"]
+            [
+                "status",
+                "status_after_commit",
+                "cut_before_commit",
+                "cut_after_commit",
+                "truncate",
+                "kill_iterator",
+                "slow",
+                "hang",
+            ]
         ),
+        "seconds": st.just(0.4),
         "status": st.sampled_from([400, 401, 403, 404, 413, 422, 429, 500, 502, 503, 504]),
         "method": st.sampled_from(["GET", "PATCH", ""]),
         "skip": st.integers(0, 3),
@@ -45,8 +59,8 @@ FAULTS = st.fixed_dictionaries(
 )
 
 
-class Histories(Stage):
-    """The rules."""
+class Histories(Owners):
+    """The rules about people and runs."""
 
     @initialize(contents=st.lists(SOME, min_size=2, max_size=3))
     def begin(self, contents: list[list[Act]]) -> None:
@@ -83,6 +97,32 @@ class Histories(Stage):
         if record_id in look(self.world)[1] and record_id not in self.locked:
             self.world.sql("DELETE FROM leads WHERE airtable_record_id = :id", id=record_id)
             self.memory.forgive(record_id)
+
+    @rule(
+        lead=st.integers(0, 5),
+        act=st.sampled_from(["claim", "unclaim", "remove-from-campaign", "notes"]),
+        email=st.sampled_from([ANN, BOB]),
+    )
+    def somebody_uses_the_portal(self, lead: int, act: str, email: str) -> None:
+        record_id = self._pick(lead)
+        before = look(self.world)[1]
+        if record_id not in before or record_id in self.locked:
+            return
+        number = next(self.numbers)
+        body = {
+            "remove-from-campaign": {"reason": f"v{number}"},
+            "notes": {"content": f"v{number}"},
+        }
+        id_ = self.world.lead(record_id)["id"]
+        answer = self.portal.post(
+            f"/api/leads/{id_}/{act}", json=body.get(act), headers=self.signed_in[email]
+        )
+        assert answer.status_code in (200, 201, 409), answer.text
+        for column, value in look(self.world)[1][record_id].items():
+            if value != before[record_id][column]:
+                line = value.split("\n")[-1] if column == "notes" else None
+                self.memory.note(record_id, column, Edit(self.memory.epoch, "portal", value, line))
+        self._observe()
 
     # Runs
 
@@ -157,7 +197,9 @@ class Histories(Stage):
             self.refusals = True
             for each in (fault, *more):
                 self.world.sandbox.fault(**each)
-            self.world.sync()
+            self.world.sandbox.switch(largest_page=2)  # for iterators to be lost
+            with patch.object(transport, "TIMEOUT", (1.0, 0.3)):
+                self.world.sync()
 
     @rule(acts=SOME)
     def a_great_sync_with_people_in_it(self, acts: list[Act]) -> None:
@@ -166,6 +208,12 @@ class Histories(Stage):
             self.people(acts)
             self.memory.epoch += 1
             windows.carried_out(own, window)
+
+    @rule()
+    def an_audit_window(self) -> None:
+        with self._disturbed():
+            windows.next_hour(self.world)
+            windows.audited(self.world)
 
     @rule(keep=st.integers(0, 2))
     def a_great_sync_whose_listing_is_short(self, keep: int) -> None:
@@ -233,19 +281,6 @@ class Histories(Stage):
         self.open.close()
         self.open, self.locked = None, {}
         self._observe()
-
-    @rule(seconds=st.sampled_from([1, 60, 1500, 3600, 7 * 86400, -2, -60, -1800, -7200]))
-    def the_clock_of_airtable_jumps(self, seconds: int) -> None:
-        self.world.sandbox.advance(seconds)
-
-    @rule()
-    def the_baseline_is_lost(self) -> None:
-        """Then a whole listing is called for; first contact knows no author."""
-        if self.open is None:
-            self.world.sql("DELETE FROM reconciler.baseline")
-            self.world.sql("DELETE FROM reconciler.cursor")
-            for record_id in self.memory.records:
-                self.memory.forgive(record_id)
 
     @invariant()
     def the_baseline_is_honest(self) -> None:

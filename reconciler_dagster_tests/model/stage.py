@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 from hypothesis import note
 from hypothesis.stateful import RuleBasedStateMachine
 from sqlalchemy.exc import DBAPIError
@@ -42,6 +43,8 @@ class Stage(RuleBasedStateMachine):
     """One history over one world, which is shared and swept before each."""
 
     world: World
+    portal: httpx.Client
+    signed_in: dict[str, dict[str, str]]
 
     def _begin(self) -> None:
         self.memory, self.numbers = Memory(), itertools.count(1)
@@ -119,6 +122,7 @@ class Stage(RuleBasedStateMachine):
         finally:
             effects.hook = None
             self.world.sandbox.clear_faults()
+            self.world.sandbox.switch(largest_page=100)
         self._observe()
 
     def _clean(self, scope: Scope) -> Any:

@@ -15,11 +15,8 @@ import psutil
 import psycopg
 import pytest
 
-from reconciler_dagster.sandbox.postgres import (
-    EmbeddedPostgresError,
-    PostgresServer,
-    embedded_postgres,
-)
+from reconciler_dagster.sandbox.account import EmbeddedPostgresError
+from reconciler_dagster.sandbox.postgres import PostgresServer, embedded_postgres
 
 HOLD = """
 import signal, sys, time

@@ -51,7 +51,7 @@ class Listings:
         """Return one page and the offset of the next one, if any. Raises a Refusal."""
         selection = Selection(self._world, base, table, query)
         iterator, mark = self._position(table, query.offset)
-        wanted = query.page_size
+        wanted = min(query.page_size, self._world.switches.largest_page)
         if query.max_records is not None:
             wanted = max(min(wanted, query.max_records - mark.given), 0)
         found = self._following(selection, iterator, mark, wanted + 1)

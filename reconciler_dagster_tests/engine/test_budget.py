@@ -1,0 +1,82 @@
+"""The call budget as Airtable sees it, whoever calls, dies or is refused meanwhile."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from reconciler_dagster import effects
+from reconciler_dagster.airtable.errors import AirtableError
+from reconciler_dagster_tests import windows
+from reconciler_dagster_tests.model.stage import Killed
+from reconciler_dagster_tests.world import World, world
+
+ALLOWED = 5
+
+
+@pytest.fixture
+def acme(portal_db: str) -> Iterator[World]:
+    with world(portal_db, leads=240, limited=True) as here:
+        here.settings.lockout_seconds = 2
+        here.sandbox.switch(lockout_seconds=2)
+        yield here
+
+
+def arrivals(acme: World) -> list[tuple[float, int | None]]:
+    """Seconds and status of every call, in order."""
+    return [(call["time"] / 1000, call["status"]) for call in acme.sandbox.calls()]
+
+
+def most_in_a_second(times: list[float]) -> int:
+    return max(bisect_right(times, t) - bisect_right(times, t - 1) for t in times)
+
+
+def test_nobody_together_exceeds_it(acme: World) -> None:
+    """Two deltas, a Great Sync and a run that is killed between its calls, all at once."""
+    acme.sync()
+    for n, record_id in enumerate(sorted(acme.sandbox.records())[:60]):
+        acme.update(record_id, hrq_status=("Archive", "Qualified")[n % 2])
+    count = iter(range(10**6))
+
+    def kill(moment: str, name: str) -> None:
+        if name.endswith("to Airtable") and moment == "after" and next(count) == 3:
+            raise Killed
+
+    effects.hook = kill
+    with suppress(Killed):
+        acme.sync()
+    effects.hook = None
+    with ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(acme.sync), pool.submit(windows.sweep, acme), pool.submit(acme.sync)]
+        for run in runs:
+            run.result()
+    seen = arrivals(acme)
+    assert [status for _, status in seen if status == 429] == []
+    assert most_in_a_second([time for time, _ in seen]) <= ALLOWED
+    acme.assert_converged()
+
+
+def test_another_integration_costs_one_lock_out_and_no_call_within_it(acme: World) -> None:
+    """What is on its way when the 429 is told may still arrive; after that nobody calls."""
+    acme.sync()
+    for record_id in sorted(acme.sandbox.records())[:60]:
+        acme.update(record_id, hrq_status="Archive")
+    acme.sandbox.foreign_calls(ALLOWED)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(acme.sync), pool.submit(windows.sweep, acme)]
+        for run in runs:
+            with suppress(AirtableError):
+                run.result()
+    seen = arrivals(acme)
+    refused = [time for time, status in seen if status == 429]
+    assert refused
+    first = refused[0]
+    assert [time for time in refused if time > first + 0.5] == [], "a second lock-out"
+    within = [time for time, _ in seen if first + 0.5 < time < first + 2]
+    assert within == []
+    acme.sync()
+    acme.assert_converged()
