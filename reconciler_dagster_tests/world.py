@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 from sqlalchemy import text
@@ -20,6 +21,7 @@ from reconciler_dagster.engine.diff import ChangeSet, diff
 from reconciler_dagster.engine.pull import Pulled, pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import Pushed, push
 from reconciler_dagster.engine.session import Counts, Session
+from reconciler_dagster.postgres import bucket
 from reconciler_dagster.postgres.clients import Client, active_clients, directory
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
@@ -167,7 +169,10 @@ def world(url: str, leads: int = 40, *, limited: bool = False, **sandbox: Any) -
                 {"emails": [ANN, BOB]},
             )
         here = World(url, running)
-        if not limited:
-            running.switch(calls_per_second_and_base=0, calls_per_second_and_user=0)
-            here.settings.calls_per_second = 1000
-        yield here
+        if limited:
+            yield here
+            return
+        running.switch(calls_per_second_and_base=0, calls_per_second_and_user=0)
+        here.settings.calls_per_second = 1000
+        with patch.object(bucket, "URGENT_SECONDS", 0.0):
+            yield here

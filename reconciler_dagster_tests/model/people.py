@@ -107,7 +107,9 @@ def to_portal(world: World, column: str, value: Any) -> Any:
 def look(world: World) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """What Airtable and the portal hold, by record id and column."""
     remote = {
-        record_id: {f.column: record["fields"].get(f.airtable, f.blank) for f in FIELDS.values()}
+        record_id: whole_seconds(
+            {f.column: record["fields"].get(f.airtable, f.blank) for f in FIELDS.values()}
+        )
         for record_id, record in world.sandbox.records().items()
     }
     rows = world.sql(
@@ -121,9 +123,14 @@ def look(world: World) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, A
 def _seen(row: dict[str, Any], email: str | None) -> dict[str, Any]:
     seen = {f.column: f.blank if row[f.column] is None else row[f.column] for f in FIELDS.values()}
     seen["claimed_by"] = email
-    if seen["claimed_at"]:
-        seen["claimed_at"] = _iso(datetime.fromisoformat(seen["claimed_at"]))
-    return seen
+    return whole_seconds(seen)
+
+
+def whole_seconds(row: dict[str, Any]) -> dict[str, Any]:
+    """The portal writes a claim's time finer than anybody needs, and each side keeps it its way."""
+    if row.get("claimed_at"):
+        row["claimed_at"] = _iso(datetime.fromisoformat(row["claimed_at"]))
+    return row
 
 
 def _iso(moment: datetime) -> str:

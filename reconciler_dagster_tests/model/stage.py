@@ -127,8 +127,7 @@ class Stage(RuleBasedStateMachine):
 
     def _clean(self, scope: Scope) -> Any:
         """A run that nothing disturbs settles everything that was edited before it."""
-        if self.refusals:
-            self.world.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")
+        self._make_due()
         self.memory.epoch += 1
         ran = self.world.sync(scope)
         remote, local = self._observe()
@@ -139,6 +138,11 @@ class Stage(RuleBasedStateMachine):
             invariants.isolation(self.world, ran)
             self._settle(remote, local)
         return ran
+
+    def _make_due(self) -> None:
+        """What was refused for a reason that is gone is tried again at once."""
+        if self.refusals:
+            self.world.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")
 
     def _settle(self, remote: Any, local: Any) -> None:
         last = self.world.value("SELECT coalesce(max(id), 0) FROM reconciler.conflict")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from pydantic import SecretStr
 from reconciler_dagster.portal.app import create_app
 from reconciler_dagster.portal.auth import all_users
 from reconciler_dagster.portal.settings import PortalSettings
+from reconciler_dagster.postgres import lock
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.model.machine import Histories
 from reconciler_dagster_tests.portal.conftest import SECRET, serving
@@ -37,7 +39,7 @@ def shared(
 ) -> Iterator[type[RuleBasedStateMachine]]:
     """The machine over one world for all histories; each begins by sweeping it."""
     url = postgres_server.create_database("model", template=migrated_template)
-    with world(url, leads=0) as here:
+    with world(url, leads=0) as here, patch.object(lock, "POLL_SECONDS", 0.02):
         here.settings.retry_seconds, here.settings.lockout_seconds = 0.001, 0.01
         here.settings.portal_jwt_secret = SecretStr(SECRET)
         here.sql(DEADLOCK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -84,7 +85,9 @@ class System:
                 os.killpg(self.server.pid, number)
             except ProcessLookupError:
                 break
-            self.server.wait()
+            # Dagster takes SIGTERM for SIGINT, and that is ignored where a shell has said so.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.server.wait(20)
 
     @property
     def go(self) -> Path:

@@ -22,6 +22,8 @@ HOLD = """
 import signal, sys, time
 from pathlib import Path
 from reconciler_dagster.sandbox.postgres import PostgresServer
+# A shell without job control has its background jobs ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 server = PostgresServer(Path(sys.argv[1]), durable=False)
 try:
     server.start()

@@ -13,6 +13,15 @@ for (const form of document.querySelectorAll("form[data-confirm]")) {
   });
 }
 
+// What was typed before htmx listened is searched for all the same.
+window.addEventListener("load", () => {
+  for (const field of document.querySelectorAll("form[hx-get] input[type=search]")) {
+    if (field.value !== field.defaultValue) {
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  }
+});
+
 // The portal hands its token over behind the #, which no server and no log ever sees. It is put
 // into the field, and the person decides whether to sign in with it.
 const token = document.getElementById("token");
