@@ -68,5 +68,6 @@ def inactive(acme: World) -> set[str]:
 
 def next_hour(acme: World) -> None:
     """As if an hour had passed: calls of this hour are those of the hour before."""
+    acme.sql("DELETE FROM reconciler.call_log WHERE hour < date_trunc('hour', now())")
     acme.sql("UPDATE reconciler.call_log SET hour = hour - interval '1 hour'")
     acme.sql("UPDATE reconciler.tombstone SET looked_at = looked_at - interval '61 minutes'")

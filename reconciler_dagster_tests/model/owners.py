@@ -59,7 +59,9 @@ class Owners(Stage):
 
     @contextlib.contextmanager
     def _field_gone(self, column: str) -> Iterator[None]:
-        """Whatever becomes of the cells in Airtable, the portal's values stand meanwhile."""
+        """Whatever becomes of the cells in Airtable, the portal's values stand meanwhile. Then the
+        field is met again by whoever lists the records, which a delta alone never does.
+        """
         remote, local = look(self.world)
         with self._disturbed():
             try:
@@ -72,6 +74,8 @@ class Owners(Stage):
             {key: local[key][column] for key in local},
             {key: after[key][column] for key in local},
         )
+        with self._disturbed():
+            self.world.sync(EVERYTHING)
 
     @rule(option=st.sampled_from(OPTIONS))
     def an_option_is_removed(self, option: str) -> None:
