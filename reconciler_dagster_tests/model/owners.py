@@ -97,6 +97,7 @@ class Owners(Stage):
                 if value != before[record_id][column]:
                     edit = Edit(self.memory.epoch, "airtable", value)
                     self.memory.note(record_id, column, edit)
+        self.memory.epoch += 1
 
     @precondition(lambda self: self.open is None)
     @rule()
