@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 from reconciler_dagster.supervisor import demo
@@ -14,11 +17,18 @@ _EDIT = (
 )
 
 
+def program() -> str:
+    """How the command is to be typed here: `make demo` puts no folder on the PATH."""
+    if shutil.which("reconciler"):
+        return "reconciler"
+    return os.path.relpath(Path(sys.executable).with_name("reconciler"))
+
+
 def ready(plan: Plan, addresses: dict[str, str], logs: Path, seconds: float) -> str:
     """The addresses and what to try. No database URL is shown: a real one holds a password."""
     lines = [f"\nReady after {seconds:.0f} s. Ctrl-C stops everything.\n"]
     lines += [f"  {_TITLES[name]:<18}{url}" for name, url in addresses.items()]
-    lines += [f"  {'Postgres':<18}reconciler psql", f"  {'Logs':<18}{logs}"]
+    lines += [f"  {'Postgres':<18}{program()} psql", f"  {'Logs':<18}{logs}"]
     if plan.portal_postgres and not plan.sandbox:
         lines += ["", "The portal is empty. Add a client with its base before anything can sync:"]
         lines += ["  INSERT INTO clients (company_name, airtable_base_id) VALUES ('...', 'app...')"]
@@ -37,15 +47,15 @@ def _to_try(plan: Plan, addresses: dict[str, str]) -> list[str]:
     if "portal" in addresses:
         user = f" as {demo.CLIENT_USER}" if plan.is_demo else ""
         lines.append(f"  2. Sign in to {addresses['portal']}{user}, claim a lead, write a note;")
-        lines.append(f'     or:  reconciler psql -c "{edit}"')
+        lines.append(f'     or:  {program()} psql -c "{edit}"')
     else:
-        lines.append(f'  2. Edit a lead in Postgres:  reconciler psql -c "{edit}"')
+        lines.append(f'  2. Edit a lead in Postgres:  {program()} psql -c "{edit}"')
     lines.append(
         f"  3. Wait for the schedule at the next quarter of an hour, {addresses['dagster']},"
     )
     if plan.is_demo and "portal" in addresses:
         lines.append(f"     or press Manual Sync in the portal as {demo.CLIENT_ADMIN},")
-    lines.append(f'     or:  reconciler psql -c "{request}"')
+    lines.append(f'     or:  {program()} psql -c "{request}"')
     return lines
 
 
