@@ -32,6 +32,9 @@ from reconciler_dagster.effects import effect
 ATTEMPTS = 6
 LOCKOUTS_BORNE = 20
 TIMEOUT = (10.0, 60.0)
+# What a call may have spent on its way, at most; the rest of a slow answer is Airtable's own work,
+# which costs no slot.
+LONGEST_WAY = 0.15
 NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
 
 
@@ -56,7 +59,7 @@ class Transport(HTTPAdapter):
     ``earliest_here``: our clock then.
     """
 
-    # Seconds from slot to answer, by method: one way leads there from all of this process.
+    # Seconds from sending to the answer, by method: all of this process have the same way there.
     _fastest: ClassVar[dict[str, float]] = {}
 
     def __init__(
@@ -97,17 +100,18 @@ class Transport(HTTPAdapter):
         self, request: requests.PreparedRequest, options: Mapping[str, Any]
     ) -> requests.Response:
         for _ in range(LOCKOUTS_BORNE):
-            started = self.bucket.take()
+            slot = self.bucket.take()
             self.calls += 1
+            sent = time.monotonic()
             try:
                 with effect(f"{request.method} to Airtable"):
                     response = super().send(request, **options)
                 response.content  # noqa: B018 - the body is read here, where its loss is handled
             except (requests.RequestException, OSError) as error:
                 raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
-            elapsed = time.monotonic() - started
+            elapsed = time.monotonic() - sent
             self._keep_time(response, elapsed)
-            self._tell_delay(str(request.method), elapsed)
+            self._tell_delay(str(request.method), slot, sent, elapsed)
             if response.status_code != 429:
                 break
             refusal = from_response(response, self.base_id)
@@ -118,11 +122,14 @@ class Transport(HTTPAdapter):
             raise from_response(response, self.base_id)
         return response
 
-    def _tell_delay(self, method: str, elapsed: float) -> None:
-        """What a call took longer than the fastest one may have been its way there."""
+    def _tell_delay(self, method: str, slot: float, sent: float, elapsed: float) -> None:
+        """How late a call was sent is known; of what it took longer than the fastest one, some may
+        have been its way there.
+        """
         fastest = self._fastest.get(method, 0.0)
         self._fastest[method] = min(fastest or elapsed, elapsed)
-        self.bucket.delayed(elapsed, elapsed - fastest)
+        late = sent - slot
+        self.bucket.delayed(late + elapsed, late + min(LONGEST_WAY, elapsed - fastest))
 
     def _keep_time(self, response: requests.Response, elapsed: float) -> None:
         try:
