@@ -192,7 +192,8 @@ def _quarantine(
     kept |= {
         (record_id, column, "to_airtable")
         for record_id, column in staged.waiting
-        if column not in changes.get(record_id, EMPTY).to_postgres
+        if record_id in done_set
+        and column not in changes.get(record_id, EMPTY).to_postgres
         and _stands(staged, record_id, column)
     }
     quarantine.put(connection, session.client.id, refused)

@@ -229,3 +229,18 @@ def test_a_lock_whose_connection_is_gone_does_not_hide_why_the_run_ended(acme: W
         lose_every_connection(acme)
     with client_lock(acme.engine, acme.client.id, "second", 0):
         pass
+
+
+def test_a_lead_edited_again_after_its_record_was_deleted_holds_up_no_other(acme: World) -> None:
+    gone, other = ids(acme, 2)
+    acme.sandbox.delete(gone)
+    acme.update(gone, sms_stop_reason="first")
+    assert acme.sync().counts.quarantined == 1
+    acme.update(gone, sms_stop_reason="second")
+    acme.update(other, sms_stop_reason="of another")
+    assert acme.sync().counts.quarantined == 1
+    assert acme.cell(other, "SMS Stop Reason") == "of another"
+    acme.sandbox.restore(gone)
+    acme.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")
+    assert acme.sync().counts.quarantined == 0
+    assert acme.cell(gone, "SMS Stop Reason") == "second"
