@@ -50,7 +50,7 @@ class Stage(RuleBasedStateMachine):
         self.memory, self.numbers = Memory(), itertools.count(1)
         self.open: Any = None
         self.locked: dict[str, list[tuple[str, Edit]]] = {}
-        self.refusals = False
+        self.refusals = self.behind = False
         for record_id in self.world.sandbox.records():
             self.world.sandbox.delete(record_id)
         tables = self.world.sql(
