@@ -32,9 +32,9 @@ from reconciler_dagster.effects import effect
 ATTEMPTS = 6
 LOCKOUTS_BORNE = 20
 TIMEOUT = (10.0, 60.0)
-# What a call may have spent on its way, at most; the rest of a slow answer is Airtable's own work,
-# which costs no slot.
-LONGEST_WAY = 0.15
+# What a call may have spent on its way, at most: a guess on the safe side, since a slot given away
+# costs a fraction of a second and a 429 costs everybody half a minute.
+LONGEST_WAY = 1.0
 NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
 
 
