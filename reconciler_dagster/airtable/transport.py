@@ -32,9 +32,6 @@ from reconciler_dagster.effects import effect
 ATTEMPTS = 6
 LOCKOUTS_BORNE = 20
 TIMEOUT = (10.0, 60.0)
-# What a call may have spent on its way, at most: a guess on the safe side, since a slot given away
-# costs a fraction of a second and a 429 costs everybody half a minute.
-LONGEST_WAY = 1.0
 NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
 
 
@@ -128,8 +125,8 @@ class Transport(HTTPAdapter):
         """
         fastest = self._fastest.get(method, 0.0)
         self._fastest[method] = min(fastest or elapsed, elapsed)
-        late = sent - slot
-        self.bucket.delayed(late + elapsed, late + min(LONGEST_WAY, elapsed - fastest))
+        since_slot = sent - slot + elapsed
+        self.bucket.delayed(since_slot, since_slot - fastest)
 
     def _keep_time(self, response: requests.Response, elapsed: float) -> None:
         try:

@@ -24,7 +24,7 @@ from reconciler_dagster.postgres import (
     staging,
     tombstones,
 )
-from reconciler_dagster.postgres.connection import MANY_WRITES, analyze, writing
+from reconciler_dagster.postgres.connection import analyze_after, writing
 from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.record import forget_old
@@ -68,8 +68,7 @@ def push(session: Session) -> Pushed:
         if not todo:
             break
     _finish(session, pulled, staged, pushed)
-    if session.counts.local_writes >= MANY_WRITES:
-        analyze(session.engine)
+    analyze_after(session.engine, session.counts.local_writes)
     return pushed
 
 

@@ -30,7 +30,7 @@ from reconciler_dagster.postgres import (
     tombstones,
     windows,
 )
-from reconciler_dagster.postgres.connection import MANY_WRITES, analyze, writing
+from reconciler_dagster.postgres.connection import analyze_after, writing
 from reconciler_dagster.postgres.lock import client_lock
 
 # Leads a part: written under one lock within a second or so, and what memory is bounded by.
@@ -217,8 +217,7 @@ def reconcile(session: Session, window: Window) -> Reconciled:
     with session.engine.begin() as connection:
         session.counts.quarantined = len(quarantine.records(connection, session.client.id))
         session.counts.deletions_pending = tombstones.pending(connection, session.client.id)
-    if session.counts.local_writes >= MANY_WRITES:
-        analyze(session.engine)
+    analyze_after(session.engine, session.counts.local_writes)
     return out
 
 

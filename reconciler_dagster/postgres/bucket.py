@@ -19,6 +19,8 @@ POLL_SECONDS = 0.25
 # Airtable counts the calls of any second, and on its side: a call that was held up on its way
 # counts later than it was sent, and so among the ones that follow it.
 WINDOW_SECONDS = 1.0
+# A guess on the safe side: a slot given away costs a fraction of a second, a 429 costs everybody
+# half a minute.
 LONGEST_DELAY = 1.0
 
 # The call `in_window` places after a delayed one must come a whole window after it arrived. How
@@ -95,9 +97,10 @@ class Bucket:
             if wait is None:
                 time.sleep(POLL_SECONDS)
                 continue
-            time.sleep(max(0.0, float(wait)))
+            seconds = max(0.0, float(wait))
+            time.sleep(seconds)
             if self._may_go():
-                return asked + max(0.0, float(wait))
+                return asked + seconds
 
     def delayed(self, elapsed: float, delay: float) -> None:
         """Tell that a call of ``elapsed`` seconds ago may have arrived ``delay`` seconds late."""

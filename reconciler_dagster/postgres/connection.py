@@ -69,12 +69,14 @@ def writing(connection: Connection) -> Iterator[Connection]:
 MANY_WRITES = 1000
 
 
-def analyze(engine: Engine) -> None:
-    """Renew the statistics after a large fill.
+def analyze_after(engine: Engine, writes: int) -> None:
+    """Renew the statistics where a run has written so many leads that it was a large fill.
 
     Until autovacuum comes round, the next runs would be planned as for empty tables, and read all
     of them. A role that does not own the tables is warned by Postgres, and nothing else happens.
     """
+    if writes < MANY_WRITES:
+        return
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "ANALYZE public.leads, reconciler.baseline, reconciler.seen, "

@@ -24,6 +24,7 @@ from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WINDOWS
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.crash.busy import Before, end_state
+from reconciler_dagster_tests.orchestration.conftest import point_at
 from reconciler_dagster_tests.windows import inactive, next_hour, states, sweep
 from reconciler_dagster_tests.world import ANN, World, world
 
@@ -32,17 +33,9 @@ Quiet = list[tuple[int, int]]
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp() as real:
-        yield real
-
-
-@pytest.fixture
 def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with world(portal_db, leads=240) as here:
-        monkeypatch.setenv("DATABASE_URL", portal_db)
-        monkeypatch.setenv("AIRTABLE_API_KEY", here.sandbox.token)
-        monkeypatch.setenv("AIRTABLE_ENDPOINT_URL", here.sandbox.url)
+        point_at(monkeypatch, portal_db, here.sandbox)
         yield here
 
 
@@ -294,14 +287,12 @@ def test_a_great_sync_that_is_killed_ten_times_ends_as_if_it_had_not_been(
 ) -> None:
     ends = []
     with world(portal_db, leads=90 * KILLS) as acme:
-        monkeypatch.setenv("AIRTABLE_API_KEY", acme.sandbox.token)
-        monkeypatch.setenv("AIRTABLE_ENDPOINT_URL", acme.sandbox.url)
         half = portal_rows(acme)
         before, start = Before.of(acme), acme.value("SELECT current_database()")
         acme.engine.dispose()  # a template must have nobody connected
         for kills in (0, KILLS):
             url = postgres_server.create_database(f"kills_{kills}", template=start)
-            monkeypatch.setenv("DATABASE_URL", url)
+            point_at(monkeypatch, url, acme.sandbox)
             monkeypatch.setenv("RECONCILER_STATE_DIR", str(tmp_path / str(kills)))
             before.restore(acme)
             ends.append(end_of_kills(World(url, acme.sandbox), kills, half, before))

@@ -17,22 +17,15 @@ from reconciler_dagster.orchestration.automation import (
 )
 from reconciler_dagster.orchestration.execute import sync_clients
 from reconciler_dagster.orchestration.ops import SyncConfig
+from reconciler_dagster_tests.orchestration.conftest import point_at
 from reconciler_dagster_tests.world import World, world
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp() as real:
-        yield real
 
 
 @pytest.fixture
 def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with world(portal_db, leads=60) as here:
-        monkeypatch.setenv("DATABASE_URL", portal_db)
+        point_at(monkeypatch, portal_db, here.sandbox)
         monkeypatch.setenv("RECONCILER_PORTAL_URL", "http://portal.example/")
-        monkeypatch.setenv("AIRTABLE_API_KEY", here.sandbox.token)
-        monkeypatch.setenv("AIRTABLE_ENDPOINT_URL", here.sandbox.url)
         yield here
 
 
