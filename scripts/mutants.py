@@ -20,6 +20,7 @@ class Mutant:
 
 ENGINE = "reconciler_dagster/engine/"
 POSTGRES = "reconciler_dagster/postgres/"
+AIRTABLE = "reconciler_dagster/airtable/"
 CORE = "reconciler_dagster/core/"
 
 MUTANTS = [
@@ -255,5 +256,40 @@ MUTANTS = [
         ENGINE + "diff.py",
         "if session.dry_run:  #",
         "if False:  #",
+    ),
+    Mutant(
+        "believe a deletion after one listing",
+        "second_complete_listing",
+        CORE + "deletions.py",
+        "LISTINGS_NEEDED = 2",
+        "LISTINGS_NEEDED = 1",
+    ),
+    Mutant(
+        "delete however many are gone",
+        "third_of_the_base",
+        CORE + "deletions.py",
+        "    return gone > min(DELETIONS_ALLOWED, share)",
+        "    return False",
+    ),
+    Mutant(
+        "believe a listing that was cut short",
+        "cut_short_deletes",
+        ENGINE + "deletions.py",
+        "    if left_out:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "keep a 429 to itself",
+        "no_call_within_it",
+        AIRTABLE + "transport.py",
+        'self.bucket.lock_out(self._lockout(response), "429 from Airtable")',
+        "pass",
+    ),
+    Mutant(
+        "call without waiting for the slot",
+        "together_exceeds",
+        POSTGRES + "bucket.py",
+        "            time.sleep(seconds)\n",
+        "",
     ),
 ]

@@ -67,10 +67,12 @@ def show(result: ClientResult, *, dry_run: bool) -> None:
     if not dry_run or not result.change_set:
         return
     plan = result.change_set
-    click.echo(f"  would insert {plan['inserts']} leads, and keep {plan['conflicts']} conflicts")
+    click.echo(f"  would insert {plan['inserts']} leads")
     for side, name in (("to_postgres", "Postgres"), ("to_airtable", "Airtable")):
         for column, n in sorted(plan[side].items()):
             click.echo(f"  would write {column} of {n} leads in {name}")
+    for column, n in sorted(plan["conflicts"].items()):
+        click.echo(f"  would keep the portal's {column} of {n} leads in the conflict log")
     for cell in plan["sample"]:
         click.echo(
             f"  e.g. {cell['record_id']} {cell['field']} in {cell['side']}: "

@@ -78,7 +78,7 @@ class ChangeSet:
     to_postgres: dict[str, int]
     to_airtable: dict[str, int]
     cleared_in_airtable: int
-    conflicts: int
+    conflicts: dict[str, int]
     sample: list[dict[str, Any]]
 
 
@@ -107,11 +107,13 @@ def summarise(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
     """A plan in numbers."""
     to_postgres: Counter[str] = Counter()
     to_airtable: Counter[str] = Counter()
+    conflicts: Counter[str] = Counter()
     cleared: set[str] = set()
     sample: list[dict[str, Any]] = []
     for record_id, change in changes.items():
         to_postgres.update(change.to_postgres.keys())
         to_airtable.update(change.to_airtable.keys())
+        conflicts.update(conflict["field"] for conflict in change.conflicts)
         for column, value in change.to_airtable.items():
             if value == session.fields[column].codec.blank:
                 cleared.add(record_id)
@@ -133,7 +135,7 @@ def summarise(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
         to_postgres=dict(to_postgres),
         to_airtable=dict(to_airtable),
         cleared_in_airtable=len(cleared),
-        conflicts=sum(len(change.conflicts) for change in changes.values()),
+        conflicts=dict(conflicts),
         sample=sample,
     )
 

@@ -148,7 +148,7 @@ def _new_part(session: Session, key: str, advance: int) -> Part:
 
 def preview(session: Session, window: Window) -> ChangeSet:
     """What reconciling the window would do, as things stand. Writes nothing, takes no lock."""
-    total = ChangeSet(0, 0, {}, {}, 0, 0, [])
+    total = ChangeSet(0, 0, {}, {}, 0, {}, [])
     for part in window.parts:
         staged = _load(session, part.key)
         total = _sum(total, summarise(session, staged.plan(session)))
@@ -162,14 +162,14 @@ def _sum(one: ChangeSet, other: ChangeSet) -> ChangeSet:
         to_postgres=dict(Counter(one.to_postgres) + Counter(other.to_postgres)),
         to_airtable=dict(Counter(one.to_airtable) + Counter(other.to_airtable)),
         cleared_in_airtable=one.cleared_in_airtable + other.cleared_in_airtable,
-        conflicts=one.conflicts + other.conflicts,
+        conflicts=dict(Counter(one.conflicts) + Counter(other.conflicts)),
         sample=[*one.sample, *other.sample][:SAMPLE],
     )
 
 
 def combined(change_sets: Iterable[ChangeSet]) -> ChangeSet:
     """Several change-sets as one."""
-    total = ChangeSet(0, 0, {}, {}, 0, 0, [])
+    total = ChangeSet(0, 0, {}, {}, 0, {}, [])
     for change_set in change_sets:
         total = _sum(total, change_set)
     return total

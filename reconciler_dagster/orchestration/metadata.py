@@ -40,7 +40,7 @@ def of_change_set(session: Session, change_set: ChangeSet) -> Metadata:
         "leads to insert": change_set.inserts,
         "cells to Postgres": sum(change_set.to_postgres.values()),
         "cells to Airtable": sum(change_set.to_airtable.values()),
-        "conflicts": change_set.conflicts,
+        "conflicts": sum(change_set.conflicts.values()),
         "by field": dg.MetadataValue.md(_by_field(change_set)),
         "sample of changes": dg.MetadataValue.table(
             records=[dg.TableRecord(row) for row in change_set.sample],
@@ -106,9 +106,10 @@ def _bullets(lines: list[str]) -> str:
 
 
 def _by_field(change_set: ChangeSet) -> str:
-    names = sorted({*change_set.to_postgres, *change_set.to_airtable})
+    columns = (change_set.to_postgres, change_set.to_airtable, change_set.conflicts)
+    names = sorted(set().union(*columns))
     if not names:
         return "nothing to do"
-    inbound, outbound = change_set.to_postgres, change_set.to_airtable
-    rows = [f"| {name} | {inbound.get(name, 0)} | {outbound.get(name, 0)} |" for name in names]
-    return "\n".join(["| field | to Postgres | to Airtable |", "|---|---|---|", *rows])
+    rows = [" | ".join([name, *(str(cells.get(name, 0)) for cells in columns)]) for name in names]
+    head = ["| field | to Postgres | to Airtable | conflicts |", "|---|---|---|---|"]
+    return "\n".join([*head, *(f"| {row} |" for row in rows)])

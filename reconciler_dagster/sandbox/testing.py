@@ -81,6 +81,10 @@ class SandboxClient:
         """Arm a fault, e.g. `fault("status", status=503, method="PATCH", times=2)`."""
         self._ask("POST", "faults", {"act": act, **settings})
 
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the armed faults, each with its `hits`."""
+        return list(self._ask("GET", "faults"))
+
     def clear_faults(self) -> None:
         """Disarm all faults."""
         self._ask("DELETE", "faults")

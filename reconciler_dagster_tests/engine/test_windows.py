@@ -190,12 +190,15 @@ def test_a_column_that_joins_the_map_is_met_by_the_first_contact_rule(acme: Worl
 
 
 def test_the_preview_writes_nothing_and_says_what_would_happen(acme: World) -> None:
-    record_id, other = ids(acme, 2)
-    acme.sandbox.edit(record_id, {"Company": "Seen before"})
+    record_id, other, third = ids(acme, 3)
+    acme.sandbox.edit_many({record_id: {"Company": "Seen before"}, third: {"HRQ Status": "Review"}})
     acme.update(other, notes="to go out")
+    acme.update(third, hrq_status="Archive")
     own, window = listed(acme)
     change_set = windows.preview(own, window)
-    assert (change_set.to_postgres, change_set.to_airtable) == ({"company": 1}, {"notes": 1})
+    assert change_set.to_postgres == {"company": 1, "hrq_status": 1}
+    assert change_set.to_airtable == {"notes": 1}
+    assert change_set.conflicts == {"hrq_status": 1}
     assert {row["side"] for row in change_set.sample} == {"postgres", "airtable"}
     assert acme.lead(record_id)["company"] != "Seen before"
     windows.discard(own, window)

@@ -1,8 +1,9 @@
-"""The ten invariants, one function each. Each raises AssertionError with what it found."""
+"""The eleven invariants, one function each. Each raises AssertionError with what it found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from reconciler_dagster.core.fields import LEADS
@@ -133,6 +134,15 @@ def isolation(world: World, ran: Ran) -> None:
             f=column,
         )
     assert not ran.pushed.unknown
+
+
+def budget(world: World) -> None:
+    """11. A 429 is told once: nobody calls before the lock-out is over."""
+    for refused, following in pairwise(world.sandbox.calls()):
+        waited = (following["time"] - refused["time"]) / 1000
+        assert refused["status"] != 429 or waited >= world.settings.lockout_seconds, (
+            f"{following['method']} {following['path']} {waited} s after a 429"
+        )
 
 
 def quarantined(world: World) -> set[tuple[str, str]]:

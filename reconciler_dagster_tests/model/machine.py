@@ -212,11 +212,13 @@ class Histories(Owners):
     def a_run_with_faults(self, fault: dict[str, Any], more: list[dict[str, Any]]) -> None:
         with self._disturbed():
             self.refusals = True
+            self.world.sandbox.reset_calls()
             for each in (fault, *more):
                 self.world.sandbox.fault(**each)
             self.world.sandbox.switch(largest_page=2)  # for iterators to be lost
             with patch.object(transport, "TIMEOUT", (1.0, 0.3)):
                 self.world.sync()
+        invariants.budget(self.world)
 
     @rule(acts=SOME)
     def a_great_sync_with_people_in_it(self, acts: list[Act]) -> None:

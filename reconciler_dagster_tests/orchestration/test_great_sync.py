@@ -15,6 +15,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from reconciler_dagster.cli.run import show
 from reconciler_dagster.core.windows import months_until, unknown_grouped
 from reconciler_dagster.definitions import defs
 from reconciler_dagster.orchestration.audit import every_hour
@@ -91,6 +92,21 @@ def test_a_dry_run_writes_nothing_and_tells_all(acme: World, instance: dg.Dagste
     for table in ("public.leads", "reconciler.baseline", "reconciler.staged_record"):
         assert acme.value(f"SELECT count(*) FROM {table}") == 0  # noqa: S608 - named above
     assert acme.value("SELECT count(*) FROM reconciler.month_listing") == 0
+
+
+def test_a_dry_run_of_a_first_contact_is_told_by_field(
+    acme: World, instance: dg.DagsterInstance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = portal_rows(acme)
+    result, _ = great_sync(acme, instance, config=WindowConfig(dry_run=True))
+    show(result, dry_run=True)
+    told = capsys.readouterr().out
+    assert "would insert 120 leads\n" in told
+    filled = sum("First Name" in acme.sandbox.record(r)["fields"] for r in half)
+    assert f"would write first_name of {filled} leads in Postgres\n" in told
+    assert f"would keep the portal's first_name of {filled} leads in the conflict log\n" in told
+    assert "portal's email" not in told  # an empty value that is replaced is no loss
+    assert f"{half[0]} first_name in postgres: 'Old' ->" in told
 
 
 def test_months_are_chosen_whole(acme: World, instance: dg.DagsterInstance) -> None:
