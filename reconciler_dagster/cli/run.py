@@ -10,6 +10,7 @@ import dagster as dg
 
 from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import Settings
+from reconciler_dagster.engine.diff import NEW_LEAD
 from reconciler_dagster.orchestration.execute import ClientResult, sync_clients
 from reconciler_dagster.orchestration.home import dagster_home
 from reconciler_dagster.orchestration.ops import SyncConfig
@@ -74,7 +75,5 @@ def show(result: ClientResult, *, dry_run: bool) -> None:
     for column, n in sorted(plan["conflicts"].items()):
         click.echo(f"  would keep the portal's {column} of {n} leads in the conflict log")
     for cell in plan["sample"]:
-        click.echo(
-            f"  e.g. {cell['record_id']} {cell['field']} in {cell['side']}: "
-            f"'{cell['old']}' -> '{cell['new']}'"
-        )
+        change = "" if cell["field"] == NEW_LEAD else f": '{cell['old']}' -> '{cell['new']}'"
+        click.echo(f"  e.g. {cell['record_id']} {cell['field']} in {cell['side']}{change}")

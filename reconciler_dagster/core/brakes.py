@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-# A run that would empty cells of more leads than this in Airtable waits for a person.
+# More leads than this with cells that the portal emptied wait for a person, whatever part of them
+# a run or a window happens to see ...
 CLEARS_ALLOWED = 50
 CLEARS_ALLOWED_SHARE = 0.05
+# ... but so few in a change-set are nobody's accident, and not worth a look at the whole base.
+CLEARS_ALWAYS_ALLOWED = 10
 
 
-def clears_too_many(cleared: int, leads: int) -> bool:
-    """Whether emptying cells of so many of ``leads`` leads looks like an accident."""
-    return cleared > max(CLEARS_ALLOWED, CLEARS_ALLOWED_SHARE * leads)
+def clears_too_many(emptied: int, leads: int) -> bool:
+    """Whether so many of ``leads`` leads with emptied cells look like an accident."""
+    return emptied > max(CLEARS_ALLOWED, CLEARS_ALLOWED_SHARE * leads)

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from reconciler_dagster.core.brakes import clears_too_many
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.core.windows import (
     PAGE,
@@ -16,6 +15,7 @@ from reconciler_dagster.core.windows import (
     stalest_window,
     window_at,
 )
+from reconciler_dagster.engine.brake import clears
 from reconciler_dagster.engine.diff import ChangeSet
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.engine.windows import combined, discard, list_window, preview, reconcile
@@ -64,11 +64,12 @@ def audit(session: Session) -> Audited:
         out.windows.append(str(scope))
         out.listed += window.listed
         out.change_sets.append(change_set)
-        if clears_too_many(change_set.cleared_in_airtable, leads):
+        with session.engine.connect() as connection:
+            doubt = clears(connection, session.client.id, change_set).doubt
+        if doubt:
             out.braked.append(
-                f"The audit of the window {scope} would empty cells of "
-                f"{change_set.cleared_in_airtable} leads in Airtable and wrote nothing. If it is "
-                "meant, run `reconciler great-sync --allow-mass-clear` over these months."
+                f"The audit of the window {scope} was stopped. {doubt} If it is meant, run "
+                "`reconciler great-sync --allow-mass-clear`."
             )
             session.counts.pulled += window.listed
             discard(session, window)

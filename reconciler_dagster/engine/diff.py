@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,9 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
 
 @dataclass(frozen=True)
 class ChangeSet:
-    """The plan in numbers, for checks and people. Cells by field; ``sample``: some changes."""
+    """The plan in numbers, for checks and people. Cells by field; ``sample``: of each kind some,
+    as ``record_id, field, side, old, new``.
+    """
 
     leads: int
     inserts: int
@@ -82,7 +84,9 @@ class ChangeSet:
     sample: list[dict[str, Any]]
 
 
-SAMPLE = 25
+# Examples of each field and side.
+EXAMPLES = 2
+NEW_LEAD = "(a new lead)"
 
 
 def diff(session: Session) -> ChangeSet:
@@ -117,18 +121,11 @@ def summarise(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
         for column, value in change.to_airtable.items():
             if value == session.fields[column].codec.blank:
                 cleared.add(record_id)
+        if change.insert:
+            sample.append(_example(record_id, NEW_LEAD, "postgres", "", ""))
         for side, cells in (("postgres", change.to_postgres), ("airtable", change.to_airtable)):
             for column, value in cells.items():
-                if len(sample) < SAMPLE:
-                    sample.append(
-                        {
-                            "record_id": record_id,
-                            "field": column,
-                            "side": side,
-                            "old": _short(change.old.get(column)),
-                            "new": _short(value),
-                        }
-                    )
+                sample.append(_example(record_id, column, side, change.old.get(column), value))
     return ChangeSet(
         leads=len(changes),
         inserts=sum(change.insert for change in changes.values()),
@@ -136,8 +133,30 @@ def summarise(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
         to_airtable=dict(to_airtable),
         cleared_in_airtable=len(cleared),
         conflicts=dict(conflicts),
-        sample=sample,
+        sample=examples(sample),
     )
+
+
+def examples(sample: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first ones of each field and side."""
+    seen: Counter[tuple[str, str]] = Counter()
+    kept = []
+    for row in sample:
+        kind = (row["side"], row["field"])
+        seen[kind] += 1
+        if seen[kind] <= EXAMPLES:
+            kept.append(row)
+    return kept
+
+
+def _example(record_id: str, field: str, side: str, old: Value, new: Value) -> dict[str, Any]:
+    return {
+        "record_id": record_id,
+        "field": field,
+        "side": side,
+        "old": _short(old),
+        "new": _short(new),
+    }
 
 
 def _short(value: Value) -> str:

@@ -138,6 +138,7 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
         if pulled.window is not None:
             baseline.verified(connection, session.client.id, staged.records)
         session.counts.quarantined = len(quarantine.records(connection, session.client.id))
+        session.counts.deletions_pending = tombstones.pending(connection, session.client.id)
         forget_old(connection, session.settings.history_days)
         staging.clear(connection, session.run_id)
 

@@ -4,14 +4,15 @@
 import dagster as dg
 from sqlalchemy import text
 
-from reconciler_dagster.core.brakes import CLEARS_ALLOWED, CLEARS_ALLOWED_SHARE, clears_too_many
+from reconciler_dagster.engine.brake import clears
+from reconciler_dagster.engine.diff import ChangeSet
 from reconciler_dagster.orchestration.assets import (
     AIRTABLE_LEADS,
     OUTBOUND_CHANGE_SET,
     RECONCILED_LEADS,
 )
 from reconciler_dagster.orchestration.resources import ClientRun
-from reconciler_dagster.postgres import baseline, runs
+from reconciler_dagster.postgres import runs
 from reconciler_dagster.postgres.runs import Summary
 
 
@@ -64,23 +65,25 @@ def clear_brake(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 def hold_the_brake(run: ClientRun) -> dg.AssetCheckResult:
     """Whether the run's change-set may be carried out; closes the summary where it may not."""
     summary = _summary(run)
+    change_set = ChangeSet(**summary.findings["change_set"])
     with run.engine.connect() as connection:
-        leads = baseline.count(connection, summary.client_id)
-    cleared = summary.findings["change_set"]["cleared_in_airtable"]
-    allowed = summary.findings["allow_mass_clear"] or not clears_too_many(cleared, leads)
-    reason = (
-        f"The run would empty cells of {cleared} of {leads} leads in Airtable; more than "
-        f"{CLEARS_ALLOWED} and {CLEARS_ALLOWED_SHARE:.0%} wait for a person. Nothing was written. "
-        "If it is meant, launch the run with allow_mass_clear."
-    )
-    if not allowed:
+        counted = clears(connection, summary.client_id, change_set)
+    reason = None
+    if counted.doubt and not summary.findings["allow_mass_clear"]:
+        reason = (
+            f"The run was stopped. {counted.doubt} If it is meant, launch it with allow_mass_clear."
+        )
         with run.engine.begin() as connection:
             runs.finish(connection, summary.client_id, run.run_id, state="failed", message=reason)
     return dg.AssetCheckResult(
-        passed=allowed,
+        passed=reason is None,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=None if allowed else reason,
-        metadata={"leads with emptied cells": cleared, "leads": leads},
+        description=reason,
+        metadata={
+            "leads with cells to empty": counted.here,
+            "leads with cells emptied in the portal": counted.emptied,
+            "leads": counted.leads,
+        },
     )
 
 

@@ -61,6 +61,27 @@ def count(connection: Connection, client_id: str) -> int:
     )
 
 
+def emptied(connection: Connection, client_id: str, columns: Collection[str]) -> int:
+    """How many leads hold nothing in one of these columns where a value is agreed on."""
+    return int(
+        connection.execute(
+            text(
+                "SELECT count(*) FROM reconciler.baseline b JOIN public.leads l "
+                "ON l.client_id = b.client_id AND l.airtable_record_id = b.record_id, "
+                "to_jsonb(l) AS now WHERE b.client_id = :client_id AND EXISTS ("
+                "SELECT FROM unnest(CAST(:columns AS text[])) AS f "
+                "WHERE b.fields -> f <> ALL(CAST(:blank AS jsonb[])) "
+                "AND now -> f = ANY(CAST(:blank AS jsonb[])))"
+            ),
+            {
+                "client_id": client_id,
+                "columns": list(columns),
+                "blank": ["null", '""', "false"],
+            },
+        ).scalar_one()
+    )
+
+
 def advance(connection: Connection, client_id: str, rows: Iterable[BaselineRow]) -> None:
     """Add agreed values; fields that are not named keep theirs."""
     data = [

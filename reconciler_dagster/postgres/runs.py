@@ -12,6 +12,9 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.postgres.staging import dump
 
+# Of a row ``s`` of run_summary: the run wrote nothing, whatever it found.
+DRY = "coalesce((s.findings ->> 'dry_run')::boolean, false)"
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -186,9 +189,13 @@ def finish(
     if state == "succeeded":
         connection.execute(
             text(
-                "UPDATE public.clients SET last_sync_at = clock_timestamp() WHERE id = :client_id "
+                "UPDATE public.clients SET last_sync_at = clock_timestamp() "  # noqa: S608
+                "WHERE id = :client_id "
+                "AND EXISTS (SELECT FROM reconciler.run_summary s WHERE s.client_id = :client_id "
+                "AND s.run_id = :run_id AND s.purpose IN ('delta', 'manual') "
+                f"AND NOT {DRY})"
             ),
-            {"client_id": client_id},
+            parameters,
         )
 
 

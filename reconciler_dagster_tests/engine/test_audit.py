@@ -104,6 +104,21 @@ def test_the_audit_does_not_empty_cells_of_a_large_part_of_the_base(large: World
     large.sql("UPDATE leads SET notes = NULL, hrq_status = NULL, processing_status = NULL")
     before = large.sandbox.records()
     out, counts = audited(large)
-    assert "wrote nothing" in out.braked[0]
+    assert "Nothing was written" in out.braked[0]
     assert counts.remote_writes == 0
     assert large.sandbox.records() == before
+
+
+def test_windows_that_each_see_a_part_of_an_accident_do_not_let_it_through(large: World) -> None:
+    """A twentieth of the base is allowed; each window of a quarter of it sees less than that."""
+    tenth = sorted(large.sandbox.records())[::10]
+    large.sandbox.edit_many({record_id: {"Notes": "stays"} for record_id in tenth})
+    large.sync()
+    large.sql("UPDATE leads SET notes = NULL WHERE airtable_record_id = ANY(:ids)", ids=tenth)
+    for _ in range(4):
+        out, counts = audited(large)
+        assert 10 < out.change_set.cleared_in_airtable < 100
+        assert "emptied cells of 200 of 2000 leads" in out.braked[0]
+        assert counts.remote_writes == 0
+        next_hour(large)
+    assert {large.cell(record_id, "Notes") for record_id in tenth} == {"stays"}

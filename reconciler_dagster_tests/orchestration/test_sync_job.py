@@ -108,7 +108,7 @@ def test_the_brake_stops_the_push_and_nothing_is_lost(
     }
     assert {r: synced.cell(r, "Notes") for r in synced.sandbox.records()} == before
     message = synced.value("SELECT message FROM reconciler.run_summary WHERE state = 'failed'")
-    assert "would empty cells of 60 of 60 leads in Airtable" in message
+    assert "the portal has emptied cells of 60 of 60 leads" in message
     assert execute(synced, instance, allow_mass_clear=True).success
     assert {synced.cell(r, "Notes") for r in before} == {None}
 

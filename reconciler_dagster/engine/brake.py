@@ -1,0 +1,49 @@
+"""The brake on emptying cells in Airtable: what a change-set would do, seen with the whole base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from reconciler_dagster.core.brakes import (
+    CLEARS_ALLOWED,
+    CLEARS_ALLOWED_SHARE,
+    CLEARS_ALWAYS_ALLOWED,
+    clears_too_many,
+)
+from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.postgres import baseline
+
+
+@dataclass(frozen=True)
+class Clears:
+    """Leads: ``here`` with cells that the change-set would empty in Airtable, ``emptied`` of the
+    whole base with cells that the portal emptied, ``leads`` of the base.
+    """
+
+    here: int
+    emptied: int
+    leads: int
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the change-set waits for a person; None where it may be carried out."""
+        if self.here <= CLEARS_ALWAYS_ALLOWED or not clears_too_many(self.emptied, self.leads):
+            return None
+        return (
+            f"It would empty cells of {self.here} leads in Airtable, and the portal has emptied "
+            f"cells of {self.emptied} of {self.leads} leads; more than {CLEARS_ALLOWED} and "
+            f"{CLEARS_ALLOWED_SHARE:.0%} wait for a person. Nothing was written."
+        )
+
+
+def clears(connection: Connection, client_id: str, change_set: ChangeSet) -> Clears:
+    """Count. A window sees a part of an accident, so that the part alone says nothing."""
+    here = change_set.cleared_in_airtable
+    emptied = here
+    if here > CLEARS_ALWAYS_ALLOWED:
+        columns = [field.column for field in LEADS if field.both]
+        emptied = max(here, baseline.emptied(connection, client_id, columns))
+    return Clears(here, emptied, baseline.count(connection, client_id))
