@@ -49,7 +49,7 @@ MUTANTS = [
         "drop the journal",
         "after_an_unanswered",
         ENGINE + "local.py",
-        "journal.plan(connection, client_id, session.run_id, outbound, owners)",
+        "journal.plan(connection, client_id, session.run_id, outbound, owners, merged_over)",
         "pass",
     ),
     Mutant(

@@ -14,7 +14,12 @@ from typing import Any, cast
 from pyairtable import Api
 from pyairtable.formulas import AND, NOT, Formula, quoted
 
-from reconciler_dagster.airtable.errors import AirtableError, NotUnderstood, OutcomeUnknown
+from reconciler_dagster.airtable.errors import (
+    AirtableError,
+    NotSent,
+    NotUnderstood,
+    OutcomeUnknown,
+)
 from reconciler_dagster.airtable.transport import Bucket, Transport
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.binding import AirtableField
@@ -119,13 +124,16 @@ class Base:
     def patch(self, table_id: str, changes: Mapping[str, Mapping[str, Any]]) -> list[Record]:
         """Write up to ten records in one call, all or nothing. Answers whole records.
 
-        Raises OutcomeUnknown where the write may or may not have happened.
+        Raises OutcomeUnknown where the write may or may not have happened, NotSent where it did
+        not and may be tried again.
         """
         table = self._api.table(self.base_id, table_id)
         records = [{"id": key, "fields": dict(cells)} for key, cells in changes.items()]
         try:
             answered = table.batch_update(cast(Any, records), use_field_ids=True)
             return [_record(cast(Mapping[str, Any], record)) for record in answered]
+        except NotSent:
+            raise
         except AirtableError as error:
             lost = error.status is None or error.status >= 500 or isinstance(error, NotUnderstood)
             if lost:

@@ -29,6 +29,12 @@ class OutcomeUnknown(AirtableError):
     """A write whose answer never came: it may or may not have been carried out."""
 
 
+class NotSent(AirtableError):
+    """A write that was certainly not carried out. It waited, or would have to: what it is about
+    must be read again before it is sent.
+    """
+
+
 class MonthlyLimitReached(AirtableError):
     """The workspace's calls of this month are used up: no retry helps until the month turns."""
 

@@ -23,14 +23,19 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 from reconciler_dagster.airtable.errors import (
     AirtableError,
     MonthlyLimitReached,
+    NotSent,
     NotUnderstood,
     OutcomeUnknown,
+    error_of,
     from_response,
 )
 from reconciler_dagster.effects import effect
 
 ATTEMPTS = 6
 LOCKOUTS_BORNE = 20
+# A write that had to wait longer than this for its slot is not sent: somebody may have edited the
+# record meanwhile, and Airtable knows no "only if unchanged".
+WRITE_WAITS_SECONDS = 5.0
 TIMEOUT = (10.0, 60.0)
 NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
 
@@ -74,47 +79,73 @@ class Transport(HTTPAdapter):
     def send(  # type: ignore[override]
         self, request: requests.PreparedRequest, **options: Any
     ) -> requests.Response:
-        """Send until there is an answer that is worth something.
+        """Send until there is an answer that is worth something; a write only once.
 
-        Raises OutcomeUnknown for a write without an answer, AirtableError for an error answer,
-        MonthlyLimitReached, and ConfigurationError for a bad token or base.
+        Raises OutcomeUnknown for a write without an answer, NotSent for one that was not carried
+        out and may be sent again, AirtableError for an error answer, MonthlyLimitReached, and
+        ConfigurationError for a bad token or base.
         """
         options["timeout"] = TIMEOUT
         reading = request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
+        if not reading:
+            return self._send_once(request, options)
         for attempt in Retrying(
-            retry=retry_if_exception(lambda error: _worth_retrying(error, reading)),
+            retry=retry_if_exception(_worth_retrying),
             wait=self._wait,
             stop=stop_after_attempt(ATTEMPTS),
             reraise=True,
         ):
             with attempt:
-                response = self._send_within_limits(request, options)
-                if reading:
-                    _require_whole_json(response)
+                response = self._read_within_limits(request, options)
+                _require_whole_json(response)
         return response
 
-    def _send_within_limits(
+    def _read_within_limits(
         self, request: requests.PreparedRequest, options: Mapping[str, Any]
     ) -> requests.Response:
         for _ in range(LOCKOUTS_BORNE):
-            slot = self.bucket.take()
-            self.calls += 1
-            sent = time.monotonic()
-            try:
-                with effect(f"{request.method} to Airtable"):
-                    response = super().send(request, **options)
-                response.content  # noqa: B018 - the body is read here, where its loss is handled
-            except (requests.RequestException, OSError) as error:
-                raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
-            elapsed = time.monotonic() - sent
-            self._keep_time(response, elapsed)
-            self._tell_delay(str(request.method), slot, sent, elapsed)
+            response = self._call(request, options, self.bucket.take())
             if response.status_code != 429:
                 break
+        return self._good(response)
+
+    def _send_once(
+        self, request: requests.PreparedRequest, options: Mapping[str, Any]
+    ) -> requests.Response:
+        asked = time.monotonic()
+        slot = self.bucket.take()
+        if time.monotonic() - asked > WRITE_WAITS_SECONDS:
+            raise NotSent(None, "not sent", "the write waited too long for its slot")
+        response = self._call(request, options, slot)
+        # 502 and 503 are documented as safe to retry (Airtable facts, section 4); for the other
+        # ones only a look at the record can tell whether the write was carried out.
+        if response.status_code in (429, 502, 503):
+            raise NotSent(response.status_code, *error_of(response))
+        return self._good(response)
+
+    def _call(
+        self, request: requests.PreparedRequest, options: Mapping[str, Any], slot: float
+    ) -> requests.Response:
+        """One request on the wire. After a 429 everybody keeps away from the base."""
+        self.calls += 1
+        sent = time.monotonic()
+        try:
+            with effect(f"{request.method} to Airtable"):
+                response = super().send(request, **options)
+            response.content  # noqa: B018 - the body is read here, where its loss is handled
+        except (requests.RequestException, OSError) as error:
+            raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
+        elapsed = time.monotonic() - sent
+        self._keep_time(response, elapsed)
+        self._tell_delay(str(request.method), slot, sent, elapsed)
+        if response.status_code == 429:
             refusal = from_response(response, self.base_id)
             if isinstance(refusal, MonthlyLimitReached):
                 raise refusal
             self.bucket.lock_out(self._lockout(response), "429 from Airtable")
+        return response
+
+    def _good(self, response: requests.Response) -> requests.Response:
         if response.status_code >= 400:
             raise from_response(response, self.base_id)
         return response
@@ -145,12 +176,10 @@ class Transport(HTTPAdapter):
         return max(self._lockout_seconds, asked) * random.uniform(1.01, 1.03)
 
 
-def _worth_retrying(error: BaseException, reading: bool) -> bool:
+def _worth_retrying(error: BaseException) -> bool:
     if not isinstance(error, AirtableError) or isinstance(error, MonthlyLimitReached):
         return False
-    # 502 and 503 are documented as safe to retry (Airtable facts, section 4); for the rest a
-    # write may have been carried out, which only a look at the record can tell.
-    return error.status in (502, 503) or (reading and (error.status is None or error.status >= 500))
+    return error.status is None or error.status >= 500
 
 
 def _require_whole_json(response: requests.Response) -> None:

@@ -49,7 +49,11 @@ def judge(
     asked = open_ if not too_many(len(open_), leads) else open_[:: -(-len(open_) // PAGE)]
     field_ids = list(session.bound.id_by_column.values())
     found = session.base.read(session.table_id, asked, field_ids)
-    left_out = [r for r in found if r.created_time < datetime.fromisoformat(moment)]
+    left_out = [
+        r
+        for r in found
+        if scope.holds(r.created_time) and r.created_time < datetime.fromisoformat(moment)
+    ]
     if left_out:
         doubt = (
             f"Airtable's listing of the window {scope} was cut short: of {len(asked)} leads that "

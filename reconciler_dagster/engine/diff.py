@@ -65,7 +65,7 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
             session.users,
             may_assume=may_assume,
         )
-        waiting = quarantine.waiting_values(connection, client_id, ids)
+        waiting = quarantine.waiting_values(connection, client_id, ids, session.began)
     return Staged(key, records, leads, baselines, together, waiting)
 
 
@@ -93,6 +93,7 @@ def diff(session: Session) -> ChangeSet:
     """Stage the plan of the run that was pulled under this session's run id."""
     with session.engine.connect() as connection:
         pulled = Pulled(**staging.pull(connection, session.run_id))
+        staging.require_whole(connection, [session.run_id], pulled.staged)
     staged = load(session, session.run_id, may_assume=pulled.window is None)
     changes = staged.plan(session)
     with session.engine.begin() as connection:

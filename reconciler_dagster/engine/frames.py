@@ -75,7 +75,9 @@ def sides(
     for record_id in out.remote:
         agreed = dict(baselines[record_id].fields) if record_id in baselines else {}
         if record_id in records:
-            arrived = _arrived(journal.get(record_id, ()), records[record_id].fields)
+            entries = journal.get(record_id, ())
+            agreed |= _merged_before(entries, out.local.get(record_id, {}))
+            arrived = _arrived(entries, records[record_id].fields)
             agreed |= arrived
             if arrived:
                 out.settled_sends[record_id] = arrived
@@ -90,6 +92,18 @@ def _arrived(entries: Iterable[Entry], remote: Row) -> Row:
         for entry in entries
         for column, value in entry.fields.items()
         if column in remote and remote[column] == value
+    }
+
+
+def _merged_before(entries: Iterable[Entry], local: Row) -> Row:
+    """What a merged text was built on, where the lead holds it and it may not have been sent: from
+    there on the portal has only appended.
+    """
+    return {
+        column: entry.merged_over[column]
+        for entry in entries
+        for column in entry.merged_over
+        if str(local.get(column) or "").startswith(str(entry.fields[column]))
     }
 
 

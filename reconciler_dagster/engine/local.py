@@ -61,7 +61,8 @@ def write_local(
             ],
         )
         journal.close(connection, client_id, done)
-        journal.plan(connection, client_id, session.run_id, outbound, owners)
+        merged_over = {r: _merged_over(staged, changes, r, outbound[r]) for r in outbound}
+        journal.plan(connection, client_id, session.run_id, outbound, owners, merged_over)
         conflicts = _conflicts(changes, done, owners, applied)
         record.conflicts(connection, client_id, session.run_id, conflicts)
         record.history(
@@ -110,6 +111,14 @@ def _outbound(change: LeadChange, applied: Applied, record_id: str) -> Row:
         for column, value in change.to_airtable.items()
         if column not in change.to_postgres or column in written
     }
+
+
+def _merged_over(
+    staged: Staged, changes: Mapping[str, LeadChange], record_id: str, cells: Row
+) -> Row:
+    """What goes to both sides is a merged text: Airtable's part of it."""
+    remote, to_postgres = staged.sides.remote[record_id], changes[record_id].to_postgres
+    return {column: remote[column] for column in cells if column in to_postgres}
 
 
 def _agreement(

@@ -28,14 +28,15 @@ class Pulled:
 
     ``moment``: where the next cursor may stand; ``noted_at``: the same on our clock. ``window``:
     start and end where every record of a creation window was listed (None: open), None for a
-    delta. ``gone``: asked for by id, and not there. ``stopped``: fields that the mapping check
-    stopped, and why.
+    delta. ``listed``, ``staged``: records, the latter with those read by id. ``gone``: asked for by
+    id, and not there. ``stopped``: fields that the mapping check stopped, and why.
     """
 
     moment: str
     noted_at: str
     window: tuple[str | None, str | None] | None
     listed: int
+    staged: int
     gone: list[str]
     stopped: list[str]
     notes: list[str]
@@ -69,6 +70,7 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
         noted_at=session.base.transport.earliest_here.isoformat(),
         window=(_iso(scope.start), _iso(scope.end)) if scope.is_window else None,
         listed=len(found.listed),
+        staged=len(found.listed | found.read),
         gone=sorted(found.gone),
         stopped=session.bound.problems,
         notes=list(session.bound.notes),
@@ -167,7 +169,7 @@ def _to_read(session: Session) -> set[str]:
         return {
             *leads.unsettled_to_read(connection, client_id, columns, every=anew),
             *journal.open_entries(connection, client_id),
-            *quarantine.due(connection, client_id),
+            *quarantine.due(connection, client_id, session.began),
         }
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reconciler_dagster.airtable.base import PAGE, modified_since
+from reconciler_dagster.airtable.errors import NotSent
+from reconciler_dagster.airtable.transport import ATTEMPTS, LOCKOUTS_BORNE
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.diff import Staged, load
@@ -31,7 +34,7 @@ from reconciler_dagster.postgres.record import forget_old
 from reconciler_dagster.postgres.staging import StagedRecord
 
 LOCAL_CHUNK = 500
-# How often one run tries a record whose answer was lost.
+# How often one run sends a record whose answer was lost.
 ROUNDS = 3
 
 
@@ -40,10 +43,13 @@ class Pushed:
     """What a person has to know about a push, besides the counts.
 
     ``unknown``: records whose answer never came; the next run settles them by comparing.
+    ``unsent``, ``why``: see engine.send.Sent.
     """
 
     unknown: set[str] = field(default_factory=set)
+    unsent: set[str] = field(default_factory=set)
     sent: set[str] = field(default_factory=set)
+    why: NotSent | None = None
 
 
 def push(session: Session) -> Pushed:
@@ -51,6 +57,7 @@ def push(session: Session) -> Pushed:
     with session.engine.begin() as connection:
         require_lease(connection, session.client.id, session.run_id)
         pulled = Pulled(**staging.pull(connection, session.run_id))
+        staging.require_whole(connection, [session.run_id], pulled.staged)
         changes = dict(staging.changes(connection, session.run_id))
     staged = load(session, session.run_id, may_assume=pulled.window is None)
     _refuse_gone(session, staged, set(pulled.gone))
@@ -58,15 +65,7 @@ def push(session: Session) -> Pushed:
     inbound = sorted(busy(session, staged, changes) - set(outbound))
     for chunk in chunks(inbound, LOCAL_CHUNK):
         write_local(session, staged, changes, chunk)
-    pushed = Pushed()
-    todo = outbound
-    for _ in range(ROUNDS):
-        pushed.unknown = set()
-        for chunk in chunks(todo, PAGE):
-            push_chunk(session, chunk, pushed)
-        todo = sorted(pushed.unknown)
-        if not todo:
-            break
+    pushed = push_all(session, outbound)
     _finish(session, pulled, staged, pushed)
     analyze_after(session.engine, session.counts.local_writes)
     return pushed
@@ -82,6 +81,39 @@ def busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
     return (set(changes) | waiting | held | edited | refused) & staged.sides.remote.keys()
 
 
+def push_all(
+    session: Session,
+    record_ids: list[str],
+    locked: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Pushed:
+    """Push leads by the hundred, each under ``locked``, and come back to what was not answered or
+    not sent: always to what both sides hold then.
+
+    Raises what Airtable said where it keeps refusing to be written to.
+    """
+    pushed, todo = Pushed(), record_ids
+    lost = lockouts = failures = 0
+    while todo and lost < ROUNDS:
+        pushed.unknown, pushed.unsent, pushed.why = set(), set(), None
+        for chunk in chunks(todo, PAGE):
+            if pushed.why is None:
+                with locked():
+                    push_chunk(session, chunk, pushed)
+            else:
+                pushed.unsent |= set(chunk)
+        todo = sorted(pushed.unknown | pushed.unsent)
+        lost += bool(pushed.unknown)
+        if pushed.why is not None and pushed.why.status in (502, 503):
+            failures += 1
+            time.sleep(min(2**failures, 40) * session.settings.retry_seconds)
+        elif pushed.why is not None:  # the next reading waits until the lock-out is over
+            lockouts += 1
+        if pushed.why is not None and (failures == ATTEMPTS or lockouts == LOCKOUTS_BORNE):
+            raise pushed.why
+    pushed.unknown |= pushed.unsent
+    return pushed
+
+
 def push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None:
     """Up to 100 leads: read both sides again, merge again, write, send.
 
@@ -92,14 +124,17 @@ def push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None:
     found = _read_again(session, key, record_ids)
     if looks_off(session, key, bound):
         found = _read_again(session, key, record_ids)
+    read_at = time.monotonic()
     leads.stage_leads(
         session.engine, key, session.client.id, session.fields.columns, record_ids, edited=False
     )
     staged = load(session, key, may_assume=False)
     _refuse_gone(session, staged, set(record_ids) - found)
     outbound = write_local(session, staged, staged.plan(session), sorted(found))
-    sent = send(session, staged, outbound)
+    sent = send(session, staged, outbound, read_at)
     pushed.unknown |= sent.unknown
+    pushed.unsent |= sent.unsent
+    pushed.why = sent.why
     pushed.sent |= sent.acknowledged | sent.unknown
     with session.engine.begin() as connection:
         staging.clear(connection, key)
@@ -117,6 +152,7 @@ def _read_again(session: Session, key: str, record_ids: list[str]) -> set[str]:
 def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) -> None:
     """Everything is in: move the cursor, and note what was verified."""
     with session.engine.connect() as connection, writing(connection):
+        require_lease(connection, session.client.id, session.run_id)
         tombstones.returned(connection, session.client.id, session.run_id, list(staged.records))
     deletions.carry_out_approved(session)
     moment = datetime.fromisoformat(pulled.moment)

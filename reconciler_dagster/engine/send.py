@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler_dagster.airtable.base import BATCH
-from reconciler_dagster.airtable.errors import AirtableError, OutcomeUnknown
+from reconciler_dagster.airtable.errors import AirtableError, NotSent, OutcomeUnknown
+from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.values import Unreadable
 from reconciler_dagster.engine.diff import Staged
@@ -23,17 +25,39 @@ from reconciler_dagster.postgres.staging import StagedRecord
 REFUSALS = frozenset({403, 404, 413, 422})
 
 
+# What was read this long ago is read again before more is sent: whoever edits a record between
+# the reading and the writing is overwritten, and Airtable has no way to prevent it.
+FRESH_SECONDS = 10.0
+# Cells of one field that may be refused as forbidden before the field counts as forbidden: a
+# token that lost its right to write would else cost dozens of calls a record.
+FORBIDDEN_AFTER = 3
+
+
 @dataclass
 class Sent:
-    """What became of the outbound changes, by record id. ``unknown``: no answer came."""
+    """What became of the outbound changes, by record id. ``unknown``: no answer came.
+
+    ``unsent``: certainly not carried out, to be read and sent again; ``why``: where Airtable, and
+    not the age of what was read, is the reason.
+    """
 
     acknowledged: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
+    unsent: set[str] = field(default_factory=set)
+    why: NotSent | None = None
     refused: list[Refusal] = field(default_factory=list)
 
+    @property
+    def open(self) -> set[str]:
+        """Records that somebody has to come back to."""
+        return self.unknown | self.unsent
 
-def send(session: Session, staged: Staged, outbound: Mapping[str, Row]) -> Sent:
-    """Send what the journal has planned. Values are canonical."""
+
+def send(session: Session, staged: Staged, outbound: Mapping[str, Row], read_at: float) -> Sent:
+    """Send what the journal has planned. Values are canonical.
+
+    ``read_at``: when the records were read (``time.monotonic``); the first batch always goes.
+    """
     sent = Sent()
     sendable = {
         record_id: cells
@@ -42,10 +66,14 @@ def send(session: Session, staged: Staged, outbound: Mapping[str, Row]) -> Sent:
     }
     ids = list(sendable)
     for start in range(0, len(ids), BATCH):
-        _send(session, staged, {i: sendable[i] for i in ids[start : start + BATCH]}, sent)
+        batch = {i: sendable[i] for i in ids[start : start + BATCH]}
+        if start and time.monotonic() - read_at > FRESH_SECONDS:
+            sent.unsent |= set(batch)
+        else:
+            _send(session, staged, batch, sent)
     with session.engine.connect() as connection, writing(connection):
         quarantine.put(connection, session.client.id, sent.refused)
-        settled = [i for i in outbound if i not in sent.unknown]
+        settled = [i for i in outbound if i not in sent.open]
         journal.close(connection, session.client.id, settled)
     session.counts.remote_writes += len(sent.acknowledged)
     return sent
@@ -81,7 +109,29 @@ def _is_option(session: Session, column: str, cell: str) -> bool:
     return cell in (session.bound.choices(column) or ())
 
 
+def _allowed(session: Session, batch: Mapping[str, Row], sent: Sent) -> dict[str, Row]:
+    """The batch without fields that are forbidden, or that were stopped since it was planned."""
+    allowed: dict[str, Row] = {}
+    for record_id, row in batch.items():
+        for column, value in row.items():
+            if column not in session.bound.id_by_column:
+                reason = f"{LEADS[column].airtable} was stopped while the run was sending"
+            elif session.forbidden[column] >= FORBIDDEN_AFTER:
+                reason = f"Airtable refuses {LEADS[column].airtable}, as for other leads before"
+            else:
+                allowed.setdefault(record_id, {})[column] = value
+                continue
+            sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
+    return allowed
+
+
 def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent) -> None:
+    batch = _allowed(session, batch, sent)
+    if sent.why is not None:
+        sent.unsent |= set(batch)
+        return
+    if not batch:
+        return
     id_by_column = session.bound.id_by_column
     cells = {
         record_id: {
@@ -97,6 +147,10 @@ def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent
         answer = session.base.patch(session.table_id, cells)
     except OutcomeUnknown:
         sent.unknown |= set(batch)
+        return
+    except NotSent as error:
+        sent.unsent |= set(batch)
+        sent.why = error
         return
     except AirtableError as error:
         if error.status not in REFUSALS:
@@ -124,6 +178,8 @@ def _halves(batch: Mapping[str, Row]) -> list[dict[str, Row]]:
 def _refuse(session: Session, batch: Mapping[str, Row], error: AirtableError, sent: Sent) -> None:
     ((record_id, row),) = batch.items()
     ((column, value),) = row.items()
+    if error.status == 403:
+        session.forbidden[column] += 1
     name = session.fields[column].airtable
     reason = f"Airtable refuses {name}: {error.message or error.kind}"
     sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
@@ -139,8 +195,16 @@ def _acknowledge(
     """Advance the baseline to what Airtable says it holds now.
 
     Where Airtable made something else of a value, nothing is agreed on: the next run finds
-    Airtable's form there, takes it, and keeps the portal's in the conflict log.
+    Airtable's form there, takes it, and keeps the portal's in the conflict log. Where it kept what
+    it had, there is nothing to find, and the cell is refused.
     """
+    remote = staged.sides.remote
+    for record_id in batch.keys() & answer.keys():
+        for column, value in batch[record_id].items():
+            now = answer[record_id].fields.get(column, value)  # missing: it cannot be read
+            if now != value and now == remote[record_id].get(column):
+                reason = f"Airtable accepts {LEADS[column].airtable} and keeps what it had"
+                sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
     arrived = {
         record_id: {c: v for c, v in row.items() if answer[record_id].fields.get(c) == v}
         for record_id, row in batch.items()
@@ -153,7 +217,6 @@ def _acknowledge(
         BaselineRow(record_id, owners[record_id], answer[record_id].created_time, row)
         for record_id, row in arrived.items()
     ]
-    remote = staged.sides.remote
     written = [
         {
             "record_id": record_id,
@@ -164,10 +227,11 @@ def _acknowledge(
         }
         for record_id in arrived
         for column, value in batch[record_id].items()
+        if answer[record_id].fields.get(column) != remote[record_id].get(column)
     ]
     with session.engine.connect() as connection, writing(connection):
         baseline.advance(connection, session.client.id, agreed)
-        quarantine.release_sent(connection, session.client.id, {r: batch[r] for r in arrived})
+        quarantine.release_sent(connection, session.client.id, arrived)
         record.history(connection, session.client.id, session.run_id, "airtable", written)
 
 

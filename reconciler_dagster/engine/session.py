@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from reconciler_dagster.airtable.base import Base
 from reconciler_dagster.config import Settings
@@ -87,12 +88,23 @@ class Session:
         with self.engine.connect() as connection:
             return directory(connection)
 
+    @cached_property
+    def began(self) -> datetime:
+        """When the session was first asked, on Postgres' clock. What is due then is due for the
+        whole run: a cell that became so between two steps would be dropped by one of them.
+        """
+        with self.engine.connect() as connection:
+            moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return moment
+
     @property
     def overlap(self) -> timedelta:
         """How far a delta reads back behind its cursor."""
         return timedelta(minutes=self.settings.overlap_minutes)
 
     mapping_is_fresh: bool = False
+    # Cells that Airtable refused as forbidden, by column.
+    forbidden: Counter[str] = field(default_factory=Counter)
     _bases: list[Base] = field(default_factory=list)
     _table_id: str = ""
     _bound: BoundMap | None = None

@@ -13,14 +13,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from reconciler_dagster.airtable.base import PAGE, Base, created_between
+from reconciler_dagster.airtable.base import Base, created_between
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.diff import ChangeSet, Staged, examples, load, summarise
 from reconciler_dagster.engine.local import write_local
 from reconciler_dagster.engine.pull import looks_off, stage
-from reconciler_dagster.engine.push import LOCAL_CHUNK, ROUNDS, Pushed, busy, chunks, push_chunk
+from reconciler_dagster.engine.push import LOCAL_CHUNK, busy, chunks, push_all
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
@@ -198,6 +198,9 @@ class Reconciled:
 def reconcile(session: Session, window: Window) -> Reconciled:
     """Carry out a window: its parts, then its absences. Every write is under the client's lock."""
     out = Reconciled()
+    with session.engine.connect() as connection:
+        keys = [part.key for part in window.parts]
+        staging.require_whole(connection, keys, window.listed)
     session.counts.pulled += window.listed
     for part in window.parts:
         out.unknown += _reconcile_part(session, window, part)
@@ -239,14 +242,7 @@ def _reconcile_part(session: Session, window: Window, part: Part) -> int:
             write_local(session, staged, changes, chunk)
         if not outbound:
             _verified(session, staged)
-    pushed = Pushed()
-    todo = outbound
-    for _ in range(ROUNDS if todo else 0):
-        pushed.unknown = set()
-        for chunk in chunks(todo, PAGE):
-            with _locked(session):
-                push_chunk(session, chunk, pushed)
-        todo = sorted(pushed.unknown)
+    pushed = push_all(session, outbound, lambda: _locked(session))
     if outbound:
         with _locked(session):
             _verified(session, staged)

@@ -20,6 +20,11 @@ from reconciler_dagster.postgres.leads import quoted
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.staging import dump
 
+# Classes of SQLSTATE that say nothing about a row: connection, transaction, deadlock, privileges,
+# syntax, resources, limits, operator, system, internal (PostgreSQL's appendix A).
+_NOT_THE_DATA = frozenset({"08", "25", "26", "28", "40", "42", "53", "54", "57", "58", "F0", "XX"})
+_LOCK_NOT_AVAILABLE = "55P03"
+
 
 @dataclass(frozen=True)
 class LeadWrite:
@@ -62,12 +67,59 @@ def apply_writes(
     free = _lock_unchanged(connection, updates)
     applied.deferred |= {w.record_id for w in updates if w.record_id not in free}
     updates = [write for write in updates if write.record_id in free]
-    _halving(connection, updates, lambda part: _update(connection, part, applied), applied)
+    took = _Took(fields, users, applied)
+    _halving(connection, updates, lambda part: _update(connection, part, took), applied)
     inserts = _without_foreign(connection, client_id, inserts, applied)
-    _halving(
-        connection, inserts, lambda part: _insert(connection, client_id, part, applied), applied
-    )
+    _halving(connection, inserts, lambda part: _insert(connection, client_id, part, took), applied)
     return applied
+
+
+@dataclass(frozen=True)
+class _Took:
+    """Notes what Postgres made of a write: a trigger of the portal may change or drop it, and what
+    is not there must not count as agreed.
+    """
+
+    fields: FieldMap
+    users: Directory
+    applied: Applied
+
+    def update(self, write: LeadWrite, row: Mapping[str, Any] | None) -> None:
+        """``row``: the lead after the write; None where it was not written."""
+        self.applied.written.setdefault(write.record_id, set()).update(self._stands(write, row))
+
+    def insert(self, write: LeadWrite, row: Mapping[str, Any] | None) -> None:
+        """``row``: the new lead; None where there is one already."""
+        if row is None:
+            self.applied.deferred.add(write.record_id)
+        else:
+            self.applied.inserted.add(write.record_id)
+            self._stands(write, row)
+
+    def _stands(self, write: LeadWrite, row: Mapping[str, Any] | None) -> set[str]:
+        if row is None:
+            reason = "a trigger of the portal's database keeps the lead as it was"
+            refused = dict.fromkeys(write.values, reason)
+        else:
+            reason = "a trigger of the portal's database makes something else of it"
+            refused = {
+                column: reason for column in write.values if self._differs(write, row, column)
+            }
+        self.applied.refused += [
+            Refusal(write.record_id, column, "to_postgres", reason)
+            for column, reason in refused.items()
+        ]
+        return write.values.keys() - refused.keys()
+
+    def _differs(self, write: LeadWrite, row: Mapping[str, Any], column: str) -> bool:
+        if column not in self.fields.columns:
+            return False
+        codec = self.fields[column].codec
+        try:
+            there = codec.from_postgres(row.get(column), self.users)
+        except Unreadable:
+            return True
+        return bool(there != codec.from_postgres(write.values[column], self.users))
 
 
 def _encoded(write: LeadWrite, fields: FieldMap, users: Directory, applied: Applied) -> LeadWrite:
@@ -129,9 +181,13 @@ def _halving(
 
 
 def _is_about_the_data(error: DBAPIError) -> bool:
-    """Whether another row might pass. P0: a trigger of the portal raised an exception."""
-    raised = str(getattr(error.orig, "sqlstate", "")).startswith("P0")
-    return isinstance(error, DataError | IntegrityError) or raised
+    """Whether another row might pass: the data is wrong, or a trigger of the portal raised an
+    exception, under whatever code it chose.
+    """
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if isinstance(error, DataError | IntegrityError):
+        return True
+    return bool(state) and state[:2] not in _NOT_THE_DATA and state != _LOCK_NOT_AVAILABLE
 
 
 def _smaller(write: LeadWrite) -> list[LeadWrite]:
@@ -143,21 +199,23 @@ def _smaller(write: LeadWrite) -> list[LeadWrite]:
     return [replace(write, values=dict(half)) for half in halves]
 
 
-def _update(connection: Connection, writes: Sequence[LeadWrite], applied: Applied) -> None:
+def _update(connection: Connection, writes: Sequence[LeadWrite], took: _Took) -> None:
     columns = sorted({column for write in writes for column in write.values})
     names = ", ".join(quoted(column) for column in columns)
     new = ", ".join(f"p.{quoted(column)}" for column in columns)
-    connection.execute(
+    updated = connection.execute(
         text(
             f"UPDATE public.leads l SET ({names}) = ROW({new}) "  # noqa: S608 - quoted names
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (id uuid, changes jsonb), "
             "LATERAL (SELECT (jsonb_populate_record(old, r.changes)).* "
-            "FROM public.leads old WHERE old.id = r.id) p WHERE l.id = r.id"
+            "FROM public.leads old WHERE old.id = r.id) p WHERE l.id = r.id "
+            "RETURNING l.id::text, to_jsonb(l)"
         ),
         {"rows": dump([{"id": w.lead_id, "changes": w.values} for w in writes])},
     )
+    rows = dict(tuple(row) for row in updated)
     for write in writes:
-        applied.written.setdefault(write.record_id, set()).update(write.values)
+        took.update(write, rows.get(write.lead_id))
 
 
 def _without_foreign(
@@ -180,7 +238,7 @@ def _without_foreign(
 
 
 def _insert(
-    connection: Connection, client_id: str, writes: Sequence[LeadWrite], applied: Applied
+    connection: Connection, client_id: str, writes: Sequence[LeadWrite], took: _Took
 ) -> None:
     for whole in (False, True):
         part = [write for write in writes if bool(write.deleted_row) is whole]
@@ -199,7 +257,8 @@ def _insert(
                 "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
                 "AS r (id uuid, record_id text, values jsonb), "
                 "LATERAL jsonb_populate_record(NULL::public.leads, r.values) p "
-                "ON CONFLICT (airtable_record_id) DO NOTHING RETURNING airtable_record_id"
+                "ON CONFLICT (airtable_record_id) DO NOTHING "
+                "RETURNING airtable_record_id, to_jsonb(leads)"
             ),
             {
                 "client_id": client_id,
@@ -215,9 +274,9 @@ def _insert(
                 ),
             },
         )
-        arrived = set(inserted.scalars())
-        applied.inserted |= arrived
-        applied.deferred |= {w.record_id for w in part if w.record_id not in arrived}
+        rows = dict(tuple(row) for row in inserted)
+        for write in part:
+            took.insert(write, rows.get(write.record_id))
 
 
 def _insertable(connection: Connection) -> list[str]:

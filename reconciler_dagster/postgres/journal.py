@@ -17,19 +17,22 @@ from reconciler_dagster.postgres.staging import dump
 
 @dataclass(frozen=True)
 class Entry:
-    """One record's outbound values, canonical."""
+    """One record's outbound values, canonical. ``merged_over``: of merged texts, the one of
+    Airtable that the portal's addition was put on.
+    """
 
     id: int
     record_id: str
     lead_id: str
     fields: Row
+    merged_over: Row
 
 
 def open_entries(connection: Connection, client_id: str) -> dict[str, list[Entry]]:
     """What is not acknowledged, by record id, oldest first."""
     rows = connection.execute(
         text(
-            "SELECT id, record_id, lead_id::text, fields FROM reconciler.journal "
+            "SELECT id, record_id, lead_id::text, fields, merged_over FROM reconciler.journal "
             "WHERE client_id = :client_id AND state <> 'acknowledged' ORDER BY id"
         ),
         {"client_id": client_id},
@@ -46,18 +49,25 @@ def plan(
     run_id: str,
     outbound: Mapping[str, Row],
     lead_ids: Mapping[str, str],
+    merged_over: Mapping[str, Row],
 ) -> None:
     """Write down what is going to be sent: record id to canonical values."""
     rows = [
-        {"record_id": record_id, "lead_id": lead_ids[record_id], "fields": fields}
+        {
+            "record_id": record_id,
+            "lead_id": lead_ids[record_id],
+            "fields": fields,
+            "merged_over": merged_over.get(record_id, {}),
+        }
         for record_id, fields in outbound.items()
     ]
     connection.execute(
         text(
-            "INSERT INTO reconciler.journal (run_id, client_id, lead_id, record_id, fields) "
-            "SELECT :run_id, :client_id, r.lead_id, r.record_id, r.fields "
+            "INSERT INTO reconciler.journal "
+            "(run_id, client_id, lead_id, record_id, fields, merged_over) "
+            "SELECT :run_id, :client_id, r.lead_id, r.record_id, r.fields, r.merged_over "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
-            "(record_id text, lead_id uuid, fields jsonb)"
+            "(record_id text, lead_id uuid, fields jsonb, merged_over jsonb)"
         ),
         {"client_id": client_id, "run_id": run_id, "rows": dump(rows)},
     )

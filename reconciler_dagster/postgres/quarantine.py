@@ -127,14 +127,14 @@ def release_sent(
     )
 
 
-def due(connection: Connection, client_id: str) -> list[str]:
-    """Records with a cell whose next attempt is due."""
+def due(connection: Connection, client_id: str, at: datetime) -> list[str]:
+    """Records with a cell whose next attempt is due at that moment."""
     rows = connection.execute(
         text(
             "SELECT DISTINCT record_id FROM reconciler.quarantine "
-            "WHERE client_id = :client_id AND next_attempt_at <= clock_timestamp()"
+            "WHERE client_id = :client_id AND next_attempt_at <= :at"
         ),
-        {"client_id": client_id},
+        {"client_id": client_id, "at": at},
     )
     return [row.record_id for row in rows]
 
@@ -204,15 +204,17 @@ def records(connection: Connection, client_id: str) -> set[str]:
 
 
 def waiting_values(
-    connection: Connection, client_id: str, record_ids: Iterable[str]
+    connection: Connection, client_id: str, record_ids: Iterable[str], at: datetime
 ) -> Mapping[tuple[str, str], Value]:
-    """Outbound cells not due yet, with the value that was refused: no use sending it again."""
+    """Outbound cells not due at that moment, with the value that was refused: no use sending it
+    again.
+    """
     rows = connection.execute(
         text(
             "SELECT record_id, field, value FROM reconciler.quarantine "
             "WHERE client_id = :client_id AND record_id = ANY(:record_ids) "
-            "AND direction = 'to_airtable' AND next_attempt_at > clock_timestamp()"
+            "AND direction = 'to_airtable' AND next_attempt_at > :at"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids)},
+        {"client_id": client_id, "record_ids": list(record_ids), "at": at},
     )
     return {(row.record_id, row.field): row.value for row in rows}

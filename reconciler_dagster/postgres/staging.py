@@ -45,6 +45,10 @@ class StagedLead:
     deleted_row: dict[str, Any] | None
 
 
+class StagingLost(Exception):
+    """What a run had staged is no longer there."""
+
+
 def dump(value: Any) -> str:
     """JSON text for a jsonb parameter."""
     return orjson.dumps(value).decode()
@@ -85,6 +89,24 @@ def record_ids(connection: Connection, run_id: str) -> list[str]:
         {"run_id": run_id},
     )
     return list(rows.scalars())
+
+
+def require_whole(connection: Connection, run_ids: Iterable[str], expected: int) -> None:
+    """The tables are not logged: a crash of Postgres empties them. Raises StagingLost where fewer
+    records lie under these keys than were staged.
+    """
+    found = connection.execute(
+        text(
+            "SELECT count(DISTINCT record_id) FROM reconciler.staged_record "
+            "WHERE run_id = ANY(:run_ids)"
+        ),
+        {"run_ids": list(run_ids)},
+    ).scalar_one()
+    if found < expected:
+        raise StagingLost(
+            f"Of {expected} records that this run had read, {expected - found} are gone: Postgres "
+            "was restarted meanwhile. Nothing was written; the next run begins anew."
+        )
 
 
 def drop_records(connection: Connection, run_id: str, records: Iterable[str]) -> None:

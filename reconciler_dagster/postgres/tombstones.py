@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.windows import EXPECTED
 
 # Missing for a reason that may be an accident, or already gone: what the limit is held against.
 _COUNTED = (
@@ -82,10 +83,10 @@ def suspect(connection: Connection, client_id: str, record_ids: Iterable[str]) -
     """A record that was asked for by id and is not there: its window is to be listed soon."""
     connection.execute(
         text(
-            "INSERT INTO reconciler.tombstone "
+            "INSERT INTO reconciler.tombstone "  # noqa: S608 - a constant
             "(client_id, record_id, lead_id, created_time, reason, looked_at) "
             "SELECT client_id, record_id, lead_id, created_time, "
-            "'Airtable has no such record.', '-infinity' FROM reconciler.baseline "
+            f"'Airtable has no such record.', '-infinity' FROM {EXPECTED} k "
             "WHERE client_id = :client_id AND record_id = ANY(:record_ids) "
             "ON CONFLICT (client_id, record_id) DO UPDATE SET state = 'missing', listings = 0, "
             "missing_since = clock_timestamp(), looked_at = '-infinity' "
@@ -109,15 +110,17 @@ def absent(
     ]
     connection.execute(
         text(
-            "INSERT INTO reconciler.tombstone AS t "
+            "INSERT INTO reconciler.tombstone AS t "  # noqa: S608 - a constant
             "(client_id, record_id, lead_id, created_time, state, listings, run_id, reason) "
-            "SELECT b.client_id, b.record_id, b.lead_id, b.created_time, r.state, r.listings, "
+            "SELECT k.client_id, k.record_id, k.lead_id, k.created_time, r.state, r.listings, "
             ":run_id, :reason "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (record_id text, "
-            "state text, listings int) JOIN reconciler.baseline b USING (record_id) "
-            "WHERE b.client_id = :client_id "
-            "ON CONFLICT (client_id, record_id) DO UPDATE SET state = excluded.state, "
-            "listings = excluded.listings, "
+            f"state text, listings int) JOIN {EXPECTED} k USING (record_id) "
+            "WHERE k.client_id = :client_id "
+            "ON CONFLICT (client_id, record_id) DO UPDATE SET "
+            # A person may have decided since the tombstones were read.
+            "state = CASE WHEN t.state IN ('approved', 'rejected') THEN t.state "
+            "ELSE excluded.state END, listings = excluded.listings, "
             "missing_since = CASE WHEN t.state = 'returned' THEN clock_timestamp() "
             "ELSE t.missing_since END, "
             "run_id = excluded.run_id, reason = excluded.reason, looked_at = clock_timestamp()"
@@ -159,11 +162,11 @@ def bury(connection: Connection, client_id: str, run_id: str, record_ids: Collec
             "WITH gone AS (UPDATE public.leads SET is_active = false "
             "WHERE client_id = :client_id AND airtable_record_id = ANY(:record_ids) AND is_active "
             "RETURNING id, airtable_record_id, client_id) "
-            "INSERT INTO public.lead_activity_log (event_type, event_category, lead_id, "
-            "lead_airtable_id, client_id, description, source, execution_id, timestamp) "
-            "SELECT 'lead_deleted', 'sync', id, airtable_record_id, client_id, "
-            "'Deactivated: the record was deleted in Airtable.', 'reconciler', :run_id, "
-            "clock_timestamp() FROM gone"
+            "INSERT INTO public.lead_activity_log (id, event_type, event_category, lead_id, "
+            "lead_airtable_id, client_id, description, source, execution_id, timestamp, "
+            "created_at) SELECT gen_random_uuid(), 'lead_deleted', 'sync', id, "
+            "airtable_record_id, client_id, 'Deactivated: the record was deleted in Airtable.', "
+            "'reconciler', :run_id, clock_timestamp(), clock_timestamp() FROM gone"
         ),
         parameters,
     ).rowcount
@@ -215,11 +218,11 @@ def returned(connection: Connection, client_id: str, run_id: str, record_ids: li
             "WITH back AS (UPDATE public.leads SET is_active = true WHERE client_id = :client_id "
             "AND airtable_record_id = ANY(:record_ids) AND NOT is_active "
             "RETURNING id, airtable_record_id, client_id) "
-            "INSERT INTO public.lead_activity_log (event_type, event_category, lead_id, "
-            "lead_airtable_id, client_id, description, source, execution_id, timestamp) "
-            "SELECT 'lead_restored', 'sync', id, airtable_record_id, client_id, "
-            "'Active again: the record is back in Airtable.', 'reconciler', :run_id, "
-            "clock_timestamp() FROM back"
+            "INSERT INTO public.lead_activity_log (id, event_type, event_category, lead_id, "
+            "lead_airtable_id, client_id, description, source, execution_id, timestamp, "
+            "created_at) SELECT gen_random_uuid(), 'lead_restored', 'sync', id, "
+            "airtable_record_id, client_id, 'Active again: the record is back in Airtable.', "
+            "'reconciler', :run_id, clock_timestamp(), clock_timestamp() FROM back"
         ),
         {**parameters, "record_ids": revive},
     )

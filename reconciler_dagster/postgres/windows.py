@@ -18,6 +18,21 @@ _PRESENT = """
 """
 
 
+# Every lead that Airtable ought to have. A portal that was there before us may hold leads whose
+# records are long gone, and nothing was ever agreed on for them. Once a client was listed as a
+# whole (it has a cursor), what was not met is one of these. When it was created in Airtable nobody
+# knows: it is looked for where the lead was created.
+EXPECTED = """(
+    SELECT client_id, record_id, lead_id, created_time FROM reconciler.baseline
+    UNION ALL
+    SELECT l.client_id, l.airtable_record_id, l.id, l.created_at FROM public.leads l
+    WHERE l.is_active
+      AND EXISTS (SELECT FROM reconciler.cursor c WHERE c.client_id = l.client_id)
+      AND NOT EXISTS (SELECT FROM reconciler.baseline b
+                      WHERE b.client_id = l.client_id AND b.record_id = l.airtable_record_id)
+)"""
+
+
 def known_leads(connection: Connection, client_id: str) -> list[Known]:
     """Every lead that ought to be listed, in order of creation."""
     rows = connection.execute(
@@ -49,10 +64,10 @@ def leads_by_month(connection: Connection, client_id: str) -> dict[str, int]:
 
 
 def leads_of(connection: Connection, client_id: str, scope: Scope) -> set[str]:
-    """Records of a window that something is agreed on for."""
+    """Records of a window that a complete listing of it ought to have."""
     rows = connection.execute(
         text(
-            "SELECT record_id FROM reconciler.baseline WHERE client_id = :client_id "
+            f"SELECT record_id FROM {EXPECTED} k WHERE client_id = :client_id "  # noqa: S608
             "AND created_time >= CAST(:start AS timestamptz) "
             "AND created_time < CAST(:end AS timestamptz)"
         ),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from reconciler_dagster.core.deletions import State
+from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine.deletions import carry_out_approved
 from reconciler_dagster.postgres import tombstones
 from reconciler_dagster.postgres.lock import client_lock
@@ -258,3 +260,57 @@ def test_the_report_tells_what_is_missing(many: World) -> None:
     assert report["differing_fields"] == {"company": 1}
     assert (report["missing"], report["deletions_pending"], report["unsettled"]) == (1, 0, 1)
     assert report["never_verified"] == 0
+
+
+def adopt(acme: World, count: int, created: str = "2023-05-05") -> list[str]:
+    """Leads of a portal that was there before us, whose records are long gone."""
+    gone = [f"recGone{n:010}" for n in range(count)]
+    acme.sql(
+        "INSERT INTO leads (client_id, airtable_record_id, first_name, last_name, email, "
+        "created_at) SELECT :client, r, 'Old', 'Lead', '', CAST(:created AS timestamptz) "
+        "FROM unnest(CAST(:ids AS text[])) AS r",
+        client=acme.client.id,
+        ids=gone,
+        created=created,
+    )
+    return gone
+
+
+def test_an_adopted_lead_whose_record_is_long_gone_is_deleted_like_any_other(many: World) -> None:
+    many.sync()  # from here on the client is known as a whole
+    gone = adopt(many, 3)
+    sweep(many)
+    assert states(many) == dict.fromkeys(gone, "missing")
+    done = sweep(many)
+    assert (done.counts.deletions, inactive(many)) == (3, set(gone))
+
+
+def test_many_adopted_leads_without_a_record_wait_for_a_person(many: World) -> None:
+    many.sync()
+    adopt(many, 60)
+    sweep(many)
+    done = sweep(many)
+    assert (inactive(many), done.counts.deletions_pending) == (set(), 60)
+
+
+def test_a_lead_is_not_missing_before_the_client_was_listed_as_a_whole(portal_db: str) -> None:
+    with world(portal_db, leads=20) as here:
+        adopt(here, 3)
+        sweep(here)
+        assert states(here) == {}
+
+
+def test_an_adopted_lead_that_was_created_elsewhere_in_time_is_no_short_listing(
+    many: World,
+) -> None:
+    many.sync()
+    record_id = many.sandbox.add({"Company": "New in Airtable"})
+    many.sandbox.advance(60)
+    many.sql(
+        "UPDATE leads SET airtable_record_id = :new, created_at = '2023-05-05' "
+        "WHERE id = (SELECT min(id::text)::uuid FROM leads)",
+        new=record_id,
+    )
+    done = sweep(many, Scope("created", None, datetime(2026, 11, 1, tzinfo=UTC)))
+    assert done.reconciled.doubts == []
+    assert record_id not in states(many)

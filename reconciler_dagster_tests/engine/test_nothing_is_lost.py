@@ -4,14 +4,22 @@ model; each is the shortest history that shows it.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from sqlalchemy import text
 
+from reconciler_dagster import effects
+from reconciler_dagster.airtable import transport
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
+from reconciler_dagster.engine import send
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
+from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.lock import client_lock
+from reconciler_dagster.postgres.staging import StagingLost
+from reconciler_dagster_tests.model.stage import Killed
 from reconciler_dagster_tests.world import ANN, World
 
 HOUR, WEEK = 3600, 7 * 24 * 3600
@@ -244,3 +252,200 @@ def test_a_lead_edited_again_after_its_record_was_deleted_holds_up_no_other(acme
     acme.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")
     assert acme.sync().counts.quarantined == 0
     assert acme.cell(gone, "SMS Stop Reason") == "second"
+
+
+def test_a_write_that_met_a_lock_out_is_not_sent_over_what_a_person_wrote_meanwhile(
+    acme: World,
+) -> None:
+    """Half a minute is long enough for somebody to edit the very cell."""
+    (record_id,) = ids(acme, 1)
+    acme.update(record_id, hrq_status="Archive")
+
+    def edit(moment: str, name: str) -> None:
+        if moment == "after" and name == "PATCH to Airtable":
+            effects.hook = None
+            acme.sandbox.edit(record_id, {"HRQ Status": "Review"})
+
+    acme.sandbox.fault("status", status=429, method="PATCH")
+    effects.hook = edit
+    ran = acme.sync()
+    assert ran.counts.conflicts == 1
+    assert acme.cell(record_id, "HRQ Status") == acme.lead(record_id)["hrq_status"] == "Review"
+    assert acme.value("SELECT losing_value FROM reconciler.conflict") == "Archive"
+
+
+def test_a_write_that_waited_for_somebody_elses_lock_out_is_read_again_first(
+    acme: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "WRITE_WAITS_SECONDS", 0.5)
+    (first,) = ids(acme, 1)
+    acme.update(first, hrq_status="Archive")
+
+    def lock_out(moment: str, name: str) -> None:
+        # The journal says "sent" and the call is next: another process meets a 429.
+        if moment == "after" and name == "commit" and sent_entries(acme):
+            effects.hook = None
+            bucket = Bucket(
+                acme.engine, acme.client.base_id, purpose="x", urgent=True, calls_per_second=1000
+            )
+            bucket.lock_out(1.0, "of somebody else")
+            acme.sandbox.edit(first, {"HRQ Status": "Review"})
+
+    effects.hook = lock_out
+    assert acme.sync().counts.conflicts == 1
+    assert acme.cell(first, "HRQ Status") == acme.lead(first)["hrq_status"] == "Review"
+
+
+def sent_entries(acme: World) -> int:
+    hook, effects.hook = effects.hook, None
+    count = acme.value("SELECT count(*) FROM reconciler.journal WHERE state = 'sent'")
+    effects.hook = hook
+    return int(count)
+
+
+def test_what_was_read_long_ago_is_read_again_before_more_is_sent(
+    acme: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send, "FRESH_SECONDS", -1.0)
+    late = ids(acme, 25)
+    for record_id in late:
+        acme.update(record_id, hrq_status="Archive")
+
+    def edit(moment: str, name: str) -> None:
+        if moment == "after" and name == "PATCH to Airtable":
+            effects.hook = None
+            acme.sandbox.edit(late[-1], {"HRQ Status": "Review"})
+
+    effects.hook = edit
+    ran = acme.sync()
+    assert ran.counts.conflicts == 1
+    assert {acme.cell(r, "HRQ Status") for r in late[:-1]} == {"Archive"}
+    assert acme.cell(late[-1], "HRQ Status") == "Review"
+    acme.assert_converged()
+
+
+@pytest.mark.parametrize("more", ["", "\nfrom the portal too"])
+def test_a_merged_note_that_was_not_sent_is_still_known_as_one(acme: World, more: str) -> None:
+    """Somebody typed above the notes, so that the merged text no longer begins like the old one."""
+    (record_id,) = ids(acme, 1)
+    acme.sandbox.edit(record_id, {"Notes": "agreed"})
+    acme.sync()
+    acme.sandbox.edit(record_id, {"Notes": "on top\nagreed"})
+    acme.update(record_id, notes="agreed\nappended")
+
+    def kill(moment: str, name: str) -> None:
+        if moment == "before" and name == "PATCH to Airtable":
+            raise Killed
+
+    effects.hook = kill
+    with suppress(Killed):
+        acme.sync()
+    effects.hook = None
+    merged = "on top\nagreed\nappended"
+    assert acme.lead(record_id)["notes"] == merged
+    acme.update(record_id, notes=merged + more)
+    acme.sync()
+    assert acme.cell(record_id, "Notes") == acme.lead(record_id)["notes"] == merged + more
+    assert acme.value("SELECT count(*) FROM reconciler.conflict") == 0
+    acme.assert_quiet()
+
+
+TRIGGER = """
+CREATE FUNCTION public.portal_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {rule} END $$;
+CREATE TRIGGER portal_rule BEFORE INSERT OR UPDATE ON public.leads
+FOR EACH ROW EXECUTE FUNCTION public.portal_rule();
+"""
+
+
+def test_a_write_that_the_portals_database_drops_is_not_taken_back_in_airtable(
+    acme: World,
+) -> None:
+    first, second = ids(acme, 2)
+    before = acme.lead(first)["hrq_status"]
+    acme.sql(
+        TRIGGER.format(
+            rule=f"IF OLD.airtable_record_id = '{first}' THEN RETURN NULL; END IF; RETURN NEW;"
+        )
+    )
+    for record_id in (first, second):
+        acme.sandbox.edit(record_id, {"HRQ Status": "Review"})
+    for _ in range(2):
+        acme.sync(EVERYTHING)
+    assert acme.cell(first, "HRQ Status") == "Review"
+    assert (acme.lead(first)["hrq_status"], acme.lead(second)["hrq_status"]) == (before, "Review")
+    ((field, reason),) = acme.sql("SELECT field, reason FROM reconciler.quarantine")
+    assert (field, "keeps the lead as it was" in reason) == ("hrq_status", True)
+    acme.sql("DROP TRIGGER portal_rule ON leads")
+    acme.sync(EVERYTHING)
+    acme.assert_converged()
+
+
+def test_a_value_that_the_portals_database_changes_is_no_conflict_run_after_run(
+    acme: World,
+) -> None:
+    (record_id,) = ids(acme, 1)
+    acme.sql(TRIGGER.format(rule="NEW.email := lower(NEW.email); RETURN NEW;"))
+    acme.sandbox.edit(record_id, {"Email": "Ann@Example.com", "Company": "Her own"})
+    added = acme.sandbox.add({"Email": "Bob@Example.com", "Company": "His own"})
+    for _ in range(3):
+        acme.sync(EVERYTHING)
+    assert acme.value("SELECT count(*) FROM reconciler.conflict") == 0
+    assert acme.lead(added)["company"] == "His own"
+    assert acme.lead(record_id)["company"] == "Her own"
+    held = acme.sql("SELECT record_id, field FROM reconciler.quarantine")
+    assert set(map(tuple, held)) == {(record_id, "email"), (added, "email")}
+
+
+def test_a_trigger_may_raise_under_any_code(acme: World) -> None:
+    first, second = ids(acme, 2)
+    rule = "RAISE 'not this one' USING ERRCODE = '45000';"
+    rule = f"IF NEW.airtable_record_id = '{first}' THEN {rule} END IF; RETURN NEW;"
+    acme.sql(TRIGGER.format(rule=rule))
+    for record_id in (first, second):
+        acme.sandbox.edit(record_id, {"Company": "New"})
+    acme.sync()
+    assert acme.lead(second)["company"] == "New"
+    assert acme.sql("SELECT record_id, field FROM reconciler.quarantine") == [(first, "company")]
+
+
+def test_a_cell_that_comes_due_between_two_steps_stays_in_quarantine(acme: World) -> None:
+    (record_id,) = ids(acme, 1)
+    acme.update(record_id, hrq_status="No such option")
+    acme.sync()
+    acme.update(record_id, enrolled_message_count=3)
+    session = acme.session()
+    with client_lock(acme.engine, acme.client.id, session.run_id, 5):
+        pull_airtable(session, CHANGED)
+        pull_postgres(session)
+        diff(session)
+        acme.sql("UPDATE reconciler.quarantine SET next_attempt_at = clock_timestamp()")
+        push(session)
+    assert acme.sql("SELECT field FROM reconciler.quarantine") == [("hrq_status",)]
+
+
+def test_a_token_that_lost_its_right_to_write_costs_few_calls(acme: World) -> None:
+    for record_id in ids(acme, 40):
+        acme.update(record_id, hrq_status="Archive", sms_stop_reason="asked for it")
+    acme.sandbox.fault("status", status=403, method="PATCH", times=None)
+    acme.sandbox.reset_calls()
+    ran = acme.sync()
+    assert ran.counts.quarantined == 40
+    assert len(acme.sandbox.calls()) < 40
+    acme.sandbox.clear_faults()
+    acme.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")
+    acme.sync()
+    acme.assert_converged()
+
+
+def test_staging_that_postgres_lost_ends_the_run_and_nothing_is_skipped(acme: World) -> None:
+    (record_id,) = ids(acme, 1)
+    acme.sandbox.edit(record_id, {"Company": "Not to be missed"})
+    session = acme.session()
+    with client_lock(acme.engine, acme.client.id, session.run_id, 5):
+        pull_airtable(session, CHANGED)
+        acme.sql("TRUNCATE reconciler.staged_record")
+        pull_postgres(session)
+        with pytest.raises(StagingLost, match="restarted"):
+            diff(session)
+    acme.sync()
+    assert acme.lead(record_id)["company"] == "Not to be missed"
