@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -151,10 +152,9 @@ class Owners(Stage):
                 self._limit_statements("RESET statement_timeout")
 
     def _limit_statements(self, how: str) -> None:
-        database = self.world.value("SELECT quote_ident(current_database())")
-        with self.world.engine.begin() as connection:
-            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-            connection.exec_driver_sql(f"ALTER DATABASE {database} {how}")
+        url = self.world.settings.require_database_url()
+        with psycopg.connect(url, options="-c statement_timeout=0") as free:
+            free.execute(f"ALTER DATABASE {free.info.dbname} {how}")
         self.world.engine.dispose()  # a setting holds for connections made after it
 
     @rule(table=st.sampled_from(["baseline", "journal", "conflict", "history", "seen", "cursor"]))
