@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 RUNNING = "running.json"
@@ -31,6 +31,21 @@ def project_file(name: str) -> Path:
     package = Path(__file__).parent
     beside, inside = package.parent / name, package / "_project" / name
     return inside if inside.exists() else beside
+
+
+def _splits_as_meant(url: str) -> bool:
+    """Whether libpq takes a URL apart where its writer meant it to.
+
+    libpq ends the password at the first @, and knows of none where a / comes before that: what is
+    left of the password is then a host, a port or a database to it, and stands in its errors.
+    """
+    _, scheme, rest = url.partition("://")
+    if not scheme:
+        return True  # a connection string of keywords
+    credentials, at, place = rest.partition("@")
+    if not at or "?" in credentials.partition("/")[2]:
+        return True  # no credentials; an @ of a parameter is well where it is
+    return "/" not in credentials and "@" not in place.partition("?")[0]
 
 
 class _RunningSource(PydanticBaseSettingsSource):
@@ -58,7 +73,9 @@ class Settings(BaseSettings):
     Secrets are ``SecretStr``: they do not show in a repr, a log or an exception.
     """
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
 
     airtable_api_key: SecretStr | None = None
     airtable_endpoint_url: str = "https://api.airtable.com"
@@ -81,6 +98,13 @@ class Settings(BaseSettings):
     # The portal, for links from a run to what it changed; no links unless set.
     portal_url: str | None = Field(default=None, alias="RECONCILER_PORTAL_URL")
 
+    @field_validator("database_url", "dagster_postgres_url")
+    @classmethod
+    def _escaped(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _splits_as_meant(url.get_secret_value()):
+            raise ValueError("write @ in the password as %40, and / as %2F")
+        return url
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -101,7 +125,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             name = str(first["loc"][0]).upper()
-            raise ConfigurationError(f"{name} is not usable: {first['msg']}.") from None
+            why = first["msg"].removeprefix("Value error, ")
+            raise ConfigurationError(f"{name} is not usable: {why}.") from None
 
     def require_database_url(self) -> str:
         """The portal's libpq URL."""

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import text
 
+from reconciler_dagster.config import Settings
 from reconciler_dagster_tests.world import World, world
 
 TOKEN = "patSecretSecretSe.cretSecret0123456789"
@@ -97,6 +99,10 @@ def test_a_database_that_refuses_tells_no_secret(acme: World, tmp_path: Path) ->
         f"postgresql://postgres:{PASSWORD}@nowhere.invalid/portal",
         f"nonsense://postgres:{PASSWORD}@h/portal",
         f"postgresql://postgres:{PASSWORD}@[/portal",
+        # Not escaped: to libpq a part of the password is the host or the port.
+        f"postgresql://{PASSWORD}/portal",
+        f"postgresql://h:{PASSWORD}/portal",
+        f"host={PASSWORD} dbname=portal",
     ],
 )
 def test_a_database_that_is_not_there_tells_no_secret(
@@ -104,3 +110,40 @@ def test_a_database_that_is_not_there_tells_no_secret(
 ) -> None:
     said = run(acme, tmp_path, DATABASE_URL=url)
     assert PASSWORD not in said
+
+
+@pytest.mark.parametrize("setting", ["DATABASE_URL", "DAGSTER_POSTGRES_URL"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://postgres:at@{PASSWORD}@127.0.0.1:1/portal",
+        f"postgresql://postgres:at@{PASSWORD}/slash@127.0.0.1:1/portal",
+        f"postgresql://postgres:{PASSWORD}/slash@127.0.0.1:1/portal",
+        f"postgresql+psycopg://postgres:{PASSWORD}@@127.0.0.1:1/portal?sslmode=disable",
+    ],
+)
+def test_a_password_that_is_not_escaped_is_refused_and_not_told(
+    acme: World, setting: str, url: str, tmp_path: Path
+) -> None:
+    said = run(acme, tmp_path, **{setting: url})
+    assert f"{setting} is not usable: write @ in the password as %40" in said
+    assert PASSWORD not in said
+    with pytest.raises(ValidationError) as refused:
+        Settings(**{setting.lower(): url})
+    assert PASSWORD not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres:p%40ss%2Fword@127.0.0.1:5432/portal",
+        "postgresql://postgres@/portal?host=/tmp",
+        "postgresql:///portal?host=/tmp&user=ann@northwind",
+        "postgresql://127.0.0.1/portal?user=ann@northwind",
+        "postgresql://postgres:what?@127.0.0.1/portal",
+        "postgresql://postgres:pass@127.0.0.1/portal?user=ann@northwind",
+        "host=127.0.0.1 password='p@ss/word'",
+    ],
+)
+def test_a_url_that_is_escaped_is_taken(url: str) -> None:
+    assert Settings(database_url=url).require_database_url() == url
