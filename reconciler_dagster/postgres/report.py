@@ -7,78 +7,145 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from reconciler_dagster.core.fields import LEADS
-from reconciler_dagster.core.values import Unreadable
-from reconciler_dagster.postgres import tombstones, windows
+from reconciler_dagster.core.fields import LEADS, MappedField
+from reconciler_dagster.core.values import UNKNOWN, Directory, Unreadable, Value
+from reconciler_dagster.postgres import bindings, tombstones, windows
 from reconciler_dagster.postgres.clients import directory
+from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
+from reconciler_dagster.postgres.runs import DRY
+
+_FIGURES = f"""
+    WITH gone AS (  -- complete listings did not have them, and nothing was done about it yet
+        SELECT record_id FROM reconciler.tombstone WHERE client_id = :client_id
+        AND listings > 0 AND state NOT IN ('returned', 'deleted')
+    ), agreed AS (
+        SELECT count(*) AS leads, count(g.record_id) AS gone,
+            count(*) FILTER (WHERE l.id IS NULL AND g.record_id IS NULL) AS without_lead
+        FROM reconciler.baseline b LEFT JOIN gone g USING (record_id)
+        LEFT JOIN public.leads l
+            ON l.client_id = b.client_id AND l.airtable_record_id = b.record_id
+        WHERE b.client_id = :client_id
+    ), active AS (
+        SELECT count(*) AS leads,
+            count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NULL) AS unmet,
+            count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NOT NULL) AS gone
+        FROM public.leads l LEFT JOIN gone g ON g.record_id = l.airtable_record_id
+        LEFT JOIN reconciler.baseline b
+            ON b.client_id = l.client_id AND b.record_id = l.airtable_record_id
+        WHERE l.client_id = :client_id AND l.is_active
+    )
+    SELECT c.company_name, agreed.leads AS baseline, agreed.leads - agreed.gone AS airtable,
+        active.leads AS postgres, agreed.gone + active.gone AS missing,
+        agreed.without_lead, active.unmet AS not_in_airtable,
+        (SELECT count(DISTINCT lead_id) FROM reconciler.unsettled
+         WHERE client_id = c.id) AS unsettled,
+        (SELECT count(*) FROM reconciler.conflict
+         WHERE client_id = c.id AND restored_at IS NULL
+           AND happened_at > clock_timestamp() - interval '7 days') AS conflicts,
+        (SELECT max(s.finished_at) FROM reconciler.run_summary s
+         WHERE s.client_id = c.id AND s.state = 'succeeded' AND NOT {DRY}) AS last_success,
+        (SELECT CASE WHEN s.state = 'failed' THEN coalesce(s.message, 'No reason is known.') END
+         FROM reconciler.run_summary s
+         WHERE s.client_id = c.id AND s.state <> 'started' AND NOT {DRY}
+         ORDER BY s.started_at DESC LIMIT 1) AS last_failure
+    FROM public.clients c, agreed, active WHERE c.id = :client_id
+"""  # noqa: S608 - a constant
 
 
 def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
     """One client, in plain values; times are datetimes in UTC.
 
-    ``leads.airtable``: as last listed, that is, what is agreed on less what is missing since.
-    ``leads.postgres``: active leads. ``differing_fields``: leads by field whose portal value is
-    not the agreed one. ``unsettled``: leads with portal edits that no run has taken over yet.
+    ``leads``: ``baseline`` agreed on, ``airtable`` as last listed (that is, less what is missing
+    since), ``postgres`` active ones. ``without_lead``: agreed on and not missing, and not in
+    Postgres. ``not_in_airtable``: active leads of which nothing is agreed on, save those that
+    listings are known to lack. ``missing``: leads that complete listings did not have.
+
+    By field, in leads: ``differing_fields``: the portal's value is not the agreed one;
+    ``held_back``: the portal has a value and nothing is agreed on, because Airtable's cell is empty
+    and nothing blank overwrites. Information, and no drift: a column's default shows up here too.
+    ``quarantine_by_field``: its cells; ``quarantined_leads``: refusals of a lead as a whole.
+
+    ``unsettled``: leads with portal edits that no run has taken over yet. ``stopped_fields``: why,
+    one each. ``last_failure``: why the last run failed; None where it did not. Dry runs do not
+    count as runs.
     """
-    figures = connection.execute(
-        text("""
-        SELECT c.company_name,
-            (SELECT count(*) FROM reconciler.baseline WHERE client_id = c.id) AS baseline,
-            (SELECT count(*) FROM reconciler.tombstone t
-             JOIN reconciler.baseline b USING (client_id, record_id)
-             WHERE client_id = c.id AND t.state <> 'returned' AND t.listings > 0) AS missing,
-            (SELECT count(*) FROM public.leads WHERE client_id = c.id AND is_active) AS postgres,
-            (SELECT count(DISTINCT lead_id) FROM reconciler.unsettled
-             WHERE client_id = c.id) AS unsettled,
-            (SELECT count(*) FROM reconciler.quarantine WHERE client_id = c.id) AS quarantine,
-            (SELECT count(*) FROM reconciler.conflict
-             WHERE client_id = c.id AND restored_at IS NULL
-               AND happened_at > clock_timestamp() - interval '7 days') AS conflicts,
-            (SELECT max(finished_at) FROM reconciler.run_summary
-             WHERE client_id = c.id AND state = 'succeeded') AS last_success
-        FROM public.clients c WHERE c.id = :client_id
-    """),
-        {"client_id": client_id},
-    ).one()
+    figures = connection.execute(text(_FIGURES), {"client_id": client_id}).one()
     never, oldest = windows.oldest_verified(connection, client_id)
+    refused = _quarantine(connection, client_id)
+    by_field = Counter(field for _, field in refused.elements())
+    bound = bindings.remembered(connection, client_id).values()
+    in_use = {binding.column for binding in bound if binding.field_id and not binding.problem}
+    differing, held_back = _fields(connection, client_id, in_use, refused)
     return {
         "client_id": str(client_id),
         "company_name": figures.company_name,
         "leads": {
-            "airtable": figures.baseline - figures.missing,
+            "airtable": figures.airtable,
             "baseline": figures.baseline,
             "postgres": figures.postgres,
         },
-        "differing_fields": _differing_fields(connection, client_id),
+        "differing_fields": differing,
+        "held_back": held_back,
+        "without_lead": figures.without_lead,
+        "not_in_airtable": figures.not_in_airtable,
         "unsettled": figures.unsettled,
-        "quarantine": figures.quarantine,
+        "quarantine": refused.total(),
+        "quarantined_leads": by_field.pop(WHOLE_LEAD, 0),
+        "quarantine_by_field": dict(by_field.most_common()),
         "conflicts_last_7_days": figures.conflicts,
         "missing": figures.missing,
         "deletions_pending": tombstones.pending(connection, client_id),
+        "stopped_fields": [binding.problem for binding in bound if binding.problem],
         "never_verified": never,
         "oldest_verified_at": oldest,
         "last_success_at": figures.last_success,
+        "last_failure": figures.last_failure,
     }
 
 
-def _differing_fields(connection: Connection, client_id: str) -> dict[str, int]:
-    """Leads by field whose portal value is not what was agreed on, the most frequent first."""
+def _quarantine(connection: Connection, client_id: str) -> Counter[tuple[str, str]]:
+    """Record and field of each refusal; one may be refused both ways."""
+    rows = connection.execute(
+        text("SELECT record_id, field FROM reconciler.quarantine WHERE client_id = :client_id"),
+        {"client_id": client_id},
+    )
+    return Counter((row.record_id, row.field) for row in rows)
+
+
+def _fields(
+    connection: Connection, client_id: str, in_use: set[str], refused: Counter[tuple[str, str]]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Leads by field that differ from what was agreed on, and whose value is held back; the most
+    frequent first. A cell in quarantine has another reason not to be agreed on.
+    """
     users = directory(connection)
-    count: Counter[str] = Counter()
+    differing: Counter[str] = Counter()
+    held_back: Counter[str] = Counter()
     rows = connection.execute(
         text(
-            "SELECT to_jsonb(l), b.fields FROM reconciler.baseline b "
+            "SELECT b.record_id, to_jsonb(l), b.fields FROM reconciler.baseline b "
             "JOIN public.leads l ON l.client_id = b.client_id "
             "AND l.airtable_record_id = b.record_id WHERE b.client_id = :client_id AND l.is_active"
         ).execution_options(yield_per=2000),
         {"client_id": client_id},
     )
-    for lead, agreed in rows:
+    for record_id, lead, agreed in rows:
         for field in LEADS:
-            if field.column in agreed:
-                try:
-                    value = field.codec.from_postgres(lead.get(field.column), users)
-                except Unreadable:
-                    value = lead.get(field.column)
-                count[field.column] += value != agreed[field.column]
+            column = field.column
+            known = agreed.get(column, UNKNOWN)
+            if known is not UNKNOWN:
+                differing[column] += _value(field, lead, users) != known
+            elif column in in_use and (record_id, column) not in refused:
+                held_back[column] += _value(field, lead, users) != field.codec.blank
+    return _counted(differing), _counted(held_back)
+
+
+def _value(field: MappedField, lead: dict[str, Any], users: Directory) -> Value:
+    try:
+        return field.codec.from_postgres(lead.get(field.column), users)
+    except Unreadable:
+        return lead.get(field.column)
+
+
+def _counted(count: Counter[str]) -> dict[str, int]:
     return {name: number for name, number in count.most_common() if number}

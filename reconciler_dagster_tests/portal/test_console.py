@@ -178,6 +178,34 @@ def test_deletions_wait_for_a_persons_word(server: Server, world: World, db: Eng
     assert rows(db, "SELECT decided_by FROM reconciler.tombstone WHERE state = 'approved'")[0][0]
 
 
+def test_the_overview_tells_what_is_kept_and_what_nothing_explains(
+    server: Server, world: World, db: Engine
+) -> None:
+    client = signed_in(server, world.admin)
+    agreed = client.get("/console/drift").text
+    assert "as it was last agreed" in agreed
+    assert "kept in the portal" not in agreed
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO reconciler.field_binding
+                    (client_id, field, airtable_field_id, airtable_name)
+                VALUES (:client, 'company', 'fldCompany0000001', 'Company')
+            """),
+            {"client": world.client},
+        )
+    engine_writes(
+        db,
+        "UPDATE reconciler.baseline SET fields = fields - 'company' WHERE lead_id = :l",
+        l=world.leads[0],
+    )
+    engine_writes(db, "UPDATE leads SET title = 'unnoticed' WHERE id = :l", l=world.leads[1])
+    page = client.get("/console/drift").text
+    assert "Empty in Airtable, kept in the portal" in page
+    assert "title of 1 lead is not what was agreed on" in page
+    assert "as it was last agreed" not in page
+
+
 # Roles and clients
 
 

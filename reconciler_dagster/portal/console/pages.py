@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import Connection, RowMapping
 
+from reconciler_dagster.core.drift import unexplained
 from reconciler_dagster.portal import leads, queries, sync_requests
 from reconciler_dagster.portal.admin_actions import EDITABLE
 from reconciler_dagster.portal.console.display import chart
@@ -75,7 +76,7 @@ def drift(visit: SignedInVisit) -> Response:
     client = visit.require_client()
     with visit.portal.transaction() as connection:
         report = drift_report(connection, str(client.id))
-    return visit.page("_drift.html", report=report)
+    return visit.page("_drift.html", report=report, unexplained=unexplained(report))
 
 
 @router.get("/runs/{run_id}")

@@ -1,0 +1,172 @@
+"""The drift report over a real portal and a real base: what it counts, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from reconciler_dagster.core.drift import unexplained
+from reconciler_dagster.postgres import runs
+from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal, put
+from reconciler_dagster.postgres.report import drift_report
+from reconciler_dagster_tests.windows import states, sweep
+from reconciler_dagster_tests.world import World, world
+
+
+@pytest.fixture
+def acme(portal_db: str) -> Iterator[World]:
+    with world(portal_db, leads=30) as here:
+        here.sync()
+        yield here
+
+
+def report(acme: World) -> dict[str, Any]:
+    with acme.engine.connect() as connection:
+        return drift_report(connection, acme.client.id)
+
+
+def unnoticed(acme: World, statement: str, **parameters: Any) -> None:
+    """A write that the trigger on leads does not note, as before the portal was adopted."""
+    with acme.engine.connect() as connection, writing(connection):
+        connection.execute(text(statement), parameters)
+
+
+def insert(acme: World, record_id: str, **columns: Any) -> None:
+    given = {"client_id": acme.client.id, "airtable_record_id": record_id, "email": ""}
+    values = given | {"first_name": "Old", "last_name": "Name"} | columns
+    names = ", ".join(values)
+    marks = ", ".join(f":{name}" for name in values)
+    unnoticed(acme, f"INSERT INTO leads ({names}) VALUES ({marks})", **values)  # noqa: S608
+
+
+def test_what_is_kept_at_first_contact_is_told_and_is_no_drift(portal_db: str) -> None:
+    with world(portal_db, leads=3) as acme:
+        record_id = min(acme.sandbox.records())
+        acme.sandbox.edit(record_id, {"Company": None, "Click Count": None})
+        insert(acme, record_id, company="Only in the portal", notes="sent to Airtable")
+        acme.sync()
+        told = report(acme)
+        assert told["held_back"]["company"] == 1
+        assert told["held_back"]["click_count"] >= 1, "the column's default"
+        assert "notes" not in told["held_back"], "a field of both sides is sent"
+        assert told["differing_fields"] == {}
+        assert unexplained(told) == []
+        acme.sandbox.edit(record_id, {"Company": "Filled"})
+        acme.sync()
+        assert "company" not in report(acme)["held_back"]
+
+
+def test_a_cell_in_quarantine_and_a_field_that_is_stopped_are_not_held_back(
+    portal_db: str,
+) -> None:
+    with world(portal_db, leads=3) as acme:
+        record_id = min(acme.sandbox.records())
+        acme.sandbox.edit(record_id, {"Company": "x" * 300, "Job Title": None})
+        insert(acme, record_id, company="Short enough", title="Kept")
+        acme.sync()
+        told = report(acme)
+        assert told["quarantine_by_field"] == {"company": 1}
+        assert "company" not in told["held_back"]
+        assert told["held_back"]["title"] == 1
+        acme.sandbox.delete_field("Job Title")
+        acme.sql("UPDATE reconciler.table_binding SET read_at = now() - interval '2 days'")
+        acme.sync()
+        told = report(acme)
+        assert "title" not in told["held_back"]
+        assert any("'Job Title' is stopped" in why for why in told["stopped_fields"])
+
+
+def test_a_lead_that_the_portal_deactivated_is_no_drift(acme: World) -> None:
+    record_id = min(acme.sandbox.records())
+    acme.update(record_id, is_active=False)
+    acme.sync()
+    told = report(acme)
+    assert told["leads"] == {"airtable": 30, "baseline": 30, "postgres": 29}
+    assert (told["without_lead"], told["not_in_airtable"]) == (0, 0)
+    assert unexplained(told) == []
+
+
+def test_a_lead_that_vanished_unnoticed_is_drift_until_it_is_back(acme: World) -> None:
+    record_id = min(acme.sandbox.records())
+    unnoticed(acme, "DELETE FROM leads WHERE airtable_record_id = :id", id=record_id)
+    told = report(acme)
+    assert told["without_lead"] == 1
+    assert len(unexplained(told)) == 1
+    sweep(acme)
+    assert report(acme)["without_lead"] == 0
+
+
+def test_a_lead_without_a_record_is_drift_until_the_deletions_know_of_it(acme: World) -> None:
+    insert(acme, "recNobodyHasMe000")
+    told = report(acme)
+    assert (told["not_in_airtable"], told["missing"]) == (1, 0)
+    assert len(unexplained(told)) == 1
+    acme.sql(
+        "INSERT INTO reconciler.tombstone "
+        "(client_id, record_id, lead_id, created_time, state, listings, reason) "
+        "SELECT client_id, airtable_record_id, id, now(), 'awaiting_approval', 2, 'no record' "
+        "FROM leads WHERE airtable_record_id = 'recNobodyHasMe000'"
+    )
+    told = report(acme)
+    assert (told["not_in_airtable"], told["missing"], told["deletions_pending"]) == (0, 1, 1)
+    assert told["leads"]["airtable"] == 30
+
+
+def test_a_missing_lead_that_is_gone_from_postgres_too_is_accounted_for(acme: World) -> None:
+    record_id = min(acme.sandbox.records())
+    acme.sandbox.delete(record_id)
+    sweep(acme)
+    assert states(acme) == {record_id: "missing"}
+    unnoticed(acme, "DELETE FROM leads WHERE airtable_record_id = :id", id=record_id)
+    told = report(acme)
+    assert (told["missing"], told["without_lead"]) == (1, 0)
+
+
+def test_quarantine_is_counted_by_field_and_whole_leads_apart(acme: World) -> None:
+    first, second, third = sorted(acme.sandbox.records())[:3]
+    with acme.engine.begin() as connection:
+        cells = [(first, "notes"), (second, "notes"), (second, "company"), (third, WHOLE_LEAD)]
+        refusals = [Refusal(record, field, "to_airtable", "no") for record, field in cells]
+        put(connection, acme.client.id, refusals)
+    told = report(acme)
+    assert (told["quarantine"], told["quarantined_leads"]) == (4, 1)
+    assert told["quarantine_by_field"] == {"notes": 2, "company": 1}
+    unnoticed(acme, "UPDATE leads SET title = 'unnoticed', company = 'unnoticed'")
+    told = report(acme)
+    assert told["differing_fields"]["title"] == 30
+    assert {line.split()[0] for line in unexplained(told)} == {"title", "company"}
+    unnoticed(
+        acme,
+        "UPDATE leads SET title = b.fields ->> 'title', company = b.fields ->> 'company' "
+        "FROM reconciler.baseline b WHERE b.record_id = airtable_record_id "
+        "AND airtable_record_id NOT IN (:second, :third)",
+        second=second,
+        third=third,
+    )
+    assert [line.split()[0] for line in unexplained(report(acme))] == ["title"]
+
+
+def ran(acme: World, run_id: str, state: str, message: str | None = None, **found: Any) -> None:
+    with acme.engine.begin() as connection:
+        of = (connection, acme.client.id, run_id)
+        runs.start(*of, "delta", "changed", answers_requests=False)
+        runs.add_findings(*of, found)
+        runs.finish(*of, state=state, message=message)
+
+
+def test_a_dry_run_is_no_success_and_hides_no_failure(acme: World) -> None:
+    assert (report(acme)["last_success_at"], report(acme)["last_failure"]) == (None, None)
+    ran(acme, "dry", "succeeded", dry_run=True)
+    assert report(acme)["last_success_at"] is None
+    ran(acme, "failed", "failed", "Airtable was away.")
+    ran(acme, "dry again", "succeeded", dry_run=True)
+    told = report(acme)
+    assert (told["last_success_at"], told["last_failure"]) == (None, "Airtable was away.")
+    ran(acme, "well", "succeeded")
+    told = report(acme)
+    assert told["last_success_at"] is not None
+    assert told["last_failure"] is None
