@@ -34,7 +34,7 @@ COMMANDS = {
         "Prove the stalest leads, as many as the calls of this hour allow.",
     ),
     "status": (
-        "reconciler_dagster.cli.audit:status",
+        "reconciler_dagster.cli.status:status",
         "Say how far Airtable, Postgres and the baseline agree.",
     ),
     "history": (
@@ -42,7 +42,7 @@ COMMANDS = {
         "Show every change that was carried over in a lead, newest first.",
     ),
     "deletions": (
-        "reconciler_dagster.cli.audit:deletions",
+        "reconciler_dagster.cli.deletions:deletions",
         "Leads that Airtable no longer has, where a person must decide.",
     ),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 import dagster as dg
 
-from reconciler_dagster.cli.output import echo_json
+from reconciler_dagster.cli.output import as_one_object, echo_json, one_client, say_if_nobody
 from reconciler_dagster.config import Settings
 from reconciler_dagster.engine.diff import NEW_LEAD
 from reconciler_dagster.orchestration.execute import ClientResult, sync_clients
@@ -17,7 +17,7 @@ from reconciler_dagster.orchestration.ops import SyncConfig
 
 
 @click.command()
-@click.option("--client", "client_id", help="Id of one client; all active ones unless given.")
+@one_client
 @click.option(
     "--scope",
     type=click.Choice(["changed", "everything"]),
@@ -29,7 +29,7 @@ from reconciler_dagster.orchestration.ops import SyncConfig
 @click.option(
     "--allow-mass-clear", is_flag=True, help="Let the run empty cells of many leads in Airtable."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@as_one_object
 def run(
     client_id: str | None, scope: str, dry_run: bool, allow_mass_clear: bool, as_json: bool
 ) -> None:
@@ -49,8 +49,9 @@ def run(
                 show(result, dry_run=dry_run)
             for reason in result.attention:
                 click.echo(f"{result.client.name}: {reason}", err=True)
+    say_if_nobody(results)
     if as_json:
-        echo_json({"clients": [result.as_json() for result in results]})
+        echo_json({"clients": [result.as_json(dry_run=dry_run) for result in results]})
     raise click.exceptions.Exit(exit_code(results))
 
 

@@ -10,6 +10,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.deletions import State
 from reconciler_dagster.engine.session import Counts
 from reconciler_dagster.orchestration.assets import run_config
 from reconciler_dagster.orchestration.audit import DecisionConfig
@@ -18,7 +19,7 @@ from reconciler_dagster.orchestration.metadata import attention
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
-from reconciler_dagster.postgres import runs
+from reconciler_dagster.postgres import runs, tombstones
 from reconciler_dagster.postgres.clients import Client, active_clients, find_client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import is_current
@@ -42,9 +43,19 @@ class ClientResult:
     misconfigured: bool = False
     change_set: dict[str, Any] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """The promised shape: the client's id and the counts."""
-        return {"client_id": self.client.id, **asdict(self.counts)}
+    def as_json(self, *, dry_run: bool = False) -> dict[str, Any]:
+        """The promised shape: the client's id and the counts; of a dry run, which has done nothing
+        that could be counted, also the change-set.
+        """
+        promised = {"client_id": self.client.id, **asdict(self.counts)}
+        return promised | {"change_set": self.change_set} if dry_run else promised
+
+
+@dataclass(frozen=True)
+class Decided(ClientResult):
+    """What a decision on deletions did. ``decided``: deletions that it was about."""
+
+    decided: int = 0
 
 
 def open_portal(settings: Settings) -> Engine:
@@ -119,17 +130,18 @@ def decide_deletions(
     decision: Literal["approve", "reject"],
     record_ids: list[str] | None,
     decided_by: str,
-) -> list[ClientResult]:
+) -> list[Decided]:
     """Run the job that carries out a decision; ``record_ids``: None for all that wait.
 
-    Raises as ``sync_clients``.
+    Raises as ``sync_clients``, and ConfigurationError before anything is done where one of the
+    records does not wait for a person: it may be a slip of the pen.
     """
     portal = open_portal(settings)
     settings.require_api_key()
     results = []
-    for client in chosen_clients(portal, client_id):
+    for client, waiting in _waiting(portal, client_id, record_ids):
         config = DecisionConfig(
-            client_id=client.id, decision=decision, record_ids=record_ids, decided_by=decided_by
+            client_id=client.id, decision=decision, record_ids=waiting, decided_by=decided_by
         )
         summary = run_in_process(
             portal,
@@ -139,8 +151,36 @@ def decide_deletions(
             dg.RunConfig(ops={"decide_deletions_op": config}, loggers=QUIET),
             {PURPOSE_TAG: "audit"},
         )
-        results.append(_result(client, summary))
+        decided = int(summary.findings.get("decided", 0))
+        results.append(Decided(**vars(_result(client, summary)), decided=decided))
     return results
+
+
+def _waiting(
+    portal: Engine, client_id: str | None, record_ids: list[str] | None
+) -> list[tuple[Client, list[str] | None]]:
+    """The clients with those of the records that a person may decide about; what was rejected can
+    be decided about once more.
+    """
+    open_states = (State.AWAITING_APPROVAL, State.REJECTED)
+    clients = chosen_clients(portal, client_id)
+    if record_ids is None:
+        return [(client, None) for client in clients]
+    found: list[tuple[Client, list[str] | None]] = []
+    unknown = list(dict.fromkeys(record_ids))
+    with portal.connect() as connection:
+        for client in clients:
+            stones = tombstones.load(connection, client.id, record_ids).values()
+            here = [s.record_id for s in stones if s.state in open_states]
+            unknown = [record_id for record_id in unknown if record_id not in here]
+            if here:
+                found.append((client, here))
+    if unknown:
+        raise ConfigurationError(
+            f"No deletion of {', '.join(unknown)} waits for a person: "
+            "see `reconciler deletions list`."
+        )
+    return found
 
 
 def run_in_process(

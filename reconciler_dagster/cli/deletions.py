@@ -1,0 +1,140 @@
+"""`reconciler deletions`: leads that are gone from Airtable, and a person's word on them."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Literal
+
+import click
+import dagster as dg
+
+from reconciler_dagster.cli.output import (
+    as_one_object,
+    counted,
+    echo_json,
+    one_client,
+    say_if_nobody,
+)
+from reconciler_dagster.cli.run import exit_code
+from reconciler_dagster.config import Settings
+from reconciler_dagster.core.deletions import State
+from reconciler_dagster.orchestration.execute import (
+    Decided,
+    chosen_clients,
+    decide_deletions,
+    open_portal,
+)
+from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.postgres import tombstones
+
+
+@click.group()
+def deletions() -> None:
+    """Leads that Airtable no longer has, where a person must decide."""
+
+
+@deletions.command("list")
+@one_client
+@as_one_object
+def list_deletions(client_id: str | None, as_json: bool) -> None:
+    """List what is missing, what waits for approval, and what was deleted.
+
+    Exit code 1 while any deletion waits for approval.
+    """
+    portal = open_portal(Settings.load())
+    clients = chosen_clients(portal, client_id)
+    with portal.connect() as connection:
+        found = {client: tombstones.load(connection, client.id).values() for client in clients}
+    rows = [
+        {
+            "client_id": client.id,
+            "record_id": stone.record_id,
+            "lead_id": stone.lead_id,
+            "state": stone.state.value,
+            "listings": stone.listings,
+            "missing_since": stone.missing_since.isoformat(),
+            "reason": stone.reason,
+        }
+        for client, stones in found.items()
+        for stone in stones
+    ]
+    if as_json:
+        echo_json({"deletions": rows})
+    else:
+        for row in rows:
+            click.echo(
+                f"{row['record_id']}  {row['state']:<17}  since {row['missing_since']}  "
+                f"{row['reason']}"
+            )
+        if not rows:
+            click.echo("No lead is missing from Airtable.")
+    waits = any(row["state"] == State.AWAITING_APPROVAL for row in rows)
+    raise click.exceptions.Exit(1 if waits else 0)
+
+
+def _decide(
+    decision: Literal["approve", "reject"],
+    client_id: str | None,
+    record_ids: tuple[str, ...],
+    every: bool,
+    as_json: bool,
+) -> None:
+    if bool(record_ids) == every:
+        raise click.UsageError("Name the record ids, or say --all.")
+    settings = Settings.load()
+    dagster_home()
+    with dg.DagsterInstance.get() as instance:
+        done = decide_deletions(
+            settings, instance, client_id, decision, list(record_ids) or None, getpass.getuser()
+        )
+    say_if_nobody(done)
+    if as_json:
+        echo_json({"clients": [r.as_json() | {"decided": r.decided} for r in done]})
+    for result in done:
+        if not as_json:
+            click.echo(f"{result.client.name}: {_outcome(decision, result)}.")
+        for reason in result.attention:
+            click.echo(f"{result.client.name}: {reason}", err=True)
+    raise click.exceptions.Exit(exit_code(done))
+
+
+def _outcome(decision: Literal["approve", "reject"], result: Decided) -> str:
+    waiting = f"{counted(result.counts.deletions_pending, 'deletion')} still waiting"
+    if decision == "reject":
+        stay = "the lead stays" if result.decided == 1 else "the leads stay"
+        return f"{counted(result.decided, 'deletion')} rejected; {stay}; {waiting}"
+    deleted = f"{counted(result.counts.deletions, 'lead')} deleted"
+    if result.counts.deletions < result.decided:
+        deleted += (
+            f" of {result.decided} approved (the others are back in Airtable, inactive already, or "
+            "being edited and deleted by the next run)"
+        )
+    return f"{deleted}; {waiting}"
+
+
+record_ids_argument = click.argument("record_ids", nargs=-1)
+all_of_them = click.option("--all", "every", is_flag=True, help="All that wait.")
+
+
+@deletions.command()
+@record_ids_argument
+@all_of_them
+@one_client
+@as_one_object
+def approve(record_ids: tuple[str, ...], every: bool, client_id: str | None, as_json: bool) -> None:
+    """Delete leads that wait for approval, unless their records are back meanwhile.
+
+    Soft: the row and its log stay, and come back if the record is restored in Airtable. An id that
+    does not wait: exit code 2, and nothing is done.
+    """
+    _decide("approve", client_id, record_ids, every, as_json)
+
+
+@deletions.command()
+@record_ids_argument
+@all_of_them
+@one_client
+@as_one_object
+def reject(record_ids: tuple[str, ...], every: bool, client_id: str | None, as_json: bool) -> None:
+    """Keep leads although Airtable no longer has their records; they are not asked for again."""
+    _decide("reject", client_id, record_ids, every, as_json)

@@ -1,0 +1,95 @@
+"""`reconciler status`: how far both sides agree, and what needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from reconciler_dagster.cli.output import (
+    as_one_object,
+    counted,
+    echo_json,
+    one_client,
+    say_if_nobody,
+)
+from reconciler_dagster.config import Settings
+from reconciler_dagster.core.drift import unexplained
+from reconciler_dagster.orchestration.execute import chosen_clients, open_portal
+from reconciler_dagster.postgres.report import drift_report
+
+
+@click.command()
+@one_client
+@as_one_object
+def status(client_id: str | None, as_json: bool) -> None:
+    """Say how far Airtable, Postgres and the baseline agree.
+
+    From what Postgres knows: no call is made. Exit code 1: something needs a person.
+    """
+    portal = open_portal(Settings.load())
+    clients = chosen_clients(portal, client_id)
+    say_if_nobody(clients)
+    with portal.connect() as connection:
+        reports = [drift_report(connection, client.id) for client in clients]
+    attention = [reasons(report) for report in reports]
+    if as_json:
+        told = zip(reports, attention, strict=True)
+        echo_json({"clients": [report | {"attention": why} for report, why in told]})
+    for report, why in zip(reports, attention, strict=True):
+        if not as_json:
+            _show(report)
+        for reason in why:
+            click.echo(f"{report['company_name']}: {reason}", err=True)
+    raise click.exceptions.Exit(1 if any(attention) else 0)
+
+
+def reasons(report: Mapping[str, Any]) -> list[str]:
+    """Why a client needs a person, each with where to look; empty where all is well."""
+    found = [f"The last run failed: {report['last_failure']}"] if report["last_failure"] else []
+    found += report["stopped_fields"]
+    if report["quarantine"]:
+        found.append(
+            f"{counted(report['quarantine'], 'refusal')} in quarantine: "
+            "see `reconciler quarantine list`."
+        )
+    if waiting := report["deletions_pending"]:
+        found.append(
+            f"{counted(waiting, 'deletion')} {'waits' if waiting == 1 else 'wait'} for approval: "
+            "see `reconciler deletions list`."
+        )
+    return found + unexplained(report)
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    leads = report["leads"]
+    click.echo(f"{report['company_name']} ({report['client_id']})")
+    for line in (
+        f"leads: {leads['airtable']} in Airtable, {leads['postgres']} active in Postgres, "
+        f"{leads['baseline']} agreed on",
+        f"agreed on, not in Postgres: {report['without_lead']}; "
+        f"in Postgres, never met in Airtable: {report['not_in_airtable']}",
+        f"fields that differ from what was agreed on: {_by_field(report['differing_fields'])}",
+        f"empty in Airtable, kept in the portal: {_by_field(report['held_back'])}",
+        f"unsettled: {report['unsettled']}, quarantine: {report['quarantine']}, "
+        f"deletions waiting: {report['deletions_pending']}, missing: {report['missing']}",
+        f"last success: {report['last_success_at'] or 'never'}; {_proof(report)}",
+    ):
+        click.echo(f"  {line}")
+
+
+def _by_field(count: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in count.items()) or "none"
+
+
+def _proof(report: Mapping[str, Any]) -> str:
+    """How old the proof is that both sides agree."""
+    never, oldest = report["never_verified"], report["oldest_verified_at"]
+    if oldest is None:
+        return f"no lead was compared in full yet, {never} wait for it"
+    hours = (datetime.now(UTC) - oldest) / timedelta(hours=1)
+    return (
+        f"the stalest lead was compared in full {hours:.1f} hours ago, {never} were never compared"
+    )
