@@ -6,11 +6,12 @@ from dataclasses import asdict
 
 import click
 
-from reconciler_dagster.cli.output import echo_json
+from reconciler_dagster.cli.output import as_one_object, counted, echo_json
 from reconciler_dagster.config import Settings
 from reconciler_dagster.orchestration.execute import open_portal
+from reconciler_dagster.orchestration.quarantine import RetryConfig, retry_chosen
 from reconciler_dagster.postgres.clients import find_client
-from reconciler_dagster.postgres.quarantine import held, retry
+from reconciler_dagster.postgres.quarantine import held
 
 _CLIENT = click.option("--client", "client_id", help="Id of one client; all unless given.")
 _WAY = {"to_postgres": "Airtable to Postgres", "to_airtable": "Postgres to Airtable"}
@@ -23,7 +24,7 @@ def quarantine() -> None:
 
 @quarantine.command("list")
 @_CLIENT
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@as_one_object
 def list_(client_id: str | None, as_json: bool) -> None:
     """Every cell in quarantine, with its reason. Exit code 1 while there are any."""
     with open_portal(Settings.load()).connect() as connection:
@@ -39,7 +40,7 @@ def list_(client_id: str | None, as_json: bool) -> None:
                 f"tried {cell.attempts}x, next {cell.next_attempt_at:%Y-%m-%d %H:%M} UTC\n"
                 f"  {cell.reason}"
             )
-        click.echo(f"{len(cells)} cells in quarantine.")
+        click.echo(f"{counted(len(cells), 'cell')} in quarantine.")
     raise click.exceptions.Exit(1 if cells else 0)
 
 
@@ -47,10 +48,17 @@ def list_(client_id: str | None, as_json: bool) -> None:
 @_CLIENT
 @click.option("--record", "record_id", help="One Airtable record.")
 @click.option("--field", help="One column of leads.")
-def retry_(client_id: str | None, record_id: str | None, field: str | None) -> None:
-    """Have the next run try cells again, with their current values: all, or those chosen."""
+@as_one_object
+def retry_(client_id: str | None, record_id: str | None, field: str | None, as_json: bool) -> None:
+    """Have the next run try cells again, with their current values: all, or those chosen.
+
+    A choice that matches no cell: exit code 2.
+    """
+    chosen = RetryConfig(client_id=client_id, record_id=record_id, field=field)
     with open_portal(Settings.load()).begin() as connection:
-        if client_id is not None:
-            find_client(connection, client_id)
-        count = retry(connection, client_id, record_id, field)
-    click.echo(f"{count} cells are tried again by the next run.")
+        count = retry_chosen(connection, chosen)
+    if as_json:
+        echo_json({"retried": count})
+        return
+    are = "is" if count == 1 else "are"
+    click.echo(f"{counted(count, 'cell')} {are} tried again by the next run.")

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from reconciler_dagster.cli.group import main
+from reconciler_dagster.orchestration.execute import reason_of
 from reconciler_dagster.orchestration.quarantine import retry_quarantine
 from reconciler_dagster_tests.world import World
 
@@ -40,13 +41,41 @@ def test_the_list_says_what_and_why(held: str) -> None:
 
 
 def test_a_retry_takes_the_current_value(acme: World, held: str) -> None:
-    result = CliRunner().invoke(main, ["quarantine", "retry", "--record", "recNone"])
-    assert "0 cells" in result.stdout
     result = CliRunner().invoke(main, ["quarantine", "retry", "--record", held])
-    assert "1 cells" in result.stdout
+    assert "1 cell is tried again" in result.stdout
     acme.sync()
     assert acme.cell(held, "HRQ Status") == "Completed"
     assert CliRunner().invoke(main, ["quarantine", "list"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "why"),
+    [
+        ({"record_id": "recNone"}, "No cell of record recNone is in quarantine"),
+        ({"field": "notes"}, "No cell of field notes is in quarantine"),
+        ({"field": "nonsense"}, "'nonsense' is no field"),
+        ({"client_id": "nobody"}, "'nobody' is no client id"),
+    ],
+)
+def test_a_choice_that_matches_nothing_is_told(held: str, choice: dict[str, str], why: str) -> None:
+    ((name, value),) = choice.items()
+    option = f"--{name.removesuffix('_id')}"
+    result = CliRunner().invoke(main, ["quarantine", "retry", "--json", option, value])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert why in result.stderr
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = retry_quarantine.execute_in_process(
+            run_config={"ops": {"make_due": {"config": choice}}},
+            instance=instance,
+            raise_on_error=False,
+        )
+        assert not done.success
+        assert why in reason_of(done)
+
+
+def test_a_retry_tells_one_json_object(held: str) -> None:
+    result = CliRunner().invoke(main, ["quarantine", "retry", "--json", "--field", "hrq_status"])
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"retried": 1})
 
 
 def test_the_job_does_the_same(acme: World, held: str) -> None:
