@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
 from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.cli.run import exit_code, show
 from reconciler_dagster.config import Settings
-from reconciler_dagster.engine.session import Counts
-from reconciler_dagster.orchestration.great_sync import Choice, Told, sync_windows
+from reconciler_dagster.orchestration.great_sync import Choice, Progress, sync_windows
 from reconciler_dagster.orchestration.home import dagster_home
 from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres.clients import Client
@@ -42,8 +41,8 @@ def great_sync(
 ) -> None:
     """Compare every lead on both sides, repair what differs, and find deletions.
 
-    Needs no daemon; every window's run is recorded in Dagster. A Great Sync that was killed goes
-    on with the months that are left. Exit code 1: something needs a person.
+    Needs no daemon; every window's run is recorded in Dagster. A Great Sync that was cut off within
+    the last day goes on with the months that are left. Exit code 1: something needs a person.
     """
     choice = Choice(
         start=start.replace(tzinfo=UTC) if start else None,
@@ -53,41 +52,73 @@ def great_sync(
     )
     settings = Settings.load()
     dagster_home()
-    with dg.DagsterInstance.get() as instance, _progress(as_json) as progress:
-        results = list(sync_windows(settings, instance, client_id, choice, progress))
-    for result in results:
-        if not as_json:
-            show(result, dry_run=dry_run)
-        for reason in result.attention:
-            click.echo(f"{result.client.name}: {reason}", err=True)
+    results = []
+    with dg.DagsterInstance.get() as instance, _Terminal(silent=as_json) as terminal:
+        for result in sync_windows(settings, instance, client_id, choice, terminal):
+            results.append(result)
+            terminal.pause()
+            if not as_json:
+                show(result, dry_run=dry_run)
+            for reason in result.attention:
+                click.echo(f"{result.client.name}: {reason}", err=True)
     if as_json:
         echo_json({"clients": [result.as_json() for result in results]})
     raise click.exceptions.Exit(exit_code(results))
 
 
-@contextmanager
-def _progress(silent: bool) -> Iterator[Told]:
-    """A bar on a terminal, on stderr; nothing where stderr is no terminal."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} windows"),
-        TextColumn("{task.fields[records]} records, {task.fields[calls]} calls"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=silent or not console.is_terminal,
-    ) as bar:
-        tasks: dict[str, TaskID] = {}
+class _Terminal:
+    """A bar on a terminal, on stderr; no bar where stderr is no terminal, or ``silent``."""
 
-        def told(client: Client, done: int, windows: int, counts: Counts) -> None:
-            if client.id not in tasks:
-                tasks[client.id] = bar.add_task(client.name, total=windows, records=0, calls=0)
-            bar.update(
-                tasks[client.id],
-                completed=done,
-                records=counts.pulled,
-                calls=counts.airtable_calls,
-            )
+    def __init__(self, *, silent: bool) -> None:
+        console = Console(stderr=True, soft_wrap=True)
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f} of {task.total:.0f} windows"),
+            TextColumn("{task.fields[records]} records, {task.fields[calls]} calls"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=silent or not console.is_terminal,
+            redirect_stdout=False,  # results are for whoever reads stdout
+            redirect_stderr=False,
+        )
+        self._tasks: dict[str, TaskID] = {}
 
-        yield told
+    def __enter__(self) -> _Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pause()
+
+    def progress(self, client: Client, progress: Progress) -> None:
+        """Move the client's bar."""
+        counts = progress.counts
+        told: dict[str, Any] = {
+            "completed": progress.windows_done,
+            "records": _of(counts.pulled, progress.records_expected),
+            "calls": _of(counts.airtable_calls, progress.calls_expected),
+        }
+        if client.id not in self._tasks:
+            task = self._bar.add_task(client.name, total=progress.windows, **told)
+            self._tasks[client.id] = task
+            self._bar.start()  # does nothing where there is no bar
+        self._bar.update(self._tasks[client.id], **told)
+
+    def say(self, sentence: str) -> None:
+        """On stderr, above the bar."""
+        self.pause()
+        click.echo(sentence, err=True)
+
+    def pause(self) -> None:
+        """Leave the line to others; what is done stays on the screen as it is."""
+        if self._bar.disable:
+            return
+        self._bar.stop()
+        for task in self._tasks.values():
+            self._bar.remove_task(task)
+        self._tasks.clear()
+
+
+def _of(done: int, expected: int | None) -> str:
+    """More may come than is known by now: an estimate that was passed is left out."""
+    return f"{done} of {expected}" if expected and done <= expected else str(done)

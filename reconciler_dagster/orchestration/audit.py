@@ -6,11 +6,14 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import dagster as dg
+from sqlalchemy import Connection
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.deletions import State
+from reconciler_dagster.core.drift import unexplained
 from reconciler_dagster.engine import deletions
-from reconciler_dagster.engine.audit import audit
+from reconciler_dagster.engine.audit import Audited, audit
+from reconciler_dagster.engine.session import Session
 from reconciler_dagster.engine.windows import PATIENCE_SECONDS
 from reconciler_dagster.orchestration import metadata
 from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions
@@ -20,6 +23,7 @@ from reconciler_dagster.postgres import runs, tombstones
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
+from reconciler_dagster.postgres.report import drift_report
 
 AUDITED_LEADS = dg.AssetKey("audited_leads")
 
@@ -34,26 +38,19 @@ AUDITED_LEADS = dg.AssetKey("audited_leads")
 def audited_leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     """As many windows as the hour's budget of calls allows; nothing where it is spent."""
     run: WindowRun = context.resources.window_run
+    run.purpose = "audit"  # its calls count as such, whatever way it was launched
     client = context.partition_key
-    run.session(client)
-    with run.engine.begin() as connection:
-        runs.start(connection, client, run.run_id, run.purpose, "audit", answers_requests=False)
+    run.start(client, "audit")
     with run.step(client) as session:
         audited = audit(session)
     with run.engine.begin() as connection:
-        findings = {
-            "stopped": session.bound.problems if audited.windows else [],
-            "change_set": asdict(audited.change_set),
-            "unanswered": audited.unknown,
-            "doubts": audited.doubts + audited.braked,
-            "cycle_hours": audited.cycle_hours,
-            "windows": audited.windows,
-        }
-        runs.add_findings(connection, client, run.run_id, findings)
+        runs.add_findings(connection, client, run.run_id, _findings(connection, session, audited))
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
         summary = runs.summary(connection, run.run_id)
     assert summary is not None
-    context.instance.add_run_tags(run.run_id, metadata.tags_of_run(session, summary))
+    context.instance.add_run_tags(
+        run.run_id, metadata.tags_of_run([session.client.name], [summary])
+    )
     return dg.MaterializeResult(
         metadata={
             "windows": dg.MetadataValue.md("\n".join(f"- {w}" for w in audited.windows) or "none"),
@@ -63,6 +60,24 @@ def audited_leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any
             **metadata.of_run(session, summary),
         }
     )
+
+
+def _findings(connection: Connection, session: Session, audited: Audited) -> dict[str, Any]:
+    """An audit that looked at no window has nothing to say about windows."""
+    of_windows: dict[str, Any] = {}
+    if audited.windows:
+        of_windows = {
+            "stopped": session.bound.problems,
+            "change_set": asdict(audited.change_set),
+            "unanswered": audited.unknown,
+            "doubts": audited.doubts + audited.braked,
+        }
+    return {
+        **of_windows,
+        "drift": unexplained(drift_report(connection, session.client.id)),
+        "cycle_hours": audited.cycle_hours,
+        "windows": audited.windows,
+    }
 
 
 audit_job = dg.define_asset_job(
@@ -114,10 +129,8 @@ def decide_deletions_op(context: dg.OpExecutionContext, config: DecisionConfig) 
     """Approve or reject."""
     run: WindowRun = context.resources.window_run
     client = config.client_id
-    run.session(client)
+    run.start(client, "deletions")
     state = State.APPROVED if config.decision == "approve" else State.REJECTED
-    with run.engine.begin() as connection:
-        runs.start(connection, client, run.run_id, run.purpose, "deletions", answers_requests=False)
     with run.step(client) as session:
         with run.engine.begin() as connection:
             decided = tombstones.decide(

@@ -7,11 +7,14 @@ holding a lock of Python's logging that the other wants.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+import math
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Protocol
 from uuid import uuid4
 
 import dagster as dg
@@ -20,10 +23,10 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
-from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.core.windows import grouped, month_of, months_until, unknown_grouped
+from reconciler_dagster.core.windows import PAGE, grouped, month_of, months_until, unknown_grouped
 from reconciler_dagster.engine.diff import ChangeSet
 from reconciler_dagster.engine.session import Counts, Session
 from reconciler_dagster.engine.windows import combined
@@ -34,17 +37,17 @@ from reconciler_dagster.orchestration.execute import (
     open_portal,
     run_in_process,
 )
-from reconciler_dagster.orchestration.metadata import attention
-from reconciler_dagster.orchestration.partitions import ensure_partitions
-from reconciler_dagster.orchestration.resources import PURPOSE_TAG
-from reconciler_dagster.orchestration.windows import (
+from reconciler_dagster.orchestration.listing import (
     LISTED_AHEAD_TAG,
     LISTED_AT_A_TIME,
     WINDOW_LEADS,
-    WindowConfig,
     list_months,
     stage_listed,
 )
+from reconciler_dagster.orchestration.metadata import attention_of_client, attention_of_findings
+from reconciler_dagster.orchestration.partitions import ensure_partitions
+from reconciler_dagster.orchestration.resources import EXPLAINED, PURPOSE_TAG
+from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import quarantine, tombstones
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import Client
@@ -73,12 +76,34 @@ class Choice:
             if (self.start is None or month >= month_of(self.start))
             and (self.end is None or month <= month_of(self.end))
         ]
+        if not months and self.start and self.end and self.start > self.end:
+            raise ConfigurationError("--from lies after --to: swap them.")
         if not months:
-            raise ConfigurationError("No month lies between --from and --to: swap them.")
+            raise ConfigurationError("--from lies in the future: there are no leads of then yet.")
         return months
 
 
-Told = Callable[[Client, int, int, Counts], None]
+@dataclass
+class Progress:
+    """How far a client's Great Sync is. Nothing is expected of records (None) of a base that was
+    never listed.
+    """
+
+    windows: int
+    calls_expected: int
+    records_expected: int | None
+    windows_done: int = 0
+    counts: Counts = field(default_factory=Counts)
+
+
+class Audience(Protocol):
+    """Who is told how it goes: ``say`` gets sentences."""
+
+    def progress(self, client: Client, progress: Progress) -> None:
+        """So far."""
+
+    def say(self, sentence: str) -> None:
+        """What a person should know at once."""
 
 
 def sync_windows(
@@ -86,12 +111,12 @@ def sync_windows(
     instance: dg.DagsterInstance,
     client_id: str | None,
     choice: Choice,
-    told: Told,
+    audience: Audience,
 ) -> Iterator[ClientResult]:
-    """Sync one client or all, one after the other, and wait for the end.
+    """Sync one client or all, one after the other, and wait for the end; whatever happens to one
+    of them, the next one has its turn.
 
-    ``told`` is told the client, windows done and in all, and the counts so far. Raises
-    ConfigurationError before anything is run where a setting is missing.
+    Raises ConfigurationError before anything is run where a setting is missing.
     """
     portal = open_portal(settings)
     settings.require_api_key()
@@ -99,51 +124,88 @@ def sync_windows(
     clients = chosen_clients(portal, client_id)
     ensure_partitions(instance, clients)
     for client in clients:
-        yield _sync(settings, portal, instance, client, months, choice, told)
+        session = Session(
+            settings,
+            portal,
+            client,
+            f"great sync {uuid4()}",
+            "great_sync",
+            choice.config.dry_run,
+        )
+        yield _GreatSync(instance, session, choice, audience).run(months)
 
 
-def _sync(
-    settings: Settings,
-    portal: Engine,
-    instance: dg.DagsterInstance,
-    client: Client,
-    months: list[str],
-    choice: Choice,
-    told: Told,
-) -> ClientResult:
-    config = choice.config
-    key = f"great sync {uuid4()}"
-    ahead = Session(settings, portal, client, key, "great_sync", config.dry_run)
-    try:
-        ahead.check_mapping()
-    except (ConfigurationError, AirtableError) as error:
-        wrong = isinstance(error, ConfigurationError)
-        return ClientResult(client, Counts(), [str(error)], misconfigured=wrong)
-    groups = _groups(portal, client, months, choice)
-    counts, summaries = Counts(), []
-    told(client, 0, len(groups), counts)
-    for group, listed_as in _listed_ahead(ahead, groups):
-        summaries.append(_run(portal, instance, client, group, config, listed_as))
-        counts.add(Counts(**summaries[-1].counts))
-        counts.airtable_calls = sum(s.counts.get("airtable_calls", 0) for s in summaries)
-        counts.airtable_calls += ahead.calls
-        told(client, len(summaries), len(groups), counts)
-    with portal.begin() as connection:
-        # What stands at the end; it does not add up over windows.
-        counts.quarantined = len(quarantine.records(connection, client.id))
-        counts.deletions_pending = tombstones.pending(connection, client.id)
-        if not config.dry_run and all(s.state == "succeeded" for s in summaries):
-            known.finish_great_sync(connection, client.id)
-    return _together(client, counts, summaries)
+@dataclass
+class _GreatSync:
+    """One client's. ``ahead``: what lists ahead of the runs."""
 
+    instance: dg.DagsterInstance
+    ahead: Session
+    choice: Choice
+    audience: Audience
+    counts: Counts = field(default_factory=Counts)
+    summaries: list[Summary] = field(default_factory=list)
 
-def _groups(portal: Engine, client: Client, months: list[str], choice: Choice) -> list[list[str]]:
-    """The months that are to be done, in groups, one a run."""
-    with portal.begin() as connection:
-        leads = known.leads_by_month(connection, client.id)
-        if not choice.config.dry_run:
-            months = known.left_of_great_sync(connection, client.id, months, afresh=choice.afresh)
-    return grouped(months, leads, WINDOW_LEADS) if leads else unknown_grouped(months)
+    def run(self, months: list[str]) -> ClientResult:
+        """Never raises: the result holds the reason, and what was done until then."""
+        client, wrong, why = self.ahead.client, False, []
+        try:
+            self._run(months)
+        except Exception as error:
+            wrong = isinstance(error, ConfigurationError)
+            explained = isinstance(error, EXPLAINED)
+            level = logging.DEBUG if explained or isinstance(error, DBAPIError) else logging.ERROR
+            logging.getLogger(__name__).log(level, client.name, exc_info=True)
+            first = (str(error).strip().splitlines() or [""])[0]
+            why = [str(error) if explained else f"{type(error).__name__}: {first}"]
+            self._count_calls()
+        return _together(client, self.counts, self.summaries, why, wrong)
+
+    def _run(self, months: list[str]) -> None:
+        client, portal, config = self.ahead.client, self.ahead.engine, self.choice.config
+        self.ahead.check_mapping()
+        groups, progress = self._groups(months)
+        self.audience.progress(client, progress)
+        for group, listed_as in _listed_ahead(self.ahead, groups):
+            summary = _run(portal, self.instance, client, group, config, listed_as)
+            self.summaries.append(summary)
+            self.counts.add(Counts(**summary.counts))
+            self._count_calls()
+            progress.windows_done, progress.counts = len(self.summaries), self.counts
+            self.audience.progress(client, progress)
+        with portal.begin() as connection:
+            # What stands at the end; it does not add up over windows.
+            self.counts.quarantined = len(quarantine.records(connection, client.id))
+            self.counts.deletions_pending = tombstones.pending(connection, client.id)
+            if not config.dry_run and all(s.state == "succeeded" for s in self.summaries):
+                known.finish_great_sync(connection, client.id)
+
+    def _count_calls(self) -> None:
+        of_runs = sum(s.counts.get("airtable_calls", 0) for s in self.summaries)
+        self.counts.airtable_calls = of_runs + self.ahead.calls
+
+    def _groups(self, months: list[str]) -> tuple[list[list[str]], Progress]:
+        """The months that are to be done, in groups, one a run."""
+        client, left = self.ahead.client, known.Left(months)
+        with self.ahead.engine.begin() as connection:
+            leads = known.leads_by_month(connection, client.id)
+            if not self.choice.config.dry_run:
+                left = known.left_of_great_sync(
+                    connection, client.id, months, afresh=self.choice.afresh
+                )
+        if left.since is not None:
+            self.audience.say(
+                f"{client.name}: goes on with the {len(left.months)} of {len(months)} months that "
+                f"are left of the Great Sync of {left.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC; "
+                "--afresh begins anew."
+            )
+        if not leads:
+            groups = unknown_grouped(left.months)
+            return groups, Progress(len(groups), len(groups), None)
+        groups = grouped(left.months, leads, WINDOW_LEADS)
+        expected = [sum(leads.get(month, 0) for month in group) for group in groups]
+        calls = sum(max(1, math.ceil(n / PAGE)) for n in expected)
+        return groups, Progress(len(groups), calls, sum(expected))
 
 
 def _listed_ahead(
@@ -169,25 +231,25 @@ def _listed_ahead(
                 waiting |= {pool.submit(list_one, n): n for n in islice(numbers, 1)}
                 try:
                     listed_as = future.result()
-                except (ConfigurationError, AirtableError):
+                except Exception:
                     listed_as = None
                 yield group, listed_as
 
 
-def _together(client: Client, counts: Counts, summaries: list[Summary]) -> ClientResult:
-    """The windows' runs as one result; each reason once."""
-    why = [reason for s in summaries for reason in attention(replace(s, counts={}))] + attention(
-        replace(summaries[0], state="succeeded", counts=asdict(counts), findings={})
-    )
+def _together(
+    client: Client, counts: Counts, summaries: list[Summary], why: list[str], wrong: bool
+) -> ClientResult:
+    """The windows' runs as one result; each reason once. ``why``: what ended it all."""
+    found = [reason for s in summaries for reason in attention_of_findings(s)]
+    stands = attention_of_client(counts.quarantined, counts.deletions_pending)
     change_sets = [s.findings["change_set"] for s in summaries if "change_set" in s.findings]
     return ClientResult(
         client,
         counts,
-        list(dict.fromkeys(why)),
-        misconfigured=any(
-            s.findings.get("misconfigured") or s.findings.get("stopped") for s in summaries
-        ),
-        change_set=asdict(combined(ChangeSet(**one) for one in change_sets)),
+        list(dict.fromkeys([*found, *stands, *why])),
+        misconfigured=wrong
+        or any(s.findings.get("misconfigured") or s.findings.get("stopped") for s in summaries),
+        change_set=asdict(combined(ChangeSet(**one) for one in change_sets)) if summaries else {},
     )
 
 

@@ -66,33 +66,50 @@ def of_run(session: Session, summary: Summary) -> Metadata:
     }
 
 
-def tags_of_run(session: Session, summary: Summary) -> dict[str, str]:
-    """Short tags, to be seen and filtered in the list of runs."""
-    counts = summary.counts
-    writes = f"{counts.get('local_writes', 0)} in, {counts.get('remote_writes', 0)} out"
+def tags_of_run(clients: list[str], summaries: list[Summary]) -> dict[str, str]:
+    """Short tags, to be seen and filtered in the list of runs. ``clients``: their names."""
+
+    def total(count: str) -> int:
+        return sum(s.counts.get(count, 0) for s in summaries)
+
+    outcomes = {outcome(s) for s in summaries}
     return {
-        "reconciler/client": session.client.name[:60],
-        "reconciler/outcome": outcome(summary),
-        "reconciler/calls": str(counts.get("airtable_calls", 0)),
-        "reconciler/writes": writes,
+        "reconciler/client": ", ".join(clients)[:60],
+        "reconciler/outcome": NEEDS_ATTENTION if NEEDS_ATTENTION in outcomes else "ok",
+        "reconciler/calls": str(total("airtable_calls")),
+        "reconciler/writes": f"{total('local_writes')} in, {total('remote_writes')} out",
     }
 
 
 def attention(summary: Summary) -> list[str]:
     """Why a run needs a person although it ended; empty where all is well."""
-    counts, findings = summary.counts, summary.findings
+    counts = summary.counts
+    return attention_of_findings(summary) + attention_of_client(
+        counts.get("quarantined", 0), counts.get("deletions_pending", 0)
+    )
+
+
+def attention_of_findings(summary: Summary) -> list[str]:
+    """What a run came upon itself."""
+    findings = summary.findings
     reasons = list(findings.get("stopped", ()))
     if summary.state != "succeeded":
         reasons.append(summary.message or "The run did not end well.")
     reasons += findings.get("doubts", ())
-    if counts.get("quarantined"):
-        reasons.append(f"{counts['quarantined']} records in quarantine.")
-    if counts.get("deletions_pending"):
-        reasons.append(f"{counts['deletions_pending']} deletions wait for approval.")
     if findings.get("unanswered"):
         reasons.append(
             f"{findings['unanswered']} writes without an answer; the next run settles them."
         )
+    return reasons
+
+
+def attention_of_client(quarantined: int, pending: int) -> list[str]:
+    """What stands, whichever run it came from."""
+    reasons = []
+    if quarantined:
+        reasons.append(f"{quarantined} records in quarantine.")
+    if pending:
+        reasons.append(f"{pending} deletions wait for approval: `reconciler deletions list`.")
     return reasons
 
 

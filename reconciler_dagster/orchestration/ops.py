@@ -1,6 +1,7 @@
 """The ops: pull, diff and push. They hand on small references; the rows lie in staging tables."""
 
 # No `from __future__ import annotations` here: Dagster reads the config class at run time.
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -61,16 +62,12 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
     run: ClientRun = context.resources.client_run
     scope = config.chosen()
     client = context.partition_key
-    run.session(client, dry_run=config.dry_run)
-    with run.engine.begin() as connection:
-        runs.start(
-            connection,
-            client,
-            run.run_id,
-            run.purpose,
-            f"{scope}{' (dry run)' if config.dry_run else ''}",
-            answers_requests=not scope.is_window and not config.dry_run,
-        )
+    run.start(
+        client,
+        str(scope),
+        dry_run=config.dry_run,
+        answers_requests=not scope.is_window and not config.dry_run,
+    )
     with run.step(client) as session:
         pulled = pull_airtable(session, scope)
         findings = {
@@ -126,23 +123,29 @@ def diff_op(context: dg.OpExecutionContext, leads: Reference) -> Reference:
 
 @dg.op(
     required_resource_keys={"client_run"},
+    out=dg.Out(dagster_type=dict, is_required=False),
     description="Writes both sides, journal first, and moves the cursor once all is in.",
 )
-def push_op(context: dg.OpExecutionContext, changes: Reference) -> Reference:
-    """Push."""
+def push_op(context: dg.OpExecutionContext, changes: Reference) -> Iterator[dg.Output[Reference]]:
+    """Push. A dry run puts nothing out: nothing is reconciled by it."""
     run: ClientRun = context.resources.client_run
     client = context.partition_key
-    with run.step(client, dry_run=changes["dry_run"]) as session:
+    dry_run = changes["dry_run"]
+    with run.step(client, dry_run=dry_run) as session:
         unknown = 0
-        if not changes["dry_run"]:
+        if not dry_run:
             unknown = len(push(session).unknown)
     with run.engine.begin() as connection:
         runs.add_findings(connection, client, run.run_id, {"unanswered": unknown})
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
         summary = runs.summary(connection, run.run_id)
-        if changes["dry_run"]:
+        if dry_run:
             staging.clear(connection, run.run_id)
     assert summary is not None
-    context.add_output_metadata(metadata.of_run(session, summary))
-    context.instance.add_run_tags(run.run_id, metadata.tags_of_run(session, summary))
-    return {"run_id": run.run_id, **summary.counts}
+    context.instance.add_run_tags(
+        run.run_id, metadata.tags_of_run([session.client.name], [summary])
+    )
+    if not dry_run:
+        yield dg.Output(
+            {"run_id": run.run_id, **summary.counts}, metadata=metadata.of_run(session, summary)
+        )

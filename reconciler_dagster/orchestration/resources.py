@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 from sqlalchemy import Engine
@@ -22,6 +23,7 @@ PURPOSE_TAG = "reconciler/purpose"
 PATIENCE_SECONDS = 600.0
 # Failures whose message is written for a person.
 EXPLAINED = (ConfigurationError, AirtableError, ClientBusy, LeaseLost)
+NOTHING_LISTED = "This run has nothing listed: its steps go together. Re-execute all of its steps."
 
 
 class ClientRun:
@@ -30,51 +32,92 @@ class ClientRun:
     def __init__(self, settings: Settings, run_id: str, purpose: Purpose, held: ExitStack) -> None:
         self.settings, self.run_id, self.purpose = settings, run_id, purpose
         self._held = held
-        self._session: Session | None = None
+        self._sessions: dict[str, Session] = {}
 
     @property
     def engine(self) -> Engine:
         """The portal's Postgres."""
         return engine(self.settings.require_database_url())
 
-    def session(self, client_id: str, *, dry_run: bool = False) -> Session:
-        """The session of this run. Raises ClientBusy where another run does not let go."""
-        if self._session is None:
-            with self.engine.connect() as connection:
-                client = find_client(connection, client_id)
-            self._held.enter_context(
-                client_lock(self.engine, client.id, self.run_id, PATIENCE_SECONDS)
+    def start(
+        self,
+        client_id: str,
+        scope: str,
+        *,
+        dry_run: bool = False,
+        answers_requests: bool = False,
+        findings: dict[str, Any] | None = None,
+    ) -> None:
+        """Open the client's summary. One that is not to be had (unknown, or busy) gets a summary
+        that says so; another run may be at work for it, which must not be disturbed.
+        """
+        scope = f"{scope}{' (dry run)' if dry_run else ''}"
+        try:
+            self._session(client_id, dry_run=dry_run)
+        except EXPLAINED as error:
+            noted = (findings or {}) | _findings_of(error)
+            with self.engine.begin() as connection:
+                runs.refuse(
+                    connection, client_id, self.run_id, self.purpose, scope, str(error), noted
+                )
+            raise dg.Failure(str(error), allow_retries=False) from None
+        with self.engine.begin() as connection:
+            runs.start(
+                connection,
+                client_id,
+                self.run_id,
+                self.purpose,
+                scope,
+                answers_requests=answers_requests,
             )
-            self._session = Session(
-                self.settings, self.engine, client, self.run_id, self.purpose, dry_run
-            )
-        return self._session
+            runs.add_findings(connection, client_id, self.run_id, findings or {})
 
     @contextmanager
     def step(self, client_id: str, *, dry_run: bool = False) -> Iterator[Session]:
         """One op: its counts go to the run's summary, and so does the reason if it fails."""
-        session = self.session(client_id, dry_run=dry_run)
-        session.counts = Counts()
-        calls_before = session.calls
         try:
-            yield session
+            session = self._session(client_id, dry_run=dry_run)
+            session.counts = Counts()
+            calls_before = session.calls
+            try:
+                yield session
+            finally:
+                session.counts.airtable_calls = session.calls - calls_before
+                with self.engine.begin() as connection:
+                    runs.add_counts(connection, client_id, self.run_id, asdict(session.counts))
         except Exception as error:
-            self._note_failure(client_id, error)
+            if client_id in self._sessions:
+                self._note_failure(client_id, error)
+            if type(error) is LookupError:  # of staging: another run's listing would be stale
+                raise dg.Failure(NOTHING_LISTED, allow_retries=False) from None
             if isinstance(error, EXPLAINED):  # the sentence says it all: no stack trace
                 raise dg.Failure(str(error), allow_retries=False) from None
             raise
-        finally:
-            session.counts.airtable_calls = session.calls - calls_before
-            with self.engine.begin() as connection:
-                runs.add_counts(connection, client_id, self.run_id, asdict(session.counts))
+
+    def _session(self, client_id: str, *, dry_run: bool) -> Session:
+        if client_id not in self._sessions:
+            with self.engine.connect() as connection:
+                client = find_client(connection, client_id)
+            self._lock(client.id)
+            self._sessions[client_id] = Session(
+                self.settings, self.engine, client, self.run_id, self.purpose, dry_run
+            )
+        return self._sessions[client_id]
+
+    def _lock(self, client_id: str) -> None:
+        """Hold the client until the run ends. Raises ClientBusy where another does not let go."""
+        self._held.enter_context(client_lock(self.engine, client_id, self.run_id, PATIENCE_SECONDS))
 
     def _note_failure(self, client_id: str, error: Exception) -> None:
         with self.engine.begin() as connection:
             runs.finish(
                 connection, client_id, self.run_id, state="failed", message=str(error)[:2000]
             )
-            if isinstance(error, ConfigurationError):
-                runs.add_findings(connection, client_id, self.run_id, {"misconfigured": True})
+            runs.add_findings(connection, client_id, self.run_id, _findings_of(error))
+
+
+def _findings_of(error: Exception) -> dict[str, Any]:
+    return {"misconfigured": True} if isinstance(error, ConfigurationError) else {}
 
 
 @dg.resource(description="The client of this run, locked against every other writing run.")

@@ -1,4 +1,4 @@
-"""Asset checks of the Great Sync and the audit: brake, deletions, drift, age of the proof."""
+"""Asset checks of the audit, and the brake of the Great Sync, whose other checks are its own."""
 
 # No `from __future__ import annotations` here: Dagster reads the types at run time.
 from datetime import UTC, datetime, timedelta
@@ -6,16 +6,13 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from reconciler_dagster.core.windows import cycle_hours
+from reconciler_dagster.orchestration import verdicts
 from reconciler_dagster.orchestration.audit import AUDITED_LEADS
 from reconciler_dagster.orchestration.checks import hold_the_brake
-from reconciler_dagster.orchestration.windows import (
-    RECONCILED_WINDOWS,
-    WINDOW_CHANGE_SET,
-    WindowRun,
-)
-from reconciler_dagster.postgres import runs
+from reconciler_dagster.orchestration.windows import WINDOW_CHANGE_SET, WindowRun
+from reconciler_dagster.postgres import baseline, runs
 from reconciler_dagster.postgres.clients import active_clients
-from reconciler_dagster.postgres.report import drift_report
+from reconciler_dagster.postgres.windows import oldest_verified
 
 # A base has to be proved once a day, or within two cycles where the budget is smaller.
 PROVED_WITHIN = timedelta(days=1)
@@ -33,35 +30,6 @@ def window_clear_brake(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
     return hold_the_brake(context.resources.window_run)
 
 
-def _deletions(run: WindowRun) -> dg.AssetCheckResult:
-    """Red with the reason where absences were not believed, or deletions wait for a person."""
-    with run.engine.connect() as connection:
-        summaries = runs.summaries(connection, run.run_id)
-    reasons = [doubt for s in summaries for doubt in s.findings.get("doubts", [])]
-    pending = sum(s.counts.get("deletions_pending", 0) for s in summaries)
-    if pending:
-        reasons.append(f"{pending} deletions wait for approval: `reconciler deletions list`.")
-    return dg.AssetCheckResult(
-        passed=not reasons,
-        description="\n".join(reasons) or None,
-        metadata={
-            "deleted": sum(s.counts.get("deletions", 0) for s in summaries),
-            "waiting for approval": pending,
-        },
-    )
-
-
-@dg.asset_check(
-    asset=RECONCILED_WINDOWS,
-    name="window_deletions",
-    required_resource_keys={"window_run"},
-    description="Every known lead was listed, or its deletion was believable.",
-)
-def window_deletions(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """See _deletions."""
-    return _deletions(context.resources.window_run)
-
-
 @dg.asset_check(
     asset=AUDITED_LEADS,
     name="audit_deletions",
@@ -69,8 +37,19 @@ def window_deletions(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
     description="Every known lead was listed, or its deletion was believable.",
 )
 def audit_deletions(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """See _deletions."""
-    return _deletions(context.resources.window_run)
+    """Of every client."""
+    return verdicts.deletions(context.resources.window_run.engine, "audit").result()
+
+
+@dg.asset_check(
+    asset=AUDITED_LEADS,
+    name="audit_attention",
+    required_resource_keys={"window_run"},
+    description="No client's audit needs a person.",
+)
+def audit_attention(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Of every client."""
+    return verdicts.attention(context.resources.window_run.engine, "audit").result()
 
 
 @dg.asset_check(
@@ -81,18 +60,8 @@ def audit_deletions(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResu
     "way.",
 )
 def drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Red with the figures of each client that differs more than edits and refusals explain."""
-    run: WindowRun = context.resources.window_run
-    lines = []
-    with run.engine.connect() as connection:
-        for client in active_clients(connection):
-            report = drift_report(connection, client.id)
-            explained = report["unsettled"] + report["quarantine"]
-            apart = abs(report["leads"]["airtable"] - report["leads"]["postgres"])
-            differing = {k: n for k, n in report["differing_fields"].items() if n > explained}
-            if differing or apart > explained + report["missing"]:
-                lines.append(f"{client.name}: leads {report['leads']}, fields {differing}")
-    return dg.AssetCheckResult(passed=not lines, description="\n".join(lines) or None)
+    """Of every client, as its own latest audit found it."""
+    return verdicts.drift(context.resources.window_run.engine).result()
 
 
 @dg.asset_check(
@@ -104,35 +73,38 @@ def drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 def proof_is_fresh(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Red where the audit does not keep up; the age is in the metadata, by client."""
     run: WindowRun = context.resources.window_run
-    late, metadata = [], {}
+    late: list[str] = []
+    metadata: dict[str, float] = {}
     with run.engine.connect() as connection:
         for client in active_clients(connection):
-            report = drift_report(connection, client.id)
-            leads = report["leads"]["baseline"]
+            leads = baseline.count(connection, client.id)
             if not leads:
                 continue
+            never, stalest = oldest_verified(connection, client.id)
+            unproved = runs.unproved_since(connection, client.id) if never else None
             hours = cycle_hours(leads, run.settings.audit_calls_per_hour)
             allowed = max(PROVED_WITHIN, timedelta(hours=min(2 * hours, 24 * 365)))
-            verified = report["oldest_verified_at"]
-            age = verified and datetime.now(UTC) - verified
-            hours_old = round(age / timedelta(hours=1), 1) if age else None
-            metadata[client.name] = {
-                "hours since the stalest lead was verified": hours_old,
-                "never verified": report["never_verified"],
-                "hours for the whole base": round(min(hours, 1e6), 1),
+            waiting, verified = (_hours_since(moment) for moment in (unproved, stalest))
+            metadata |= {
+                f"hours since the stalest lead was verified: {client.name}": max(waiting, verified),
+                f"never verified: {client.name}": never,
+                f"hours for the whole base: {client.name}": round(min(hours, 1e6), 1),
             }
-            if age is None or age > allowed:
-                told = "never verified in full" if age is None else f"verified {hours_old} h ago"
+            if max(waiting, verified) * timedelta(hours=1) > allowed:
+                told = f"was verified {verified} h ago"
+                if waiting > verified:
+                    told = f"has been there for {waiting} h and was never verified in full"
                 late.append(
-                    f"{client.name}: the stalest lead was {told}; expected within "
+                    f"{client.name}: the stalest lead {told}; expected within "
                     f"{allowed / timedelta(hours=1):.0f} h. Look at the audit's runs, or raise "
                     "RECONCILER_AUDIT_CALLS_PER_HOUR."
                 )
-    return dg.AssetCheckResult(
-        passed=not late,
-        description="\n".join(late) or None,
-        metadata={name: dg.MetadataValue.json(value) for name, value in metadata.items()},
-    )
+    return verdicts.Verdict(late, metadata).result()
 
 
-WINDOW_CHECKS = [window_clear_brake, window_deletions, audit_deletions, drift, proof_is_fresh]
+def _hours_since(moment: datetime | None) -> float:
+    """0 where there is nothing to wait for."""
+    return round((datetime.now(UTC) - moment) / timedelta(hours=1), 2) if moment else 0.0
+
+
+WINDOW_CHECKS = [window_clear_brake, audit_deletions, audit_attention, drift, proof_is_fresh]

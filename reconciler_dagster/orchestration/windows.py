@@ -1,14 +1,14 @@
 """The Great Sync in Dagster: client and creation month as partitions, a backfill over them.
 
-A run takes one month of one client or a range of them. Runs of one client may go side by side:
-they list at the same time and take turns at writing, and a delta goes before them.
+A run takes months of one client, or the same months of several: Dagster groups a backfill by
+whichever there are fewer of. Runs of one client may go side by side: they list at the same time
+and take turns at writing, and a delta goes before them.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the types at run time.
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -16,32 +16,19 @@ from typing import Any
 import dagster as dg
 from dagster_shared.utils.warnings import BetaWarning
 
-from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.core.windows import (
-    FIRST_MONTH,
-    grouped,
-    months_scope,
-    months_until,
-    unknown_grouped,
-)
+from reconciler_dagster.config import Settings
+from reconciler_dagster.core.windows import FIRST_MONTH, months_scope, months_until
 from reconciler_dagster.engine.diff import ChangeSet
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import (
-    PART,
-    Progress,
-    Window,
-    combined,
-    discard,
-    list_window,
-    preview,
-    reconcile,
-)
-from reconciler_dagster.orchestration import metadata
+from reconciler_dagster.engine.windows import Window, combined, discard, preview, reconcile
+from reconciler_dagster.orchestration import listing, metadata, verdicts
+from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import CLIENTS
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun
 from reconciler_dagster.postgres import cursor, runs, staging
 from reconciler_dagster.postgres import windows as known
-from reconciler_dagster.postgres.clients import find_client
+from reconciler_dagster.postgres.clients import active_clients
+from reconciler_dagster.postgres.runs import Summary
 
 warnings.filterwarnings("ignore", "Parameter `backfill_policy`", BetaWarning)
 
@@ -53,12 +40,6 @@ WINDOWS = dg.MultiPartitionsDefinition(
 )
 WINDOW_CHANGE_SET = dg.AssetKey("window_change_set")
 RECONCILED_WINDOWS = dg.AssetKey("reconciled_windows")
-# Leads listed as one window, and windows listed at a time: one chain of pages cannot use up the
-# call budget (about 150 ms a call against 210 ms a slot, and the pages have to be stored too).
-WINDOW_LEADS = 2 * PART
-LISTED_AT_A_TIME = 2
-# A run with this tag finds its windows listed already, staged under the tag's value.
-LISTED_AHEAD_TAG = "reconciler/listed_ahead"
 # Months a run of a backfill from the Dagster UI.
 MONTHS_A_RUN = 6
 
@@ -73,15 +54,8 @@ class WindowConfig(dg.Config):
 class WindowRun(ClientRun):
     """A run over windows: it takes the client's lock part by part, not for its whole life."""
 
-    def session(self, client_id: str, *, dry_run: bool = False) -> Session:
-        """The session of this run."""
-        if self._session is None:
-            with self.engine.connect() as connection:
-                client = find_client(connection, client_id)
-            self._session = Session(
-                self.settings, self.engine, client, self.run_id, self.purpose, dry_run
-            )
-        return self._session
+    def _lock(self, client_id: str) -> None:
+        pass
 
 
 @dg.resource(description="The client of a run over windows, locked only while a part is written.")
@@ -93,15 +67,43 @@ def window_run(context: dg.InitResourceContext) -> Iterator[WindowRun]:
         yield WindowRun(Settings.load(), run.run_id if run else "", purpose, held)  # type: ignore[arg-type]
 
 
-def chosen(partition_keys: list[str]) -> tuple[str, list[str]]:
-    """The client and the months of a run. ConfigurationError where there are several clients."""
-    pairs = [key.split("|") for key in partition_keys]
-    clients = {client for client, _ in pairs}
-    if len(clients) != 1:
-        raise ConfigurationError(
-            f"The run was given {len(clients)} clients: choose the months of one client a run."
-        )
-    return clients.pop(), sorted(month for _, month in pairs)
+def by_client(partition_keys: Sequence[str]) -> dict[str, list[str]]:
+    """The months of each client of a run."""
+    months: dict[str, list[str]] = {}
+    for key in sorted(partition_keys):
+        client, month = key.split("|")
+        months.setdefault(client, []).append(month)
+    return months
+
+
+class Failures:
+    """Clients that failed; the others are done all the same, and the step fails at its end."""
+
+    def __init__(self, context: dg.AssetExecutionContext, run: WindowRun) -> None:
+        self._log = context.log
+        self.reasons: dict[str, str] = {}
+        with run.engine.connect() as connection:
+            self.names = {client.id: client.name for client in active_clients(connection)}
+
+    @contextmanager
+    def of(self, client: str) -> Iterator[None]:
+        """What fails in the block is the client's failure."""
+        try:
+            yield
+        except Exception as error:
+            explained = isinstance(error, dg.Failure)
+            self._log.error(f"{self.name(client)}: {error}", exc_info=not explained)
+            self.reasons[client] = str(error)
+
+    def name(self, client: str) -> str:
+        """For a person."""
+        return self.names.get(client, client)
+
+    def tell(self) -> None:
+        """Fail with every reason."""
+        if self.reasons:
+            lines = [f"{self.name(client)}: {why}" for client, why in self.reasons.items()]
+            raise dg.Failure("\n".join(lines), allow_retries=False)
 
 
 @dg.asset(
@@ -115,89 +117,60 @@ def chosen(partition_keys: list[str]) -> tuple[str, list[str]]:
 def window_change_set(
     context: dg.AssetExecutionContext, config: WindowConfig
 ) -> dg.MaterializeResult[Any]:
-    """List the windows and merge them with what Postgres holds. Writes nothing else."""
+    """List the windows and merge them with what Postgres holds. Writes nothing else.
+
+    Fails where every client does; else the other ones are to be carried out.
+    """
     run: WindowRun = context.resources.window_run
-    client, months = chosen(list(context.partition_keys))
-    run.session(client, dry_run=config.dry_run)
-    scope = f"{months_scope(months[0], months[-1])}{' (dry run)' if config.dry_run else ''}"
-    with run.engine.begin() as connection:
-        runs.start(connection, client, run.run_id, run.purpose, scope, answers_requests=False)
+    clients, failures = by_client(context.partition_keys), Failures(context, run)
+    for client, months in clients.items():
+        told: metadata.Metadata = {}
+        with failures.of(client):
+            told = _list(context, run, client, months, config)
+        if client in failures.reasons:
+            told = {"not listed": failures.reasons[client]}
+        for month in months:
+            context.add_asset_metadata(told, partition_key=f"{client}|{month}")
+    if len(failures.reasons) == len(clients):
+        failures.tell()
+    return dg.MaterializeResult()
+
+
+def _list(
+    context: dg.AssetExecutionContext,
+    run: WindowRun,
+    client: str,
+    months: list[str],
+    config: WindowConfig,
+) -> metadata.Metadata:
+    """One client's months, unless they were listed ahead of this run."""
+    scope = str(months_scope(months[0], months[-1]))
+    run.start(client, scope, dry_run=config.dry_run, findings={"months": months, **dict(config)})
     with run.step(client, dry_run=config.dry_run) as session:
-        listed = _list(context, session, months)
-        change_set = combined(preview(session, window) for _, window in listed)
-        stage_listed(session, listed, session.run_id)
+        ahead = context.run.tags.get(LISTED_AHEAD_TAG)
+        listed = (
+            listing.staged(session, ahead)
+            if ahead
+            else listing.list_groups(context, session, months)
+        )
+        change_set = combined(preview(session, one.window) for one in listed)
+        listing.stage_listed(session, listed, listing.key_of(session))
         findings = {
             "stopped": session.bound.problems,
             "notes": list(session.bound.notes),
-            "dry_run": config.dry_run,
-            "allow_mass_clear": config.allow_mass_clear,
             "change_set": asdict(change_set),
         }
         with run.engine.begin() as connection:
             runs.add_findings(connection, client, run.run_id, findings)
-    return dg.MaterializeResult(metadata=_metadata(session, listed, change_set))
+    return _metadata(session, listed, change_set)
 
 
-def _list(
-    context: dg.AssetExecutionContext, session: Session, months: list[str]
-) -> list[tuple[list[str], Window]]:
-    """The months in groups, each group as one window; several windows are listed at a time.
-
-    Nothing where they were listed ahead of this run.
-    """
-    ahead = context.run.tags.get(LISTED_AHEAD_TAG)
-    if ahead:
-        return _staged(session, ahead)
-    with session.engine.connect() as connection:
-        leads = known.leads_by_month(connection, session.client.id)
-    expected = sum(leads.get(month, 0) for month in months)
-    groups = grouped(months, leads, WINDOW_LEADS) if leads else unknown_grouped(months)
-    session.bound, session.users  # noqa: B018 - read once, before there are threads
-
-    def one(number: int) -> tuple[list[str], Window]:
-        group = groups[number]
-
-        def progress(records: int, calls: int) -> None:
-            if calls % 10 == 0:
-                about = f" of about {expected}" if expected else ""
-                context.log.info(
-                    f"{group[0]} to {group[-1]}: {records}{about} records in {calls} calls"
-                )
-
-        return list_months(session, group, f"{session.run_id}/{number}", progress)
-
-    with ThreadPoolExecutor(LISTED_AT_A_TIME, thread_name_prefix="list") as pool:
-        return list(pool.map(one, range(len(groups))))
-
-
-def list_months(
-    session: Session, months: list[str], key: str, progress: Progress | None = None
-) -> tuple[list[str], Window]:
-    """List some months as one window; for a thread of its own."""
-    scope = months_scope(months[0], months[-1])
-    return months, list_window(session, session.another_base(), scope, key, progress)
-
-
-def stage_listed(session: Session, listed: list[tuple[list[str], Window]], key: str) -> None:
-    """Stage what was listed, for the step or the run that goes on with it."""
-    data = {"windows": [{"months": months, "window": asdict(window)} for months, window in listed]}
-    with session.engine.begin() as connection:
-        staging.stage_pull(connection, key, session.client.id, data)
-
-
-def _staged(session: Session, key: str) -> list[tuple[list[str], Window]]:
-    with session.engine.connect() as connection:
-        data = staging.pull(connection, key)
-    return [(one["months"], Window.from_json(one["window"])) for one in data["windows"]]
-
-
-def _metadata(
-    session: Session, listed: list[tuple[list[str], Window]], change_set: ChangeSet
-) -> metadata.Metadata:
+def _metadata(session: Session, listed: list[Listed], change_set: ChangeSet) -> metadata.Metadata:
+    windows = [one.window for one in listed]
     return {
-        "records listed": sum(window.listed for _, window in listed),
-        "not listed": sum(len(window.absent) for _, window in listed),
-        "airtable calls": sum(window.calls for _, window in listed),
+        "records listed": sum(window.listed for window in windows),
+        "not listed": sum(len(window.absent) for window in windows),
+        "airtable calls": sum(window.calls for window in windows),
         **metadata.of_change_set(session, change_set),
     }
 
@@ -209,36 +182,84 @@ def _metadata(
     backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_A_RUN),
     group_name="great_sync",
     required_resource_keys={"window_run"},
-    description="Both sides of the chosen creation months after the push.",
+    output_required=False,
+    # Not checks of their own: these are left out where the asset puts nothing out.
+    check_specs=[
+        dg.AssetCheckSpec(
+            "window_deletions",
+            asset=RECONCILED_WINDOWS,
+            description="Every known lead was listed, or its deletion was believable.",
+        ),
+        dg.AssetCheckSpec(
+            "window_attention",
+            asset=RECONCILED_WINDOWS,
+            description="No window of the last day needs a person.",
+        ),
+    ],
+    description="Both sides of the chosen creation months after the push. A month is materialised "
+    "where it is proved: its listing was complete, and the run was no dry run.",
 )
-def reconciled_windows(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+def reconciled_windows(
+    context: dg.AssetExecutionContext,
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckResult]:
     """Write the windows part by part, look into what was not listed, note what is covered."""
     run: WindowRun = context.resources.window_run
-    client, _ = chosen(list(context.partition_keys))
-    unanswered, doubts = 0, []
+    clients, failures = by_client(context.partition_keys), Failures(context, run)
     with run.engine.connect() as connection:
-        dry_run = any(s.findings.get("dry_run") for s in runs.summaries(connection, run.run_id))
+        before = {s.client_id: s for s in runs.summaries(connection, run.run_id)}
+    keys = {str(key): key for key in context.partition_keys}
+    for client in clients:
+        proved: list[str] = []
+        with failures.of(client):
+            proved, told = _reconcile(context, run, client, before.get(client))
+        for month in proved:
+            yield dg.AssetMaterialization(
+                RECONCILED_WINDOWS, partition=keys[f"{client}|{month}"], metadata=told
+            )
+    with run.engine.connect() as connection:
+        summaries = runs.summaries(connection, run.run_id)
+    names = [failures.name(client) for client in clients]
+    context.instance.add_run_tags(run.run_id, metadata.tags_of_run(names, summaries))
+    yield verdicts.deletions(run.engine, "great_sync").result("window_deletions")
+    yield verdicts.attention(run.engine, "great_sync").result("window_attention")
+    failures.tell()
+
+
+def _reconcile(
+    context: dg.AssetExecutionContext, run: WindowRun, client: str, before: Summary | None
+) -> tuple[list[str], metadata.Metadata]:
+    """One client: the months that are proved, and what to tell of them."""
+    if before is not None and before.state == "failed":  # its listing failed, or the brake holds
+        raise dg.Failure(before.message or "Its windows were not listed.", allow_retries=False)
+    dry_run = before is not None and bool(before.findings.get("dry_run"))
+    unanswered, doubts, proved = 0, [], []
     with run.step(client, dry_run=dry_run) as session:
-        windows = _staged(session, session.run_id)
-        for number, (months, window) in enumerate(windows, start=1):
+        windows = listing.staged(session, listing.key_of(session))
+        with run.engine.begin() as connection:
+            # Where an earlier client of this run failed half-way, what it found must not be ours.
+            staging.clear(connection, f"{run.run_id}/found")
+        for number, one in enumerate(windows, start=1):
             if dry_run:
-                discard(session, window)
+                session.counts.pulled += one.window.listed
+                discard(session, one.window)
             else:
-                reconciled = reconcile(session, window)
+                reconciled = reconcile(session, one.window)
                 unanswered += reconciled.unknown
                 doubts += reconciled.doubts
                 if reconciled.complete:
-                    _note_covered(session, months, window)
-            context.log.info(f"{number} of {len(windows)} windows done, to {months[-1]}")
+                    _note_covered(session, one.months, one.window)
+                    proved += one.months
+            context.log.info(
+                f"{session.client.name}: {number} of {len(windows)} windows done, "
+                f"to {one.months[-1]}"
+            )
     with run.engine.begin() as connection:
         findings = {"unanswered": unanswered, "doubts": doubts}
         runs.add_findings(connection, client, run.run_id, findings)
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
-        summary = runs.summary(connection, run.run_id)
-        staging.clear(connection, run.run_id)
-    assert summary is not None
-    context.instance.add_run_tags(run.run_id, metadata.tags_of_run(session, summary))
-    return dg.MaterializeResult(metadata=metadata.of_run(session, summary))
+        staging.clear(connection, listing.key_of(session))
+        (summary,) = [s for s in runs.summaries(connection, run.run_id) if s.client_id == client]
+    return proved, metadata.of_run(session, summary)
 
 
 def _note_covered(session: Session, months: list[str], window: Window) -> None:

@@ -5,7 +5,9 @@ A request goes pending -> started -> succeeded or failed. The sensor only reads;
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -99,6 +101,40 @@ def start(
         )
 
 
+def refuse(
+    connection: Connection,
+    client_id: str,
+    run_id: str,
+    purpose: str,
+    scope: str,
+    message: str,
+    findings: dict[str, Any],
+) -> None:
+    """A run that could not have its client: a failed summary; none where there is no such client.
+
+    Its requests stay as they are: whoever holds the client, or the next run, answers them.
+    """
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.run_summary "
+            "(run_id, client_id, purpose, scope, state, finished_at, message, findings) "
+            "SELECT :run_id, c.id, :purpose, :scope, 'failed', clock_timestamp(), :message, "
+            "CAST(:findings AS jsonb) FROM public.clients c WHERE c.id::text = :client_id "
+            "ON CONFLICT (client_id, run_id) DO UPDATE SET state = 'failed', "
+            "finished_at = clock_timestamp(), message = excluded.message, "
+            "findings = run_summary.findings || excluded.findings"
+        ),
+        {
+            "client_id": client_id,
+            "run_id": run_id,
+            "purpose": purpose,
+            "scope": scope,
+            "message": message[:2000],
+            "findings": dump(findings),
+        },
+    )
+
+
 def add_counts(
     connection: Connection, client_id: str, run_id: str, counts: dict[str, int]
 ) -> dict[str, int]:
@@ -158,6 +194,58 @@ def summaries(connection: Connection, run_id: str) -> list[Summary]:
         {"run_id": run_id},
     )
     return [Summary(*row) for row in rows]
+
+
+# A run stands until later ones have looked at all its months; one without months stands for all.
+_MONTHS = "coalesce({}.findings -> 'months', '[\"all\"]')"
+
+
+def standing(
+    connection: Connection, purposes: Iterable[str], finding: str | None = None
+) -> list[tuple[str, Summary]]:
+    """What the latest runs of every active client say, each with the client's name.
+
+    Only of the last day. Runs that are still at work, that wrote nothing, or that did not get as
+    far as to have the ``finding``, say nothing.
+    """
+    rows = connection.execute(
+        text(
+            "WITH judged AS MATERIALIZED ("  # noqa: S608 - constants
+            "SELECT s.*, c.company_name FROM reconciler.run_summary s "
+            "JOIN public.clients c ON c.id = s.client_id "
+            "WHERE c.is_active AND s.purpose = ANY(:purposes) AND s.scope <> 'deletions' "
+            f"AND s.state <> 'started' AND NOT {DRY} "
+            "AND s.started_at > clock_timestamp() - interval '1 day' "
+            "AND (CAST(:finding AS text) IS NULL OR jsonb_exists(s.findings, :finding))) "
+            "SELECT s.company_name, s.client_id::text, s.run_id, s.purpose, s.scope, s.state, "
+            "s.counts, s.findings, s.message FROM judged s "
+            f"WHERE EXISTS (SELECT FROM jsonb_array_elements_text({_MONTHS.format('s')}) AS m "
+            "WHERE NOT EXISTS (SELECT FROM judged later WHERE later.client_id = s.client_id "
+            "AND later.started_at > s.started_at "
+            f"AND jsonb_exists({_MONTHS.format('later')}, m))) "
+            "ORDER BY s.company_name, s.client_id, s.started_at"
+        ),
+        {"purposes": list(purposes), "finding": finding},
+    )
+    return [(row[0], Summary(*row[1:])) for row in rows]
+
+
+def unproved_since(connection: Connection, client_id: str) -> datetime | None:
+    """Since when the lead that waits longest for its first full comparison could have had it:
+    since its record was created, or since the client's first run that ended well.
+    """
+    return connection.execute(
+        text(
+            "SELECT min(greatest(b.created_time, coalesce(f.first, clock_timestamp()))) "  # noqa: S608
+            "FROM reconciler.baseline b, "
+            "(SELECT min(finished_at) AS first FROM reconciler.run_summary s "
+            f"WHERE client_id = :client_id AND state = 'succeeded' AND NOT {DRY}) f "
+            "WHERE b.client_id = :client_id AND b.verified_at IS NULL AND NOT EXISTS ("
+            "SELECT FROM reconciler.tombstone t WHERE t.client_id = b.client_id "
+            "AND t.record_id = b.record_id AND t.state <> 'returned')"
+        ),
+        {"client_id": client_id},
+    ).scalar()
 
 
 def finish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
@@ -134,27 +135,37 @@ def covered_since(
     return (row[1], row[2]) if row[0] == len(set(months)) else None
 
 
+@dataclass(frozen=True)
+class Left:
+    """The months that a Great Sync has still to do. ``since``: when the one that was cut off began,
+    where these are what is left of it.
+    """
+
+    months: list[str]
+    since: datetime | None = None
+
+
 def left_of_great_sync(
     connection: Connection, client_id: str, months: Sequence[str], *, afresh: bool
-) -> list[str]:
-    """The months that a Great Sync has still to do: of one that was cut off, those that are left.
+) -> Left:
+    """Of a Great Sync that was cut off, the months that are left; else all of them.
 
-    One that was cut off more than a day ago is begun anew, and so is one over other months.
+    One that began more than a day ago is begun anew, and so is one over other months.
     """
     if not afresh:
-        left = connection.execute(
+        row = connection.execute(
             text(
                 "SELECT array(SELECT m FROM unnest(g.months) AS m WHERE NOT EXISTS ("
                 "SELECT FROM reconciler.month_listing l WHERE l.client_id = g.client_id "
-                "AND l.month = m AND l.reconciled_at >= g.started_at) ORDER BY m) "
+                "AND l.month = m AND l.reconciled_at >= g.started_at) ORDER BY m), g.started_at "
                 "FROM reconciler.great_sync g WHERE g.client_id = :client_id "
                 "AND g.finished_at IS NULL AND g.months = CAST(:months AS text[]) "
                 "AND g.started_at > clock_timestamp() - interval '1 day'"
             ),
             {"client_id": client_id, "months": list(months)},
-        ).scalar()
-        if left:
-            return list(left)
+        ).one_or_none()
+        if row is not None and row[0]:
+            return Left(list(row[0]), row[1])
     connection.execute(
         text(
             "INSERT INTO reconciler.great_sync (client_id, months) VALUES (:client_id, :months) "
@@ -163,7 +174,7 @@ def left_of_great_sync(
         ),
         {"client_id": client_id, "months": list(months)},
     )
-    return list(months)
+    return Left(list(months))
 
 
 def finish_great_sync(connection: Connection, client_id: str) -> None:

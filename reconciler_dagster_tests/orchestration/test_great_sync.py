@@ -17,20 +17,17 @@ import pytest
 
 from reconciler_dagster.cli.run import show
 from reconciler_dagster.core.windows import months_until, unknown_grouped
-from reconciler_dagster.definitions import defs
 from reconciler_dagster.orchestration.audit import every_hour
 from reconciler_dagster.orchestration.execute import audit_clients, decide_deletions
-from reconciler_dagster.orchestration.great_sync import Choice, sync_windows
 from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WINDOWS, WindowConfig
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.crash.busy import Before, end_state
-from reconciler_dagster_tests.orchestration.conftest import point_at
+from reconciler_dagster_tests.orchestration.conftest import failed_checks, great_sync, point_at
 from reconciler_dagster_tests.windows import inactive, next_hour, states, sweep
 from reconciler_dagster_tests.world import ANN, World, world
 
 KILLS = 10
-Quiet = list[tuple[int, int]]
 
 
 @pytest.fixture
@@ -40,29 +37,6 @@ def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield here
 
 
-def great_sync(acme: World, instance: dg.DagsterInstance, **choice: object):  # type: ignore[no-untyped-def]
-    told: Quiet = []
-    (result,) = sync_windows(
-        acme.settings,
-        instance,
-        None,
-        Choice(**choice),  # type: ignore[arg-type]
-        lambda client, done, windows, counts: told.append((done, windows)),
-    )
-    return result, told
-
-
-def failed_checks(instance: dg.DagsterInstance) -> dict[str, str]:
-    """Name and description of the checks that failed, of all runs."""
-    entries = [
-        entry
-        for run in instance.get_runs()
-        for entry in instance.all_logs(run.run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
-    ]
-    found = [entry.dagster_event.event_specific_data for entry in entries]  # type: ignore[union-attr]
-    return {e.check_name: e.description or "" for e in found if not e.passed}
-
-
 def test_every_window_is_a_run_and_a_delta_goes_on_from_there(
     acme: World, instance: dg.DagsterInstance
 ) -> None:
@@ -70,7 +44,8 @@ def test_every_window_is_a_run_and_a_delta_goes_on_from_there(
     assert result.attention == []
     assert (result.counts.pulled, result.counts.local_writes) == (240, 240)
     runs = instance.get_runs()
-    assert told == [(n, len(runs)) for n in range(len(runs) + 1)]
+    assert told.steps == [(n, len(runs)) for n in range(len(runs) + 1)]
+    assert told.said == []
     assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
     partitions = instance.get_materialized_partitions(RECONCILED_WINDOWS)
     assert len(partitions) == len(months_until(datetime.now(UTC)))
@@ -223,19 +198,6 @@ def test_new_clients_and_months_are_partitions(acme: World, instance: dg.Dagster
     assert keys == [f"{acme.client.id}|{month}" for month in months]
 
 
-def test_a_run_takes_one_client(acme: World, instance: dg.DagsterInstance) -> None:
-    instance.add_dynamic_partitions("client", [acme.client.id, "other"])
-    result = defs.resolve_job_def("great_sync").execute_in_process(
-        instance=instance,
-        tags={
-            "dagster/asset_partition_range_start": f"{acme.client.id}|2026-01-01",
-            "dagster/asset_partition_range_end": "other|2026-01-01",
-        },
-        raise_on_error=False,
-    )
-    assert not result.success
-
-
 def portal_rows(acme: World) -> list[str]:
     """Half of the records as leads with claims and notes that Airtable may lack."""
     half = sorted(acme.sandbox.records())[::2]
@@ -345,6 +307,7 @@ def test_what_a_killed_great_sync_had_done_is_not_done_again(acme: World) -> Non
         now = datetime.now(UTC)
         known.note_months(connection, acme.client.id, first, now, now)
         left = known.left_of_great_sync(connection, acme.client.id, months, afresh=False)
-        assert left == [month for month in months if month not in first]
+        assert left.months == [month for month in months if month not in first]
+        assert left.since is not None
         all_again = known.left_of_great_sync(connection, acme.client.id, months, afresh=True)
-        assert all_again == months
+        assert all_again == known.Left(months)

@@ -1,0 +1,84 @@
+"""Creation months are listed in groups, each group as one window, and staged for what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import dagster as dg
+
+from reconciler_dagster.core.windows import grouped, months_scope, unknown_grouped
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.engine.windows import PART, Progress, Window, list_window
+from reconciler_dagster.postgres import staging
+from reconciler_dagster.postgres import windows as known
+
+# Leads listed as one window, and windows listed at a time: one chain of pages cannot use up the
+# call budget (about 150 ms a call against 210 ms a slot, and the pages have to be stored too).
+WINDOW_LEADS = 2 * PART
+LISTED_AT_A_TIME = 2
+# A run with this tag finds its windows listed already, staged under the tag's value.
+LISTED_AHEAD_TAG = "reconciler/listed_ahead"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Some months, and the one window that they were listed as."""
+
+    months: list[str]
+    window: Window
+
+
+def list_groups(
+    context: dg.AssetExecutionContext, session: Session, months: Sequence[str]
+) -> list[Listed]:
+    """The months in groups, several of them listed at a time."""
+    with session.engine.connect() as connection:
+        leads = known.leads_by_month(connection, session.client.id)
+    groups = grouped(months, leads, WINDOW_LEADS) if leads else unknown_grouped(months)
+    session.bound, session.users  # noqa: B018 - read once, before there are threads
+
+    def one(number: int) -> Listed:
+        group = groups[number]
+        expected = sum(leads.get(month, 0) for month in group)
+
+        def progress(records: int, calls: int) -> None:
+            if calls % 10 == 0:
+                about = f" of about {expected}" if expected else ""
+                context.log.info(
+                    f"{session.client.name}, {group[0]} to {group[-1]}: "
+                    f"{records}{about} records in {calls} calls"
+                )
+
+        return list_months(session, group, f"{key_of(session)}/{number}", progress)
+
+    with ThreadPoolExecutor(LISTED_AT_A_TIME, thread_name_prefix="list") as pool:
+        return list(pool.map(one, range(len(groups))))
+
+
+def list_months(
+    session: Session, months: list[str], key: str, progress: Progress | None = None
+) -> Listed:
+    """List some months as one window; for a thread of its own."""
+    scope = months_scope(months[0], months[-1])
+    return Listed(months, list_window(session, session.another_base(), scope, key, progress))
+
+
+def key_of(session: Session) -> str:
+    """What a run's listing is staged under: a run may have several clients."""
+    return f"{session.run_id}/{session.client.id}"
+
+
+def stage_listed(session: Session, listed: list[Listed], key: str) -> None:
+    """Stage what was listed, for the step or the run that goes on with it."""
+    with session.engine.begin() as connection:
+        data = {"windows": [asdict(one) for one in listed]}
+        staging.stage_pull(connection, key, session.client.id, data)
+
+
+def staged(session: Session, key: str) -> list[Listed]:
+    """What was staged; LookupError where nothing was."""
+    with session.engine.connect() as connection:
+        data = staging.pull(connection, key)
+    return [Listed(one["months"], Window.from_json(one["window"])) for one in data["windows"]]
