@@ -86,12 +86,12 @@ class ClientRun:
                 with self.engine.begin() as connection:
                     runs.add_counts(connection, client_id, self.run_id, asdict(session.counts))
         except Exception as error:
+            nothing = type(error) is LookupError  # of staging: another run's listing is too old
+            why = NOTHING_LISTED if nothing else str(error)
             if client_id in self._sessions:
-                self._note_failure(client_id, error)
-            if type(error) is LookupError:  # of staging: another run's listing would be stale
-                raise dg.Failure(NOTHING_LISTED, allow_retries=False) from None
-            if isinstance(error, EXPLAINED):  # the sentence says it all: no stack trace
-                raise dg.Failure(str(error), allow_retries=False) from None
+                self._note_failure(client_id, why, _findings_of(error))
+            if nothing or isinstance(error, EXPLAINED):  # the sentence says it all: no stack trace
+                raise dg.Failure(why, allow_retries=False) from None
             raise
 
     def _session(self, client_id: str, *, dry_run: bool) -> Session:
@@ -108,12 +108,10 @@ class ClientRun:
         """Hold the client until the run ends. Raises ClientBusy where another does not let go."""
         self._held.enter_context(client_lock(self.engine, client_id, self.run_id, PATIENCE_SECONDS))
 
-    def _note_failure(self, client_id: str, error: Exception) -> None:
+    def _note_failure(self, client_id: str, why: str, findings: dict[str, Any]) -> None:
         with self.engine.begin() as connection:
-            runs.finish(
-                connection, client_id, self.run_id, state="failed", message=str(error)[:2000]
-            )
-            runs.add_findings(connection, client_id, self.run_id, _findings_of(error))
+            runs.finish(connection, client_id, self.run_id, state="failed", message=why[:2000])
+            runs.add_findings(connection, client_id, self.run_id, findings)
 
 
 def _findings_of(error: Exception) -> dict[str, Any]:
