@@ -18,10 +18,11 @@ from reconciler_dagster.core.reading import Row
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, journal, leads, quarantine, record
-from reconciler_dagster.postgres.apply import Applied, LeadWrite, apply_writes, lead_ids
+from reconciler_dagster.postgres.apply import apply_writes, lead_ids
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.connection import writing
 from reconciler_dagster.postgres.lock import require_lease
+from reconciler_dagster.postgres.writes import Applied, LeadWrite
 
 EMPTY = LeadChange()
 

@@ -17,12 +17,13 @@ from reconciler_dagster.postgres import runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
+from reconciler_dagster.postgres.staging import StagingLost
 
 PURPOSE_TAG = "reconciler/purpose"
 # How long a run waits for another one that writes for the same client.
 PATIENCE_SECONDS = 600.0
 # Failures whose message is written for a person.
-EXPLAINED = (ConfigurationError, AirtableError, ClientBusy, LeaseLost)
+EXPLAINED = (ConfigurationError, AirtableError, ClientBusy, LeaseLost, StagingLost)
 NOTHING_LISTED = "This run has nothing listed: its steps go together. Re-execute all of its steps."
 
 

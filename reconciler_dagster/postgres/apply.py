@@ -7,8 +7,7 @@ Postgres refuses is found by halving and left out; the rest goes through.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
@@ -19,37 +18,12 @@ from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres.leads import quoted
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.writes import Applied, LeadWrite, Took
 
 # Classes of SQLSTATE that say nothing about a row: connection, transaction, deadlock, privileges,
 # syntax, resources, limits, operator, system, internal (PostgreSQL's appendix A).
 _NOT_THE_DATA = frozenset({"08", "25", "26", "28", "40", "42", "53", "54", "57", "58", "F0", "XX"})
 _LOCK_NOT_AVAILABLE = "55P03"
-
-
-@dataclass(frozen=True)
-class LeadWrite:
-    """What to write to one lead, canonical.
-
-    ``row_version``: xmin when it was read. ``insert``: the lead is not there; ``values`` is then
-    its whole row, and ``deleted_row`` what it was before somebody deleted it, if known.
-    """
-
-    record_id: str
-    lead_id: str
-    row_version: str | None
-    values: Row
-    insert: bool = False
-    deleted_row: dict[str, Any] | None = None
-
-
-@dataclass
-class Applied:
-    """What became of it. ``written``: columns written, by record id."""
-
-    written: dict[str, set[str]] = field(default_factory=dict)
-    inserted: set[str] = field(default_factory=set)
-    deferred: set[str] = field(default_factory=set)
-    refused: list[Refusal] = field(default_factory=list)
 
 
 def apply_writes(
@@ -67,59 +41,11 @@ def apply_writes(
     free = _lock_unchanged(connection, updates)
     applied.deferred |= {w.record_id for w in updates if w.record_id not in free}
     updates = [write for write in updates if write.record_id in free]
-    took = _Took(fields, users, applied)
+    took = Took(fields, users, applied)
     _halving(connection, updates, lambda part: _update(connection, part, took), applied)
     inserts = _without_foreign(connection, client_id, inserts, applied)
     _halving(connection, inserts, lambda part: _insert(connection, client_id, part, took), applied)
     return applied
-
-
-@dataclass(frozen=True)
-class _Took:
-    """Notes what Postgres made of a write: a trigger of the portal may change or drop it, and what
-    is not there must not count as agreed.
-    """
-
-    fields: FieldMap
-    users: Directory
-    applied: Applied
-
-    def update(self, write: LeadWrite, row: Mapping[str, Any] | None) -> None:
-        """``row``: the lead after the write; None where it was not written."""
-        self.applied.written.setdefault(write.record_id, set()).update(self._stands(write, row))
-
-    def insert(self, write: LeadWrite, row: Mapping[str, Any] | None) -> None:
-        """``row``: the new lead; None where there is one already."""
-        if row is None:
-            self.applied.deferred.add(write.record_id)
-        else:
-            self.applied.inserted.add(write.record_id)
-            self._stands(write, row)
-
-    def _stands(self, write: LeadWrite, row: Mapping[str, Any] | None) -> set[str]:
-        if row is None:
-            reason = "a trigger of the portal's database keeps the lead as it was"
-            refused = dict.fromkeys(write.values, reason)
-        else:
-            reason = "a trigger of the portal's database makes something else of it"
-            refused = {
-                column: reason for column in write.values if self._differs(write, row, column)
-            }
-        self.applied.refused += [
-            Refusal(write.record_id, column, "to_postgres", reason)
-            for column, reason in refused.items()
-        ]
-        return write.values.keys() - refused.keys()
-
-    def _differs(self, write: LeadWrite, row: Mapping[str, Any], column: str) -> bool:
-        if column not in self.fields.columns:
-            return False
-        codec = self.fields[column].codec
-        try:
-            there = codec.from_postgres(row.get(column), self.users)
-        except Unreadable:
-            return True
-        return bool(there != codec.from_postgres(write.values[column], self.users))
 
 
 def _encoded(write: LeadWrite, fields: FieldMap, users: Directory, applied: Applied) -> LeadWrite:
@@ -199,7 +125,7 @@ def _smaller(write: LeadWrite) -> list[LeadWrite]:
     return [replace(write, values=dict(half)) for half in halves]
 
 
-def _update(connection: Connection, writes: Sequence[LeadWrite], took: _Took) -> None:
+def _update(connection: Connection, writes: Sequence[LeadWrite], took: Took) -> None:
     columns = sorted({column for write in writes for column in write.values})
     names = ", ".join(quoted(column) for column in columns)
     new = ", ".join(f"p.{quoted(column)}" for column in columns)
@@ -238,7 +164,7 @@ def _without_foreign(
 
 
 def _insert(
-    connection: Connection, client_id: str, writes: Sequence[LeadWrite], took: _Took
+    connection: Connection, client_id: str, writes: Sequence[LeadWrite], took: Took
 ) -> None:
     for whole in (False, True):
         part = [write for write in writes if bool(write.deleted_row) is whole]
