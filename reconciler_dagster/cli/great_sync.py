@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from reconciler_dagster.cli.output import echo_json
+from reconciler_dagster.cli.output import echo_json, say_if_nobody
 from reconciler_dagster.cli.run import exit_code, show
 from reconciler_dagster.config import Settings
 from reconciler_dagster.orchestration.great_sync import Choice, Progress, sync_windows
@@ -61,8 +61,9 @@ def great_sync(
                 show(result, dry_run=dry_run)
             for reason in result.attention:
                 click.echo(f"{result.client.name}: {reason}", err=True)
+    say_if_nobody(results)
     if as_json:
-        echo_json({"clients": [result.as_json() for result in results]})
+        echo_json({"clients": [result.as_json(dry_run=dry_run) for result in results]})
     raise click.exceptions.Exit(exit_code(results))
 
 
