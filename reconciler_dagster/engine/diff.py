@@ -115,7 +115,7 @@ def summarise(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
     conflicts: Counter[str] = Counter()
     cleared: set[str] = set()
     sample: list[dict[str, Any]] = []
-    for record_id, change in changes.items():
+    for record_id, change in sorted(changes.items()):  # the same examples for the same plan
         to_postgres.update(change.to_postgres.keys())
         to_airtable.update(change.to_airtable.keys())
         conflicts.update(conflict["field"] for conflict in change.conflicts)
