@@ -403,3 +403,26 @@ def test_what_a_killed_run_staged_is_dropped_after_a_day(acme: World) -> None:
     acme.sync()
     assert acme.value(staged) == 0
     assert acme.cell(record_id, "HRQ Status") == "Archive"
+
+
+def test_an_edit_of_another_lead_between_pull_and_push_is_not_settled(acme: World) -> None:
+    """A run settles what it has read, and nothing else."""
+    first, second = ids(acme, 2)
+    acme.update(first, hrq_status="Archive")
+    session = acme.session()
+    with client_lock(acme.engine, acme.client.id, session.run_id, 5):
+        pull_airtable(session, CHANGED)
+        pull_postgres(session)
+        acme.update(second, hrq_status="Qualified")
+        diff(session)
+        push(session)
+    acme.sync()
+    assert acme.cell(second, "HRQ Status") == "Qualified"
+    acme.assert_converged()
+
+
+def test_a_clock_of_airtables_that_is_behind_ours_costs_no_second_call(acme: World) -> None:
+    """The cursor stands on Airtable's clock; on ours, every run would look for lost time."""
+    acme.sandbox.advance(-3600)
+    acme.sync()
+    acme.assert_quiet()
