@@ -218,7 +218,7 @@ def reconciled_windows(
             )
     with run.engine.connect() as connection:
         summaries = runs.summaries(connection, run.run_id)
-    names = [failures.name(client) for client in clients]
+    names = sorted(failures.name(client) for client in clients)
     context.instance.add_run_tags(run.run_id, metadata.tags_of_run(names, summaries))
     yield verdicts.deletions(run.engine, "great_sync").result("window_deletions")
     yield verdicts.attention(run.engine, "great_sync").result("window_attention")
