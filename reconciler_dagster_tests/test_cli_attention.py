@@ -190,4 +190,4 @@ def test_a_delta_ends_with_1_while_deletions_wait(acme: World) -> None:
     waiting(acme)
     result = call("run")
     assert result.exit_code == 1
-    assert "Acme: 30 deletions wait for approval." in result.stderr
+    assert "Acme: 30 deletions wait for approval:" in result.stderr

@@ -212,9 +212,10 @@ def reconcile(session: Session, window: Window) -> Reconciled:
         out.doubts += judged.doubts
         out.complete = not judged.cut_short
         if judged.found:
-            key = f"{session.run_id}/found"
+            key = f"{session.run_id}/{session.client.id}/found"
             with session.engine.begin() as connection:
-                part = Part(key, baseline.advances(connection))
+                advance = baseline.advances(connection)
+            part = _new_part(session, key, advance)
             stage(session, judged.found, key)
             out.unknown += _reconcile_part(session, window, part)
     with session.engine.begin() as connection:

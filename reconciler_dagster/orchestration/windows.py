@@ -235,9 +235,6 @@ def _reconcile(
     unanswered, doubts, proved = 0, [], []
     with run.step(client, dry_run=dry_run) as session:
         windows = listing.staged(session, listing.key_of(session))
-        with run.engine.begin() as connection:
-            # Where an earlier client of this run failed half-way, what it found must not be ours.
-            staging.clear(connection, f"{run.run_id}/found")
         for number, one in enumerate(windows, start=1):
             if dry_run:
                 session.counts.pulled += one.window.listed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -71,6 +72,9 @@ def until(done: Callable[[], object]) -> None:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     state = tmp_path_factory.mktemp("demo")
     log = state / "up.log"
+    # Two that start at once, in two workers, would choose the same ports.
+    alone = (tmp_path_factory.getbasetemp().parent / "demo.lock").open("w")
+    fcntl.flock(alone, fcntl.LOCK_EX)
     with log.open("w") as out:
         up = subprocess.Popen(
             [PROGRAM, "up", "--leads", "300"],
@@ -86,6 +90,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             re.search(rf"{name} +(http://\S+)", told)[1]  # type: ignore[index]
             for name in ("Lead portal", "Dagster UI", "Airtable sandbox")
         )
+        alone.close()
         running = json.loads((state / "running.json").read_text())
         control = SandboxClient(sandbox, DEMO_TOKEN, DEMO_BASE_ID)
         yield Demo(state, portal, dagster, control, running["database_url"])

@@ -30,6 +30,12 @@ def page(demo: Demo) -> Iterator[Page]:
         browser.close()
 
 
+# A run that one of these starts between two edits would settle the first before the second is made.
+OPEN_REQUESTS = (
+    "SELECT count(*) FROM reconciler.manual_sync_request WHERE state IN ('pending', 'started')"
+)
+
+
 class Grid:
     """One lead in the sandbox's grid, as a person of the base's owner sees and edits it."""
 
@@ -121,6 +127,7 @@ def test_a_person_on_both_sides(
 
     # Both sides edit one field: Airtable wins, and the loser is taken back.
     away_from_the_schedule()
+    until(lambda: demo.sql(OPEN_REQUESTS) == [(0,)])
     grid.choose("Processing Status", "Completed")
     page.get_by_text("Remove from campaign").click()
     page.get_by_label("Reason").fill("Asked to stop")
