@@ -85,7 +85,7 @@ class World:
 
     def cell(self, record_id: str, name: str) -> Any:
         """An Airtable cell; None when empty."""
-        return self.sandbox.records()[record_id]["fields"].get(name)
+        return self.sandbox.record(record_id)["fields"].get(name)
 
     def session(self, run_id: str | None = None, **more: Any) -> Session:
         """A session as a run would open it."""
