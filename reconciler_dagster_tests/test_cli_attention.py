@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from reconciler_dagster.cli.group import main
 from reconciler_dagster.engine.session import Counts
 from reconciler_dagster_tests.orchestration.conftest import point_at
-from reconciler_dagster_tests.windows import inactive, states, sweep
+from reconciler_dagster_tests.windows import inactive, states, sweep, waiting
 from reconciler_dagster_tests.world import World, world
 
 PROMISED = {"client_id", *asdict(Counts())}
@@ -61,16 +61,6 @@ def test_status_of_a_client_that_is_well(acme: World) -> None:
 def quarantined(acme: World) -> None:
     acme.update(min(acme.sandbox.records()), hrq_status="Completed")
     acme.sync()
-
-
-def waiting(acme: World, count: int = 30) -> list[str]:
-    gone = sorted(acme.sandbox.records())[:count]
-    for record_id in gone:
-        acme.sandbox.delete(record_id)
-    sweep(acme)
-    sweep(acme)
-    assert set(states(acme).values()) == {"awaiting_approval"}
-    return gone
 
 
 def stopped(acme: World) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from reconciler_dagster.cli.output import echo_json, say_if_nobody
+from reconciler_dagster.cli.output import as_one_object, echo_json, one_client, say_if_nobody
 from reconciler_dagster.cli.run import exit_code, show
 from reconciler_dagster.config import Settings
 from reconciler_dagster.orchestration.great_sync import Choice, Progress, sync_windows
@@ -23,13 +23,13 @@ DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("great-sync")
-@click.option("--client", "client_id", help="Id of one client; all active ones unless given.")
+@one_client
 @click.option("--from", "start", type=DAY, help="From the month of this day on, by creation.")
 @click.option("--to", "end", type=DAY, help="Up to and with the month of this day.")
 @click.option("--dry-run", is_flag=True, help="Only say what would happen; write nothing.")
 @click.option("--allow-mass-clear", is_flag=True, help="Empty many cells in Airtable if need be.")
 @click.option("--afresh", is_flag=True, help="Do not go on where a killed Great Sync stopped.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@as_one_object
 def great_sync(
     client_id: str | None,
     start: datetime | None,

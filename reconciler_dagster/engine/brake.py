@@ -20,7 +20,8 @@ from reconciler_dagster.postgres import baseline
 @dataclass(frozen=True)
 class Clears:
     """Leads: ``here`` with cells that the change-set would empty in Airtable, ``emptied`` of the
-    whole base with cells that the portal emptied, ``leads`` of the base.
+    whole base with cells that the portal emptied (``here`` again where that is always allowed),
+    ``leads`` of the base.
     """
 
     here: int
@@ -30,7 +31,7 @@ class Clears:
     @property
     def doubt(self) -> str | None:
         """Why the change-set waits for a person; None where it may be carried out."""
-        if self.here <= CLEARS_ALWAYS_ALLOWED or not clears_too_many(self.emptied, self.leads):
+        if not clears_too_many(self.emptied, self.leads):
             return None
         return (
             f"It would empty cells of {self.here} leads in Airtable, and the portal has emptied "

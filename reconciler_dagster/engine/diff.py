@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
@@ -114,7 +115,7 @@ def summarise(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
     to_airtable: Counter[str] = Counter()
     conflicts: Counter[str] = Counter()
     cleared: set[str] = set()
-    sample: list[dict[str, Any]] = []
+    sample = _Sample()
     for record_id, change in sorted(changes.items()):  # the same examples for the same plan
         to_postgres.update(change.to_postgres.keys())
         to_airtable.update(change.to_airtable.keys())
@@ -123,10 +124,10 @@ def summarise(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
             if value == session.fields[column].codec.blank:
                 cleared.add(record_id)
         if change.insert:
-            sample.append(_example(record_id, NEW_LEAD, "postgres", "", ""))
+            sample.add(record_id, NEW_LEAD, "postgres", "", "")
         for side, cells in (("postgres", change.to_postgres), ("airtable", change.to_airtable)):
             for column, value in cells.items():
-                sample.append(_example(record_id, column, side, change.old.get(column), value))
+                sample.add(record_id, column, side, change.old.get(column), value)
     return ChangeSet(
         leads=len(changes),
         inserts=sum(change.insert for change in changes.values()),
@@ -134,30 +135,31 @@ def summarise(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
         to_airtable=dict(to_airtable),
         cleared_in_airtable=len(cleared),
         conflicts=dict(conflicts),
-        sample=examples(sample),
+        sample=sample.rows,
     )
 
 
-def examples(sample: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first ones of each field and side."""
-    seen: Counter[tuple[str, str]] = Counter()
-    kept = []
-    for row in sample:
-        kind = (row["side"], row["field"])
-        seen[kind] += 1
-        if seen[kind] <= EXAMPLES:
-            kept.append(row)
-    return kept
+class _Sample:
+    """The first cells of each field and side; the plan of a large base has millions."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._seen: Counter[tuple[str, str]] = Counter()
+
+    def add(self, record_id: str, field: str, side: str, old: Value, new: Value) -> None:
+        """Keep a cell if it is one of the first."""
+        self._seen[side, field] += 1
+        if self._seen[side, field] <= EXAMPLES:
+            cell = {"record_id": record_id, "field": field, "side": side}
+            self.rows.append(cell | {"old": _short(old), "new": _short(new)})
 
 
-def _example(record_id: str, field: str, side: str, old: Value, new: Value) -> dict[str, Any]:
-    return {
-        "record_id": record_id,
-        "field": field,
-        "side": side,
-        "old": _short(old),
-        "new": _short(new),
-    }
+def together(*samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Several change-sets' samples as one."""
+    kept = _Sample()
+    for row in chain(*samples):
+        kept.add(**row)
+    return kept.rows
 
 
 def _short(value: Value) -> str:

@@ -103,12 +103,14 @@ def push_all(
                 pushed.unsent |= set(chunk)
         todo = sorted(pushed.unknown | pushed.unsent)
         lost += bool(pushed.unknown)
-        if pushed.why is not None and pushed.why.status in (502, 503):
+        if pushed.why is None:
+            continue
+        if pushed.why.status in (502, 503):
             failures += 1
             time.sleep(min(2**failures, 40) * session.settings.retry_seconds)
-        elif pushed.why is not None:  # the next reading waits until the lock-out is over
+        else:  # the next reading waits until the lock-out is over
             lockouts += 1
-        if pushed.why is not None and (failures == ATTEMPTS or lockouts == LOCKOUTS_BORNE):
+        if failures == ATTEMPTS or lockouts == LOCKOUTS_BORNE:
             raise pushed.why
     pushed.unknown |= pushed.unsent
     return pushed

@@ -17,7 +17,7 @@ from reconciler_dagster.airtable.base import Base, created_between
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine import deletions
-from reconciler_dagster.engine.diff import ChangeSet, Staged, examples, load, summarise
+from reconciler_dagster.engine.diff import ChangeSet, Staged, load, summarise, together
 from reconciler_dagster.engine.local import write_local
 from reconciler_dagster.engine.pull import looks_off, stage
 from reconciler_dagster.engine.push import LOCAL_CHUNK, busy, chunks, push_all
@@ -163,7 +163,7 @@ def _sum(one: ChangeSet, other: ChangeSet) -> ChangeSet:
         to_airtable=dict(Counter(one.to_airtable) + Counter(other.to_airtable)),
         cleared_in_airtable=one.cleared_in_airtable + other.cleared_in_airtable,
         conflicts=dict(Counter(one.conflicts) + Counter(other.conflicts)),
-        sample=examples([*one.sample, *other.sample]),
+        sample=together(one.sample, other.sample),
     )
 
 

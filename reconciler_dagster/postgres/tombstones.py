@@ -157,19 +157,13 @@ def bury(connection: Connection, client_id: str, run_id: str, record_ids: Collec
         ),
         parameters,
     )
-    deactivated = connection.execute(
-        text(
-            "WITH gone AS (UPDATE public.leads SET is_active = false "
-            "WHERE client_id = :client_id AND airtable_record_id = ANY(:record_ids) AND is_active "
-            "RETURNING id, airtable_record_id, client_id) "
-            "INSERT INTO public.lead_activity_log (id, event_type, event_category, lead_id, "
-            "lead_airtable_id, client_id, description, source, execution_id, timestamp, "
-            "created_at) SELECT gen_random_uuid(), 'lead_deleted', 'sync', id, "
-            "airtable_record_id, client_id, 'Deactivated: the record was deleted in Airtable.', "
-            "'reconciler', :run_id, clock_timestamp(), clock_timestamp() FROM gone"
-        ),
+    deactivated = _set_active(
+        connection,
         parameters,
-    ).rowcount
+        False,
+        "lead_deleted",
+        "Deactivated: the record was deleted in Airtable.",
+    )
     for statement in (
         "DELETE FROM reconciler.baseline WHERE client_id = :client_id "
         "AND record_id = ANY(:record_ids)",
@@ -177,7 +171,26 @@ def bury(connection: Connection, client_id: str, run_id: str, record_ids: Collec
         "AND record_id = ANY(:record_ids)",
     ):
         connection.execute(text(statement), parameters)
-    return int(deactivated)
+    return deactivated
+
+
+def _set_active(
+    connection: Connection, parameters: dict[str, Any], active: bool, event: str, description: str
+) -> int:
+    """Switch leads and say so in their log. Returns how many were not so already."""
+    return connection.execute(
+        text(
+            "WITH switched AS (UPDATE public.leads SET is_active = :active "
+            "WHERE client_id = :client_id AND airtable_record_id = ANY(:record_ids) "
+            "AND is_active <> :active RETURNING id, airtable_record_id, client_id) "
+            "INSERT INTO public.lead_activity_log (id, event_type, event_category, lead_id, "
+            "lead_airtable_id, client_id, description, source, execution_id, timestamp, "
+            "created_at) SELECT gen_random_uuid(), CAST(:event AS text), 'sync', id, "
+            "airtable_record_id, client_id, CAST(:description AS text), 'reconciler', :run_id, "
+            "clock_timestamp(), clock_timestamp() FROM switched"
+        ),
+        {**parameters, "active": active, "event": event, "description": description},
+    ).rowcount
 
 
 def _free(connection: Connection, client_id: str, record_ids: Collection[str]) -> list[str]:
@@ -213,18 +226,12 @@ def returned(connection: Connection, client_id: str, run_id: str, record_ids: li
     if not back:
         return 0
     revive = [row.record_id for row in back if row.state == "deleted" and row.was]
-    connection.execute(
-        text(
-            "WITH back AS (UPDATE public.leads SET is_active = true WHERE client_id = :client_id "
-            "AND airtable_record_id = ANY(:record_ids) AND NOT is_active "
-            "RETURNING id, airtable_record_id, client_id) "
-            "INSERT INTO public.lead_activity_log (id, event_type, event_category, lead_id, "
-            "lead_airtable_id, client_id, description, source, execution_id, timestamp, "
-            "created_at) SELECT gen_random_uuid(), 'lead_restored', 'sync', id, "
-            "airtable_record_id, client_id, 'Active again: the record is back in Airtable.', "
-            "'reconciler', :run_id, clock_timestamp(), clock_timestamp() FROM back"
-        ),
+    _set_active(
+        connection,
         {**parameters, "record_ids": revive},
+        True,
+        "lead_restored",
+        "Active again: the record is back in Airtable.",
     )
     connection.execute(
         text(

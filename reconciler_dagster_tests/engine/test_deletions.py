@@ -13,7 +13,7 @@ from reconciler_dagster.engine.deletions import carry_out_approved
 from reconciler_dagster.postgres import tombstones
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster.postgres.report import drift_report
-from reconciler_dagster_tests.windows import inactive, session, states, sweep
+from reconciler_dagster_tests.windows import inactive, session, states, sweep, waiting
 from reconciler_dagster_tests.world import World, world
 
 
@@ -208,18 +208,8 @@ def decide(acme: World, state: State, record_ids: list[str] | None = None) -> No
         tombstones.decide(connection, acme.client.id, record_ids, state, "Ann")
 
 
-def waiting(many: World) -> list[str]:
-    gone = ids(many, 60)
-    for record_id in gone:
-        many.sandbox.delete(record_id)
-    sweep(many)
-    sweep(many)
-    assert set(states(many).values()) == {"awaiting_approval"}
-    return gone
-
-
 def test_what_is_approved_is_deleted_unless_it_is_back(many: World) -> None:
-    gone = waiting(many)
+    gone = waiting(many, 60)
     many.sandbox.restore(gone[0])
     decide(many, State.APPROVED)
     own = session(many)
@@ -231,14 +221,14 @@ def test_what_is_approved_is_deleted_unless_it_is_back(many: World) -> None:
 
 
 def test_the_next_delta_carries_out_what_was_approved_in_the_console(many: World) -> None:
-    gone = waiting(many)
+    gone = waiting(many, 60)
     many.sql("UPDATE reconciler.tombstone SET state = 'approved' WHERE record_id = :id", id=gone[0])
     assert many.sync().counts.deletions == 1
     assert inactive(many) == {gone[0]}
 
 
 def test_what_is_rejected_stays_and_is_not_asked_for_again(many: World) -> None:
-    gone = waiting(many)
+    gone = waiting(many, 60)
     decide(many, State.REJECTED)
     done = sweep(many)
     assert (done.reconciled.doubts, done.counts.deletions_pending) == ([], 0)
