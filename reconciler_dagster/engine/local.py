@@ -38,7 +38,7 @@ def write_local(
     client_id = session.client.id
     owners = _owners(staged, record_ids)
     writes = [
-        _write(staged, record_id, changes.get(record_id, EMPTY), owners[record_id])
+        _write(session, staged, record_id, changes.get(record_id, EMPTY), owners[record_id])
         for record_id in record_ids
     ]
     with session.engine.connect() as connection, writing(connection):
@@ -52,6 +52,7 @@ def write_local(
             for record_id in done
             if (cells := _outbound(changes.get(record_id, EMPTY), applied, record_id))
         }
+        baseline.forget(connection, client_id, applied.inserted)
         baseline.advance(
             connection,
             client_id,
@@ -74,7 +75,7 @@ def write_local(
             [n for r in done if r in staged.leads for n in staged.leads[r].revisions],
         )
         _quarantine(connection, session, staged, changes, done, applied, outbound)
-    session.counts.local_writes += len(set(applied.written) | applied.inserted)
+    session.counts.local_writes += len(applied.written.keys() | applied.inserted.keys())
     session.counts.conflicts += len(conflicts)
     return outbound
 
@@ -89,17 +90,24 @@ def _owners(staged: Staged, record_ids: Collection[str]) -> dict[str, str]:
     return owners
 
 
-def _write(staged: Staged, record_id: str, change: LeadChange, lead_id: str) -> LeadWrite:
+def _write(
+    session: Session, staged: Staged, record_id: str, change: LeadChange, lead_id: str
+) -> LeadWrite:
     lead = staged.leads.get(record_id)
     if not change.insert:
         version = lead.row_version if lead else None
         return LeadWrite(record_id, lead_id, version, change.to_postgres)
-    deleted_row = lead.deleted_row if lead else None
-    values = dict(staged.sides.remote[record_id])
-    if deleted_row is None:
-        blanks = {f.column: f.codec.blank for f in LEADS if f.codec.blank is not None}
-        values = blanks | values
-    return LeadWrite(record_id, lead_id, None, values, insert=True, deleted_row=deleted_row)
+    remote, known = staged.sides.remote[record_id], staged.baselines.get(record_id)
+    blanks: Row = {f.column: f.codec.blank for f in LEADS if f.codec.blank is not None}
+    return LeadWrite(
+        record_id,
+        lead_id,
+        None,
+        {column: remote[column] for column in session.fields.columns if column in remote},
+        insert=True,
+        remembered=blanks | (known.fields if known else {}),
+        deleted_row=lead.deleted_row if lead else None,
+    )
 
 
 def _outbound(change: LeadChange, applied: Applied, record_id: str) -> Row:
@@ -126,6 +134,7 @@ def _agreement(
     staged: Staged, record_id: str, change: LeadChange, owners: Mapping[str, str], applied: Applied
 ) -> BaselineRow:
     """What both sides hold now: agreed already, or written just now and not on its way out."""
+    read, known = staged.records.get(record_id), staged.baselines.get(record_id)
     fields = dict(staged.sides.settled_sends.get(record_id, {})) | change.agreed
     written = applied.written.get(record_id, set())
     fields |= {
@@ -135,9 +144,10 @@ def _agreement(
     }
     if record_id in applied.inserted:
         refused = {r.field for r in applied.refused if r.record_id == record_id}
-        remote = staged.sides.remote[record_id]
-        fields |= {column: value for column, value in remote.items() if column not in refused}
-    read, known = staged.records.get(record_id), staged.baselines.get(record_id)
+        remote = staged.sides.remote[record_id].items()
+        fields = dict(known.fields) if known else {}
+        fields |= {column: value for column, value in remote if column not in refused}
+        fields = {c: fields[c] for c in fields if c in applied.inserted[record_id]}
     created = read.created_time if read else known.created_time if known else None
     assert created is not None
     return BaselineRow(record_id, owners[record_id], created, fields)

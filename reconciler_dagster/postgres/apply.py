@@ -7,12 +7,13 @@ Postgres refuses is found by halving and left out; the rest goes through.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.fields import LEADS, FieldMap
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres.leads import quoted
@@ -41,7 +42,7 @@ def apply_writes(
     free = _lock_unchanged(connection, updates)
     applied.deferred |= {w.record_id for w in updates if w.record_id not in free}
     updates = [write for write in updates if write.record_id in free]
-    took = Took(fields, users, applied)
+    took = Took(users, applied)
     _halving(connection, updates, lambda part: _update(connection, part, took), applied)
     inserts = _without_foreign(connection, client_id, inserts, applied)
     _halving(connection, inserts, lambda part: _insert(connection, client_id, part, took), applied)
@@ -51,15 +52,16 @@ def apply_writes(
 def _encoded(write: LeadWrite, fields: FieldMap, users: Directory, applied: Applied) -> LeadWrite:
     values: Row = {}
     for column, value in write.values.items():
-        if column not in fields.columns:  # a stopped field's default, for the portal to have
-            values[column] = value
-            continue
         try:
             values[column] = fields[column].codec.to_postgres(value, users)
         except Unreadable as why:
             reason = f"{fields[column].airtable} {why}"
             applied.refused.append(Refusal(write.record_id, column, "to_postgres", reason, value))
-    return replace(write, values=values)
+    remembered: Row = {}
+    for column, value in write.remembered.items():
+        with suppress(Unreadable):  # a user who is gone
+            remembered[column] = LEADS[column].codec.to_postgres(value, users)
+    return replace(write, values=values, remembered=remembered)
 
 
 def _lock_unchanged(connection: Connection, updates: Sequence[LeadWrite]) -> set[str]:
@@ -171,7 +173,7 @@ def _insert(
         if not part:
             continue
         columns = _insertable(connection) if whole else []
-        columns += sorted({c for write in part for c in write.values} - set(columns))
+        columns += sorted({c for w in part for c in w.remembered | w.values} - set(columns))
         columns = [c for c in columns if c not in ("id", "client_id", "airtable_record_id")]
         names = "".join(f", {quoted(column)}" for column in columns)
         new = "".join(f", p.{quoted(column)}" for column in columns)
@@ -193,7 +195,7 @@ def _insert(
                         {
                             "id": write.lead_id,
                             "record_id": write.record_id,
-                            "values": (write.deleted_row or {}) | write.values,
+                            "values": write.row,
                         }
                         for write in part
                     ]

@@ -109,6 +109,17 @@ def advance(connection: Connection, client_id: str, rows: Iterable[BaselineRow])
     )
 
 
+def forget(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
+    """Agree on nothing about these records any more."""
+    connection.execute(
+        text(
+            "DELETE FROM reconciler.baseline "
+            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids)},
+    )
+
+
 def verified(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
     """Note that these records were compared in full just now, all at the same moment."""
     connection.execute(

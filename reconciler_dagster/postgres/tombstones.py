@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.deletions import State
+from reconciler_dagster.postgres import baseline
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.windows import EXPECTED
 
@@ -164,13 +165,14 @@ def bury(connection: Connection, client_id: str, run_id: str, record_ids: Collec
         "lead_deleted",
         "Deactivated: the record was deleted in Airtable.",
     )
-    for statement in (
-        "DELETE FROM reconciler.baseline WHERE client_id = :client_id "
-        "AND record_id = ANY(:record_ids)",
-        "DELETE FROM reconciler.quarantine WHERE client_id = :client_id "
-        "AND record_id = ANY(:record_ids)",
-    ):
-        connection.execute(text(statement), parameters)
+    baseline.forget(connection, client_id, parameters["record_ids"])
+    connection.execute(
+        text(
+            "DELETE FROM reconciler.quarantine WHERE client_id = :client_id "
+            "AND record_id = ANY(:record_ids)"
+        ),
+        parameters,
+    )
     return deactivated
 
 

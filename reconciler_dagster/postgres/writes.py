@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres.quarantine import Refusal
@@ -16,8 +16,9 @@ from reconciler_dagster.postgres.quarantine import Refusal
 class LeadWrite:
     """What to write to one lead, canonical.
 
-    ``row_version``: xmin when it was read. ``insert``: the lead is not there; ``values`` is then
-    its whole row, and ``deleted_row`` what it was before somebody deleted it, if known.
+    ``row_version``: xmin when it was read. ``insert``: the lead is not there. What ``values`` do
+    not say of it is then filled from ``deleted_row`` (what it was before somebody deleted it, if
+    known), and after that from ``remembered`` (what is agreed on).
     """
 
     record_id: str
@@ -25,15 +26,23 @@ class LeadWrite:
     row_version: str | None
     values: Row
     insert: bool = False
+    remembered: Row = field(default_factory=dict)
     deleted_row: dict[str, Any] | None = None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """A new lead's row, once encoded."""
+        return self.remembered | (self.deleted_row or {}) | self.values
 
 
 @dataclass
 class Applied:
-    """What became of it. ``written``: columns written, by record id."""
+    """What became of it. ``written``: columns written, by record id; ``inserted``: columns of a
+    new lead that hold what its row said.
+    """
 
     written: dict[str, set[str]] = field(default_factory=dict)
-    inserted: set[str] = field(default_factory=set)
+    inserted: dict[str, set[str]] = field(default_factory=dict)
     deferred: set[str] = field(default_factory=set)
     refused: list[Refusal] = field(default_factory=list)
 
@@ -44,7 +53,6 @@ class Took:
     is not there must not count as agreed.
     """
 
-    fields: FieldMap
     users: Directory
     applied: Applied
 
@@ -57,8 +65,11 @@ class Took:
         if row is None:
             self.applied.deferred.add(write.record_id)
         else:
-            self.applied.inserted.add(write.record_id)
-            self._stands(write, row)
+            self.applied.inserted[write.record_id] = self._stands(write, row) | {
+                column
+                for column, value in write.row.items()
+                if column not in write.values and not self._differs(value, row, column)
+            }
 
     def _stands(self, write: LeadWrite, row: Mapping[str, Any] | None) -> set[str]:
         if row is None:
@@ -67,7 +78,9 @@ class Took:
         else:
             reason = "a trigger of the portal's database makes something else of it"
             refused = {
-                column: reason for column in write.values if self._differs(write, row, column)
+                column: reason
+                for column, value in write.values.items()
+                if self._differs(value, row, column)
             }
         self.applied.refused += [
             Refusal(write.record_id, column, "to_postgres", reason)
@@ -75,12 +88,12 @@ class Took:
         ]
         return write.values.keys() - refused.keys()
 
-    def _differs(self, write: LeadWrite, row: Mapping[str, Any], column: str) -> bool:
-        if column not in self.fields.columns:
+    def _differs(self, value: Any, row: Mapping[str, Any], column: str) -> bool:
+        if column not in LEADS.columns:
             return False
-        codec = self.fields[column].codec
+        codec = LEADS[column].codec
         try:
             there = codec.from_postgres(row.get(column), self.users)
         except Unreadable:
             return True
-        return bool(there != codec.from_postgres(write.values[column], self.users))
+        return bool(there != codec.from_postgres(value, self.users))

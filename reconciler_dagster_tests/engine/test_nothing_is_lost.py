@@ -96,6 +96,64 @@ def test_a_lead_that_comes_back_keeps_the_columns_of_stopped_fields(acme: World)
     assert acme.lead(record_id)["sms_stop"] is True
 
 
+def test_a_lead_inserted_anew_keeps_what_airtable_cannot_say_just_now(acme: World) -> None:
+    """A blank in its place would look like a portal edit, and clear Airtable once mended."""
+    (record_id,) = ids(acme, 1)
+    acme.sandbox.edit(record_id, {"Phone": "+1 555 0100", "Claimed By": ANN})
+    acme.sync()
+    acme.sandbox.edit(record_id, {"Phone": "5" * 23, "Claimed By": "nobody@portal.example"})
+    acme.sync()
+    acme.sql("TRUNCATE leads CASCADE")
+    acme.sync()
+    assert acme.lead(record_id)["phone"] == "+1 555 0100"
+    assert acme.lead(record_id)["claimed_by"] == acme.user(ANN)
+    acme.sandbox.edit(record_id, {"Phone": "+1 555 0100", "Claimed By": ANN})
+    assert acme.sync().counts.conflicts == 0
+    assert acme.cell(record_id, "Claimed By") == ANN
+    acme.assert_converged()
+
+
+def test_a_lead_inserted_anew_keeps_the_columns_of_stopped_fields(acme: World) -> None:
+    (record_id,) = ids(acme, 1)
+    acme.sandbox.edit(record_id, {"Claimed By": ANN, "SMS Stop": True})
+    acme.sync()
+    acme.sandbox.delete_field("Claimed By")
+    acme.sandbox.delete_field("SMS Stop")
+    acme.sandbox.edit(record_id, {"Company": "So that the fields are looked at"})
+    acme.sync()
+    acme.sql("TRUNCATE leads CASCADE")
+    acme.sync()
+    assert acme.lead(record_id)["claimed_by"] == acme.user(ANN)
+    assert acme.lead(record_id)["sms_stop"] is True
+
+
+def test_a_lead_inserted_anew_is_agreed_on_only_where_it_holds_what_was_agreed(
+    acme: World,
+) -> None:
+    """Here the portal has lost the user too, or a trigger drops the text: no edit of a person."""
+    (record_id,) = ids(acme, 1)
+    acme.sandbox.edit(record_id, {"Claimed By": ANN, "SMS Stop Reason": "Asked twice"})
+    acme.sync()
+    acme.sql("TRUNCATE leads CASCADE")
+    acme.sql("DELETE FROM users WHERE email = :ann", ann=ANN)
+    acme.sql(
+        "CREATE FUNCTION drop_reason() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN NEW.sms_stop_reason := NULL; RETURN NEW; END$$"
+    )
+    acme.sql(
+        "CREATE TRIGGER dropping BEFORE INSERT ON leads FOR EACH ROW EXECUTE FUNCTION drop_reason()"
+    )
+    acme.sync()
+    acme.sync(EVERYTHING)
+    assert acme.cell(record_id, "Claimed By") == ANN
+    assert acme.cell(record_id, "SMS Stop Reason") == "Asked twice"
+    acme.sql("DROP TRIGGER dropping ON leads")
+    acme.sql("INSERT INTO users (email) VALUES (:ann)", ann=ANN)
+    acme.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")
+    acme.sync()
+    acme.assert_converged()
+
+
 def test_nothing_is_agreed_on_that_postgres_refused(acme: World) -> None:
     """A merged note that the portal cannot hold must not be sent as if it did."""
     (record_id,) = ids(acme, 1)
