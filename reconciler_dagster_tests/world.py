@@ -50,7 +50,8 @@ class World:
             airtable_api_key=sandbox.token,
             airtable_endpoint_url=sandbox.url,
             database_url=url,
-            RECONCILER_LOCKOUT_SECONDS=1,
+            RECONCILER_LOCKOUT_SECONDS=0.05,
+            RECONCILER_RETRY_SECONDS=0.01,
         )
         with self.engine.connect() as connection:
             self.client: Client = active_clients(connection)[0]

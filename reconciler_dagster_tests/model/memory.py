@@ -41,14 +41,16 @@ class Cell:
     """One field of one lead since both sides agreed on ``base``.
 
     ``lenient``: the lead was deleted in the portal or the baseline lost; then Airtable's value
-    stands, or either side's where nothing says who was first. ``since``: the id of the last
-    conflict before. ``held``: what each side was ever seen to hold.
+    stands, or either side's where nothing says who was first. ``forgotten``: the portal lost the
+    lead, and the engine what was agreed on; then a new lead is blank where Airtable cannot be read.
+    ``since``: the id of the last conflict before. ``held``: what each side was ever seen to hold.
     """
 
     field: Field
     base: Any
     edits: list[Edit] = field(default_factory=list)
     lenient: bool = False
+    forgotten: bool = False
     since: int = 0
     held: dict[Side, list[Any]] = field(default_factory=lambda: {"airtable": [], "portal": []})
 
@@ -62,7 +64,11 @@ class Cell:
 
     def settle(self, value: Any) -> None:
         """Both sides agree."""
-        self.base, self.edits, self.lenient = value, [], False
+        self.base, self.edits, self.lenient, self.forgotten = value, [], False, False
+
+    def may_hold(self, value: Any) -> bool:
+        """Whether a side may hold this, be it for a while."""
+        return value in self.possible() or (self.forgotten and value == self.field.blank)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Every way in which the cell may end after a clean run."""
@@ -73,6 +79,8 @@ class Cell:
                 yield from self._stuck(remote.value if remote else self.base, value)
                 if not self.field.both:  # first contact: nothing blank wins over a value
                     yield Outcome(self.field.blank, value)
+            if self.forgotten:
+                yield from self._stuck(remote.value if remote else self.base, self.field.blank)
             return
         there = remote.value if remote else self.base
         here = local.value if local else self.base
@@ -174,6 +182,11 @@ class Memory:
         """From here on nothing says who edited the lead last."""
         for cell in self.of(record_id):
             cell.lenient = True
+
+    def forget(self, record_id: str) -> None:
+        """Nobody but Airtable knows the lead any more."""
+        for cell in self.of(record_id):
+            cell.lenient = cell.forgotten = True
 
     def forgive_field(self, column: str) -> None:
         """The same for a field of all leads."""

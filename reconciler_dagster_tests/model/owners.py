@@ -106,6 +106,7 @@ class Owners(Stage):
         self.world.sql("TRUNCATE leads CASCADE")
         for record_id in self.memory.records:
             self.memory.forgive(record_id)
+        self._note_forgotten()
 
     @rule()
     def the_baseline_is_lost(self) -> None:
@@ -115,6 +116,15 @@ class Owners(Stage):
             self.world.sql("DELETE FROM reconciler.cursor")
             for record_id in self.memory.records:
                 self.memory.forgive(record_id)
+            self._note_forgotten()
+
+    def _note_forgotten(self) -> None:
+        known = self.world.sql(
+            "SELECT airtable_record_id FROM leads UNION SELECT record_id FROM reconciler.baseline "
+            "UNION SELECT record_id FROM reconciler.unsettled WHERE deleted_row IS NOT NULL"
+        )
+        for record_id in set(self.memory.records) - {row[0] for row in known}:
+            self.memory.forget(record_id)
 
     @rule(few=st.booleans())
     def records_are_deleted_and_restored(self, few: bool) -> None:

@@ -181,10 +181,10 @@ def test_the_audit_repairs_and_its_checks_are_green(
 
 
 def test_the_hourly_schedule_starts_one_audit_a_client(
-    acme: World, instance: dg.DagsterInstance
+    acme: World, kept_instance: dg.DagsterInstance
 ) -> None:
     tick = dg.build_schedule_context(
-        instance=instance, scheduled_execution_time=datetime(2026, 11, 24, 12, 7, tzinfo=UTC)
+        instance=kept_instance, scheduled_execution_time=datetime(2026, 11, 24, 12, 7, tzinfo=UTC)
     )
     requests = list(every_hour(tick))
     assert [request.partition_key for request in requests] == [acme.client.id]  # type: ignore[union-attr]
@@ -246,7 +246,7 @@ def killed_at_random(acme: World, times: int, chance: random.Random) -> int:
             nursery.stdin.flush()
             child = psutil.Process(int(nursery.stdout.readline()))
             if times:
-                after = chance.randint(1, 14)
+                after = chance.randint(1, 7)
                 while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
                     if len(acme.sandbox.calls()) >= before + after:
                         times -= 1
@@ -265,7 +265,7 @@ def test_a_great_sync_that_is_killed_ten_times_ends_as_if_it_had_not_been(
     tmp_path: Path,
 ) -> None:
     ends = []
-    with world(portal_db, leads=90 * KILLS) as acme:
+    with world(portal_db, leads=45 * KILLS) as acme:
         half = portal_rows(acme)
         before, start = Before.of(acme), acme.value("SELECT current_database()")
         acme.engine.dispose()  # a template must have nobody connected

@@ -160,18 +160,18 @@ def test_one_clients_failure_does_not_touch_another(
 
 
 def test_the_schedule_asks_for_one_run_per_active_client(
-    acme: World, instance: dg.DagsterInstance
+    acme: World, kept_instance: dg.DagsterInstance
 ) -> None:
     acme.sql(
         "INSERT INTO clients (company_name, airtable_base_id, is_active) "
         "VALUES ('Sleeping', 'appSleeps00000000', false)"
     )
     context = dg.build_schedule_context(
-        instance=instance, scheduled_execution_time=datetime(2026, 11, 24, 12, tzinfo=UTC)
+        instance=kept_instance, scheduled_execution_time=datetime(2026, 11, 24, 12, tzinfo=UTC)
     )
     ticks = list(every_15_minutes(context))
     assert [tick.partition_key for tick in ticks] == [acme.client.id]
-    assert instance.get_dynamic_partitions("client") == [acme.client.id]
+    assert kept_instance.get_dynamic_partitions("client") == [acme.client.id]
 
 
 def test_two_flag_rows_give_one_run_which_marks_both(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -181,7 +180,7 @@ def test_a_range_without_months_is_explained() -> None:
 
 
 def test_the_command_prints_what_was_done_although_a_later_client_failed(
-    met: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    met: World, empty_db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met.sql(
         "INSERT INTO clients (company_name, airtable_base_id) VALUES ('Beta', 'appNone0000000000')"
@@ -195,7 +194,7 @@ def test_the_command_prints_what_was_done_although_a_later_client_failed(
         "CREATE TRIGGER refuse BEFORE INSERT ON reconciler.call_bucket FOR EACH ROW "
         "WHEN (NEW.base_id = 'appNone0000000000') EXECUTE FUNCTION refuse()"
     )
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", empty_db)
     out = CliRunner().invoke(main, ["great-sync", "--json"])
     assert out.exit_code == 1, out.output
     clients = json.loads(out.stdout)["clients"]
