@@ -292,4 +292,18 @@ MUTANTS = [
         "            time.sleep(seconds)\n",
         "",
     ),
+    Mutant(
+        "insert a lead anew without what is agreed on",
+        "inserted_anew",
+        ENGINE + "local.py",
+        "remembered=blanks | (known.fields if known else {})",
+        "remembered=blanks",
+    ),
+    Mutant(
+        "keep agreeing on what a lead that was inserted anew does not hold",
+        "inserted_anew",
+        ENGINE + "local.py",
+        "baseline.forget(connection, client_id, applied.inserted)",
+        "pass",
+    ),
 ]
