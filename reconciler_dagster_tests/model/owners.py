@@ -60,10 +60,16 @@ class Owners(Stage):
 
     @contextlib.contextmanager
     def _field_gone(self, column: str) -> Iterator[None]:
-        """Whatever becomes of the cells in Airtable, the portal's values stand meanwhile. Then the
-        field is met again by whoever lists the records, which a delta alone never does.
+        """Whatever becomes of the cells in Airtable, the portal's values stand meanwhile, but for
+        its edits of what Airtable owns: these may still be put back, as by any run. Then the field
+        is met again by whoever lists the records, which a delta alone never does.
         """
         remote, local = look(self.world)
+        standing = [
+            key
+            for key in local
+            if FIELDS[column].both or self.memory.cells[key, column].last("portal") is None
+        ]
         with self._disturbed():
             try:
                 yield
@@ -72,8 +78,8 @@ class Owners(Stage):
                 self.memory.forgive_field(column)
         after = look(self.world)[1]
         invariants.brakes(
-            {key: local[key][column] for key in local},
-            {key: after[key][column] for key in local},
+            {key: local[key][column] for key in standing},
+            {key: after[key][column] for key in standing},
         )
         with self._disturbed():
             self.world.sync(EVERYTHING)
