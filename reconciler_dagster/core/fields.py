@@ -28,7 +28,7 @@ class Policy(StrEnum):
     """What happens to a field that both sides edited differently."""
 
     AIRTABLE_WINS = "airtable_wins"
-    # A portal text that only grew since the baseline is put on top of Airtable's text.
+    # Lines that were appended in the portal since the baseline are put on top of Airtable's text.
     MERGE_APPENDS = "merge_appends"
 
 

@@ -158,20 +158,29 @@ def _merge_appends(clash: Array, base: Array, there: Array, here: Array, add: An
 def append(base: Value, there: Value, here: Value) -> str | None:
     """Airtable's text with the portal's addition on top; None where the portal did not append.
 
-    What both texts already share beyond the baseline (a push that was cut off half way) counts as
-    baseline, so that no addition is ever put on twice.
+    An addition is whole lines: neither a text that was written anew and happens to begin like the
+    old one, nor a line that was gone on with, of which half would be put on top. What both texts
+    already share beyond the baseline (a push that was cut off half way) counts as baseline, so
+    that no addition is ever put on twice.
     """
     before, remote, local = str(base or ""), str(there or ""), str(here or "")
-    if not local.startswith(before):
+    if not _grew(local, before):
         return None
-    if remote.startswith(local):
+    if _grew(remote, local):
         return remote
-    if remote.startswith(before) and local.startswith(remote):
+    if _grew(remote, before) and _grew(local, remote):
         return local
     shared = local[: _common_length(remote, local)]
     shared = shared[: shared.rfind("\n") + 1]
-    addition = local[max(len(before), len(shared)) :].lstrip("\n")
+    addition = local[max(len(before), len(shared)) :].lstrip("\r\n")
     return f"{remote.rstrip(chr(10))}\n{addition}" if remote else addition
+
+
+def _grew(text: str, start: str) -> bool:
+    """Whether a text is the other one, or that with lines after it."""
+    rest = text[len(start) :]
+    at_a_line_s_end = not start or start.endswith("\n") or rest[:1] in ("", "\r", "\n")
+    return text.startswith(start) and at_a_line_s_end
 
 
 def _common_length(left: str, right: str) -> int:

@@ -104,6 +104,12 @@ def test_a_record_without_a_lead_is_inserted_and_a_lead_without_a_record_is_left
         ("a", "a\ny\nz", "a\ny\nx", "a\ny\nz\nx"),  # a push cut off half way is not repeated
         ("a", "head a", "a\nx", "head a\nx"),
         ("a", "b", "c", None),
+        # Whole lines: nobody's half is put on top, and no beginning is taken for the whole.
+        ("v1", "z", "v19", None),
+        ("Called", "z", "Called, wants an offer", None),
+        ("a", "a\nx2", "a\nx", "a\nx2\nx"),
+        ("", "v1", "v12", "v1\nv12"),
+        ("a", "z", "a\r\nx", "z\nx"),
     ],
 )
 def test_append(base: str, remote: str, local: str, merged: str | None) -> None:
