@@ -80,14 +80,10 @@ class System:
 
     def close(self) -> None:
         self.context.__exit__(None, None, None)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.server.pid, number)
-            except ProcessLookupError:
-                break
-            # Dagster takes SIGTERM for SIGINT, and that is ignored where a shell has said so.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.server.wait(20)
+        # Not SIGTERM: Dagster takes it for SIGINT, which is ignored where a shell has said so.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.server.pid, signal.SIGKILL)
+        self.server.wait()
 
     @property
     def go(self) -> Path:
