@@ -296,8 +296,8 @@ MUTANTS = [
         "insert a lead anew without what is agreed on",
         "inserted_anew",
         ENGINE + "local.py",
-        "remembered=blanks | (known.fields if known else {})",
-        "remembered=blanks",
+        "remembered=BLANKS | (known.fields if known else {})",
+        "remembered=BLANKS",
     ),
     Mutant(
         "keep agreeing on what a lead that was inserted anew does not hold",

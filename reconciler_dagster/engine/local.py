@@ -25,6 +25,8 @@ from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.writes import Applied, LeadWrite
 
 EMPTY = LeadChange()
+# What a new lead's columns hold where nobody knows better.
+BLANKS: Row = {f.column: f.codec.blank for f in LEADS if f.codec.blank is not None}
 
 
 def write_local(
@@ -98,14 +100,13 @@ def _write(
         version = lead.row_version if lead else None
         return LeadWrite(record_id, lead_id, version, change.to_postgres)
     remote, known = staged.sides.remote[record_id], staged.baselines.get(record_id)
-    blanks: Row = {f.column: f.codec.blank for f in LEADS if f.codec.blank is not None}
     return LeadWrite(
         record_id,
         lead_id,
         None,
         {column: remote[column] for column in session.fields.columns if column in remote},
         insert=True,
-        remembered=blanks | (known.fields if known else {}),
+        remembered=BLANKS | (known.fields if known else {}),
         deleted_row=lead.deleted_row if lead else None,
     )
 
