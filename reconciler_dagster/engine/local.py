@@ -134,24 +134,36 @@ def _merged_over(
 def _agreement(
     staged: Staged, record_id: str, change: LeadChange, owners: Mapping[str, str], applied: Applied
 ) -> BaselineRow:
-    """What both sides hold now: agreed already, or written just now and not on its way out."""
+    """What both sides hold now."""
     read, known = staged.records.get(record_id), staged.baselines.get(record_id)
-    fields = dict(staged.sides.settled_sends.get(record_id, {})) | change.agreed
+    if record_id in applied.inserted:
+        fields = _agreed_anew(staged, record_id, applied)
+    else:
+        fields = _agreed_further(staged, record_id, change, applied)
+    created = read.created_time if read else known.created_time if known else None
+    assert created is not None
+    return BaselineRow(record_id, owners[record_id], created, fields)
+
+
+def _agreed_anew(staged: Staged, record_id: str, applied: Applied) -> Row:
+    """Of a lead that was inserted: what Airtable says and what was known, as far as it stands."""
+    refused = {r.field for r in applied.refused if r.record_id == record_id}
+    known = staged.baselines.get(record_id)
+    fields = dict(known.fields) if known else {}
+    remote = staged.sides.remote[record_id].items()
+    fields |= {column: value for column, value in remote if column not in refused}
+    return {c: fields[c] for c in fields if c in applied.inserted[record_id]}
+
+
+def _agreed_further(staged: Staged, record_id: str, change: LeadChange, applied: Applied) -> Row:
+    """Of any other: agreed already, or written just now and not on its way out."""
     written = applied.written.get(record_id, set())
-    fields |= {
+    fields = dict(staged.sides.settled_sends.get(record_id, {})) | change.agreed
+    return fields | {
         column: value
         for column, value in change.to_postgres.items()
         if column in written and column not in change.to_airtable
     }
-    if record_id in applied.inserted:
-        refused = {r.field for r in applied.refused if r.record_id == record_id}
-        remote = staged.sides.remote[record_id].items()
-        fields = dict(known.fields) if known else {}
-        fields |= {column: value for column, value in remote if column not in refused}
-        fields = {c: fields[c] for c in fields if c in applied.inserted[record_id]}
-    created = read.created_time if read else known.created_time if known else None
-    assert created is not None
-    return BaselineRow(record_id, owners[record_id], created, fields)
 
 
 def _note_deferred(
