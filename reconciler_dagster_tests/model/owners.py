@@ -61,9 +61,11 @@ class Owners(Stage):
     @contextlib.contextmanager
     def _field_gone(self, column: str) -> Iterator[None]:
         """Whatever becomes of the cells in Airtable, the portal's values stand meanwhile, but for
-        its edits of what Airtable owns: these may still be put back, as by any run. Then the field
-        is met again by whoever lists the records, which a delta alone never does.
+        its edits of what Airtable owns: these may still be put back, as by any run. Others may be
+        refused before the engine knows, and wait. Then the field is met again by whoever lists
+        the records, which a delta alone never does.
         """
+        self.refusals = True
         remote, local = look(self.world)
         standing = [
             key
