@@ -15,7 +15,7 @@ demo: $(READY) ## Start everything on this machine; Ctrl-C ends it.
 	@exec $(BIN)/reconciler up
 
 test: lint types ## Lint, types and all tests.
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 lint: $(READY) ## Ruff: rules and format; bandit.
 	$(BIN)/ruff check .
