@@ -25,7 +25,8 @@ from reconciler_dagster.sandbox.start import open_world
 @click.option(
     "--schema",
     type=click.File("rb"),
-    help="Answer of /v0/meta/bases/{base}/tables of a real base, to be served instead of leads.",
+    help="Answer of /v0/meta/bases/{base}/tables of a real base, to be served instead of leads; "
+    "the base's name may stand beside the tables.",
 )
 @click.option(
     "--switch",
