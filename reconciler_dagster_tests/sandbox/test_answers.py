@@ -1,4 +1,4 @@
-"""Answers as recorded or documented: batches, the base itself, attachments, comments (facts §4-8)."""
+"""Answers as recorded or documented: batches, the base itself, attachments, comments (§4 to §8)."""
 
 from typing import Any
 
