@@ -31,10 +31,9 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.portal = portal
+    answer = problems.answers(console.problem_page)
     app.add_middleware(
-        Guard,
-        body_limit=portal.portal_settings.body_limit_bytes,
-        hosts=portal.portal_settings.hosts(),
+        Guard, settings=portal.portal_settings, rate_limit=portal.rate_limit, answer=answer
     )
     routers = (api.router, admin_api.router, openapi.router, *console.ROUTERS)
     for router in routers:
@@ -44,7 +43,7 @@ def create_app(
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     openapi.install(app)
     console.install(app)
-    problems.install(app, console.problem_page)
+    problems.install(app, answer)
 
     @app.get("/health", tags=["Health"], responses=openapi.errors())
     def health(portal: ThePortal) -> dict[str, str]:
