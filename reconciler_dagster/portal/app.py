@@ -8,9 +8,11 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import text
+from starlette.types import Receive, Scope, Send
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.portal import admin_api, api, console, openapi, problems
+from reconciler_dagster.portal.connections import bound
 from reconciler_dagster.portal.guard import Guard
 from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster.portal.state import Portal, ThePortal
@@ -18,12 +20,23 @@ from reconciler_dagster.portal.state import Portal, ThePortal
 _STATIC = Path(__file__).parent / "static"
 
 
+class PortalApp(FastAPI):
+    """The application; the server that runs it gets bounds for its connections."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or take part in the server's start and end."""
+        # Here and no deeper: the framework puts a `receive` of its own in the server's place.
+        if scope["type"] == "lifespan":
+            bound(receive, self.state.portal.portal_settings)
+        await super().__call__(scope, receive, send)
+
+
 def create_app(
     settings: Settings | None = None, portal_settings: PortalSettings | None = None
 ) -> FastAPI:
     """The HTTP API and the console. Raises ConfigurationError when a setting is missing."""
     portal = Portal.build(settings or Settings.load(), portal_settings or PortalSettings.load())
-    app = FastAPI(
+    app = PortalApp(
         title="Lead portal",
         version=version("reconciler"),
         docs_url=None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -21,20 +22,30 @@ from reconciler_dagster.portal.problems import MEDIA_TYPE, Problem
 from reconciler_dagster.portal.rate import network_of
 from reconciler_dagster.portal.settings import PortalSettings
 
+_log = logging.getLogger(__name__)
 # Who is refused while still sending is listened to for so long, or the answer would be lost.
 _LINGER_SECONDS = 5.0
 # Of a body's limit: a body in pieces of one byte is six times as long as what it says.
 _OVERHEAD = 8
-# A body that was refused is thrown away as it comes: then its sender gets to read why.
+# What comes after a refusal is thrown away as it comes: then its sender gets to read why.
 _THROWN_AWAY = 128
 
 
-def bound(receive: Receive, settings: PortalSettings) -> bool:
+def bound(receive: Receive, settings: PortalSettings) -> None:
     """Bound the connections of the uvicorn server whose lifespan this is ``receive`` of.
 
     A server begins its lifespan before it listens, so this holds from the first connection on.
-    False where the server is none of uvicorn's, or uses a parser that is not known here.
+    Where the server is none of uvicorn's, or its parser is not known here, a warning says so.
     """
+    if not _bound(receive, settings):
+        _log.warning(
+            "This server does not let the portal bound its connections: a header may be as long "
+            "and as slow as its sender likes. Serve it by uvicorn, or put a proxy in front that "
+            "has such limits."
+        )
+
+
+def _bound(receive: Receive, settings: PortalSettings) -> bool:
     config = getattr(getattr(receive, "__self__", None), "config", None)
     if not isinstance(config, uvicorn.Config):
         return False
@@ -45,6 +56,8 @@ def bound(receive: Receive, settings: PortalSettings) -> bool:
         return False
     limits = {"settings": settings, "half_open": HalfOpen(settings)}
     config.http_protocol_class = type("Bounded", (_Bounded, protocol), limits)
+    # Its own limit would answer in its own way, and before ours where that is larger.
+    config.h11_max_incomplete_event_size = 2 * settings.header_limit_bytes + 1
     # The portal has none, and a connection that became one would have no limits.
     config.ws_protocol_class = None
     return True
@@ -101,17 +114,25 @@ class _Bounded(asyncio.Protocol):
         self._received = 0
         self._known: Any = None  # the newest request whose header has been seen to be in
         self._is_refused = False
+        self._thrown_away = 0
         self._begin()
 
     def data_received(self, data: bytes) -> None:
-        """Let uvicorn parse it, and look how far the request is."""
-        self._received += len(data)
+        """Let uvicorn parse it in steps, and look after each how far the request is."""
+        step = self.settings.header_limit_bytes
+        for start in range(0, len(data), step):
+            if self._is_refused or self.transport.is_closing():
+                break
+            self._parse(data[start : start + step])
         if self._is_refused:
-            if self._received > _THROWN_AWAY * self.settings.body_limit_bytes:
+            self._thrown_away += len(data)
+            if self._thrown_away > _THROWN_AWAY * self.settings.body_limit_bytes:
                 self.transport.abort()
-            return
+
+    def _parse(self, data: bytes) -> None:
         if self._timer is None:
-            self._begin(len(data))
+            self._begin()
+        self._received += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -148,8 +169,7 @@ class _Bounded(asyncio.Protocol):
             self._stalled = None
         super().resume_writing()
 
-    def _begin(self, received: int = 0) -> None:
-        self._received = received
+    def _begin(self) -> None:
         self._wait(self.settings.header_timeout_seconds)
         oldest = self.half_open.enter(self, network_of(self.client[0]) if self.client else "")
         if oldest is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from dataclasses import dataclass
 
@@ -11,14 +10,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reconciler_dagster.portal.connections import bound, header_too_large
+from reconciler_dagster.portal.connections import header_too_large
 from reconciler_dagster.portal.console.session import SESSION
 from reconciler_dagster.portal.headers import SECURITY_HEADERS
 from reconciler_dagster.portal.problems import Answer, Problem
 from reconciler_dagster.portal.rate import RateLimit, is_counted
 from reconciler_dagster.portal.settings import PortalSettings
 
-_log = logging.getLogger(__name__)
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 # Below these a request without a token is none; with one, it is counted by whose token it is.
 _SIGNED_IN = ("/api", "/console")
@@ -42,12 +40,6 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body already read, or refuse it."""
         if scope["type"] != "http":
-            if scope["type"] == "lifespan" and not bound(receive, self.settings):
-                _log.warning(
-                    "This server does not let the portal bound its connections: a header may be "
-                    "as long and as slow as its sender likes. Serve it by uvicorn, or put a proxy "
-                    "in front that has such limits."
-                )
             await self.app(scope, receive, send)
             return
         request = Request(scope)
