@@ -133,15 +133,16 @@ class _Bounded(asyncio.Protocol):
         if self._timer is None:
             self._begin()
         self._received += len(data)
+        was_in_body = self._in_body()
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self.cycle is self._known and not self._in_body():
+        if self.cycle is self._known and not was_in_body:
             if self._received > self.settings.header_limit_bytes:
                 self._refuse(431, header_too_large(self.settings))
             return
         if self.cycle is not self._known:
-            self._known = self.cycle
+            self._known, self._received = self.cycle, len(data)
             # The application answers a slow body; this is for when it does not read any more.
             self._wait(2 * self.settings.body_timeout_seconds)
         if not self._in_body():

@@ -188,7 +188,7 @@ def test_what_follows_a_body_is_bounded_too(serve: Callable[..., Server], parser
 
 def test_half_sent_requests_make_room(serve: Callable[..., Server], parser: str) -> None:
     """120 from one address, as seen in the open: no more than the limit stay, and others get in."""
-    with served(serve, parser, half_open_limit_per_address=10) as url:
+    with served(serve, parser, half_open_limit_per_address=10, header_timeout_seconds=600) as url:
         half = [connect(url) for _ in range(120)]
         for connection in half:
             try:
@@ -205,7 +205,7 @@ def test_half_sent_requests_make_room(serve: Callable[..., Server], parser: str)
 
 def test_half_sent_requests_in_all(serve: Callable[..., Server], parser: str) -> None:
     """Addresses in plenty do not help either."""
-    with served(serve, parser, half_open_limit=8) as url:
+    with served(serve, parser, half_open_limit=8, header_timeout_seconds=600) as url:
         port = urlsplit(url).port
         half = []
         for number in range(30):
@@ -218,6 +218,23 @@ def test_half_sent_requests_in_all(serve: Callable[..., Server], parser: str) ->
         assert sum(is_open(connection) for connection in half) <= 8
         for connection in half:
             connection.close()
+
+
+def test_a_body_in_pieces_comes_through(serve: Callable[..., Server], parser: str) -> None:
+    """However it is cut, and again on the same connection."""
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(50):
+            yield b"x" * 4000
+
+    with (
+        served(serve, parser, header_limit_bytes=2000) as url,
+        httpx.Client(base_url=url, timeout=120) as client,
+    ):
+        for _ in range(3):
+            assert client.post("/nothing", content=pieces()).status_code == 404
+            assert client.post("/nothing", content=b"x" * 200_000).status_code == 404
+            assert client.post("/nothing", content=b"x" * 300_000).status_code == 413
 
 
 def test_requests_one_after_the_other_and_at_once(
@@ -240,6 +257,14 @@ def test_requests_one_after_the_other_and_at_once(
                 more = pipelined.recv(65536)
                 assert more, got
                 got += more
+
+
+def test_two_hosts_are_400(serve: Callable[..., Server]) -> None:
+    """One of them might be what a proxy went by."""
+    with served(serve, "httptools") as url, connect(url) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        refused(answer(connection), 400)
 
 
 def test_a_websocket_is_no_way_around(serve: Callable[..., Server], parser: str) -> None:

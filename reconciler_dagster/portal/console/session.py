@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import text
 
 from reconciler_dagster.portal import auth, queries
-from reconciler_dagster.portal.auth import User
+from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.console.local import HOME, local_path
 from reconciler_dagster.portal.problems import Problem, not_found
 from reconciler_dagster.portal.state import Portal, ThePortal, portal_of
@@ -71,7 +71,9 @@ class Visit:
             "client": self.client,
             "badges": self._badges(),
             "notice": {"kind": kind, "message": message} if message else None,
-            "ui_url": self.portal.settings.dagster_ui_url,
+            "ui_url": self.portal.settings.dagster_ui_url
+            if self.user.role is Role.SUPER_ADMIN
+            else None,
         }
         templates = self.request.app.state.templates
         page: Response = templates.TemplateResponse(
