@@ -15,7 +15,7 @@ from reconciler_dagster.sandbox.testing import running_sandbox
 PACKAGE = Path(reconciler_dagster.__file__).parent
 VENDOR = Path(vendor.__file__).parent
 ROWS = re.findall(
-    r"^\| (\w+) \| [^|]* \| (\d[\d.]*) \| ([^|]*) \|",
+    r"^\| (\w+) \| [^|]*? (\d[\d.]*)[^|]* \| ([^|]*) \|",
     (VENDOR / "README.md").read_text(encoding="utf-8"),
     re.M,
 )
