@@ -1,7 +1,7 @@
 """Codecs: how a cell of Airtable and a column of Postgres become one canonical value, and back.
 
-What cannot be carried over raises :class:`Unreadable`, which stops that cell alone. What the mapping
-check adds to a codec (``repr=False``) does not change what its values mean, nor its fingerprint.
+What cannot be carried over raises :class:`Unreadable`, which stops that cell alone. What is marked
+``repr=False`` does not change what a codec's values mean, nor therefore a field's fingerprint.
 """
 
 from __future__ import annotations

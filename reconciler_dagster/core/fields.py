@@ -69,6 +69,9 @@ class FieldMap:
     def __len__(self) -> int:
         return len(self._by_column)
 
+    def __contains__(self, column: str) -> bool:
+        return column in self._by_column
+
     def __getitem__(self, column: str) -> MappedField:
         return self._by_column[column]
 
