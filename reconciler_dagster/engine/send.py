@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from reconciler_dagster.airtable.base import BATCH
 from reconciler_dagster.airtable.errors import AirtableError, NotSent, OutcomeUnknown
 from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import Row
-from reconciler_dagster.core.values import Unreadable
+from reconciler_dagster.core.values import Unreadable, Value
 from reconciler_dagster.engine.answer import Sent, acknowledge
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.pull import decode
@@ -61,30 +62,27 @@ def _writable(session: Session, record_id: str, row: Row, sent: Sent) -> Row:
     """The cells that Airtable can take as far as is known here; the others are refused."""
     cells: Row = {}
     for column, value in row.items():
-        mapped = session.fields[column]
         try:
-            cell = mapped.codec.to_airtable(value)
-            if cell is not None and not _is_option(session, column, cell):
-                raise Unreadable(
-                    f"is '{cell}', which is no option of the Airtable field: "
-                    "add the option or choose another value"
-                )
+            cell = LEADS[column].codec.to_airtable(value)
+            if cell is not None:
+                _require_option(session, column, cell)
         except Unreadable as why:
-            reason = f"{mapped.airtable} {why}"
+            reason = f"{LEADS[column].airtable} {why}"
             sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
         else:
             cells[column] = value
     return cells
 
 
-def _is_option(session: Session, column: str, cell: str) -> bool:
-    """Whether a select has the option; the metadata is read once more before saying no."""
-    choices = session.bound.choices(column)
-    if choices is None or cell in choices:
-        return True
-    if not session.mapping_is_fresh:
+def _require_option(session: Session, column: str, cell: Any) -> None:
+    """Raise Unreadable where a select has no such option; the metadata is read again before."""
+    if session.bound.option(column, cell) is None and not session.mapping_is_fresh:
         session.check_mapping(force=True)
-    return cell in (session.bound.choices(column) or ())
+    if session.bound.option(column, cell) is None:
+        raise Unreadable(
+            f"is '{cell}', which is no option of the Airtable field: "
+            "add the option or choose another value"
+        )
 
 
 def _allowed(session: Session, batch: Mapping[str, Row], sent: Sent) -> dict[str, Row]:
@@ -110,10 +108,9 @@ def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent
         return
     if not batch:
         return
-    id_by_column = session.bound.id_by_column
     cells = {
         record_id: {
-            id_by_column[column]: session.fields[column].codec.to_airtable(value)
+            session.bound.id_by_column[column]: _spelled(session, column, value)
             for column, value in row.items()
         }
         for record_id, row in batch.items()
@@ -139,6 +136,12 @@ def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent
             _refuse(session, batch, error, sent)
         return
     acknowledge(session, staged, batch, {r.record_id: r for r in decode(session, answer)}, sent)
+
+
+def _spelled(session: Session, column: str, value: Value) -> Any:
+    """The cell to write, an option as Airtable spells it."""
+    cell = session.fields[column].codec.to_airtable(value)
+    return cell if cell is None else session.bound.option(column, cell) or cell
 
 
 def _halves(batch: Mapping[str, Row]) -> list[dict[str, Row]]:
