@@ -20,7 +20,7 @@ from reconciler_dagster.core.reading import Row, from_postgres
 from reconciler_dagster.core.values import UNKNOWN, Value
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, leads, quarantine, record
+from reconciler_dagster.postgres import baseline, leads, own_writes, quarantine, record
 from reconciler_dagster.postgres.apply import apply_writes
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.connection import writing
@@ -92,6 +92,7 @@ def acknowledge(
         quarantine.release_sent(connection, client_id, agreed)
         written = [_history(staged, c, c.before, c.told) for c in taken if c.told != c.before]
         record.history(connection, client_id, session.run_id, "airtable", written)
+        own_writes.count(connection, client_id, session.run_id, _of_nobody(staged, taken))
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,17 @@ def _respell(
     record.history(connection, client_id, session.run_id, "postgres", history)
     session.counts.local_writes += sum(bool(columns) for columns in applied.written.values())
     return {(refusal.record_id, refusal.field) for refusal in applied.refused}
+
+
+def _of_nobody(staged: Staged, cells: list[_Cell]) -> list[tuple[str, str]]:
+    """Cells that were agreed on before, of leads that nobody has edited since."""
+    return [
+        (cell.record_id, cell.column)
+        for cell in cells
+        if not staged.leads[cell.record_id].revisions
+        and cell.record_id in staged.baselines
+        and cell.column in staged.baselines[cell.record_id].fields
+    ]
 
 
 def _history(staged: Staged, cell: _Cell, old: Value, new: Value) -> dict[str, Any]:

@@ -35,6 +35,11 @@ class Sides:
     settled_sends: dict[str, Row] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
 
+    def differ(self, record_id: str, column: str) -> bool:
+        """Whether both sides of a cell were read, and differ."""
+        here, there = self.local.get(record_id, {}), self.remote.get(record_id, {})
+        return column in here and column in there and bool(here[column] != there[column])
+
     def merge(self, fields: FieldMap) -> Plan:
         """Merge them."""
 
