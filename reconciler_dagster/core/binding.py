@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler_dagster.core.fields import FieldMap, MappedField
-from reconciler_dagster.core.normal import pick
+from reconciler_dagster.core.normal import PLAIN_TEXTS, pick
 from reconciler_dagster.core.pairs import AirtableField, Column, fitted, loss, too_long
 
 COMPUTED = frozenset(
@@ -86,6 +86,11 @@ class BoundMap:
             for binding in self.bindings
             if binding.field_id and not binding.problem
         }
+
+    @property
+    def plain_texts(self) -> list[str]:
+        """Columns in use whose fields hold text, but no rich text."""
+        return [b.column for b in self.bindings if b.type in PLAIN_TEXTS and not b.problem]
 
     def stops_more_than(self, earlier: BoundMap) -> bool:
         """Whether fields that an earlier check let through are stopped or bound anew now."""

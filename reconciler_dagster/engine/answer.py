@@ -147,8 +147,9 @@ def _respell(
     for cell in cells:
         lead_id = _owner(staged, cell.record_id)
         version, row = found.get(lead_id, (None, {}))
-        here, _ = from_postgres(row, session.fields.only([cell.column]), session.users)
-        if row and here.get(cell.column, UNKNOWN) == cell.sent:
+        fields = session.fields.only([cell.column] if row else [])
+        here, _ = from_postgres(row, fields, session.users)
+        if here.get(cell.column, UNKNOWN) == cell.sent:
             write = LeadWrite(cell.record_id, lead_id, version, {})
             writes.setdefault(cell.record_id, write).values[cell.column] = cell.held
         elif not row or here.get(cell.column, UNKNOWN) != cell.held:

@@ -138,11 +138,13 @@ def looks_off(session: Session, key: str, bound: BoundMap) -> bool:
 
     Cells that were emptied, or that cannot be read although they are not in quarantine, ask for a
     look at the metadata: a field that was retyped or replaced shows as either, and must never
-    read as "cleared".
+    read as "cleared". So do texts that end with a line end now: a field that became rich text shows
+    as these, and its texts are compared otherwise.
     """
     blanks = {field.column: field.codec.blank for field in session.fields}
+    texts = [] if session.mapping_is_fresh else session.bound.plain_texts
     with session.engine.connect() as connection:
-        suspect = staging.has_new_blanks(connection, key, session.client.id, blanks)
+        suspect = staging.looks_retyped(connection, key, session.client.id, blanks, texts)
     return suspect and session.check_mapping(force=True).stops_more_than(bound)
 
 

@@ -75,8 +75,10 @@ def _writable(session: Session, record_id: str, row: Row, sent: Sent) -> Row:
 
 
 def _require_option(session: Session, column: str, cell: Any) -> None:
-    """Raise Unreadable where a select has no such option; the metadata is read again before."""
-    if session.bound.option(column, cell) is None and not session.mapping_is_fresh:
+    """Raise Unreadable where a select has no such option. The metadata is read again before one that
+    is only spelled like it is taken, or none: two options may differ in a blank.
+    """
+    if session.bound.option(column, cell) != cell and not session.mapping_is_fresh:
         session.check_mapping(force=True)
     if session.bound.option(column, cell) is None:
         raise Unreadable(
