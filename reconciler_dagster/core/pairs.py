@@ -25,7 +25,7 @@ from reconciler_dagster.core.normal import form_of
 NUMBERS = frozenset({"number", "percent", "currency", "rating", "duration", "count", "autoNumber"})
 # Whole numbers that JSON carries without loss.
 _EXACT = 2**53
-_TEXTS = ("text", "varchar", "bpchar", "name", "user-defined")
+_TEXTS = ("text", "varchar", "bpchar", "user-defined")
 _WHOLE = {"int2": 2**15, "int4": 2**31, "int8": _EXACT, "float4": 2**24, "float8": _EXACT}
 _COLUMNS: dict[type[Codec], tuple[str, ...]] = {
     Text: _TEXTS,

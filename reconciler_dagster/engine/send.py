@@ -75,8 +75,8 @@ def _writable(session: Session, record_id: str, row: Row, sent: Sent) -> Row:
 
 
 def _require_option(session: Session, column: str, cell: Any) -> None:
-    """Raise Unreadable where a select has no such option. The metadata is read again before one that
-    is only spelled like it is taken, or none: two options may differ in a blank.
+    """Raise Unreadable where a select has no such option. Before one of another spelling is taken,
+    or none, the metadata is read again: two options may differ in a blank.
     """
     if session.bound.option(column, cell) != cell and not session.mapping_is_fresh:
         session.check_mapping(force=True)
