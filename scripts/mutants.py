@@ -42,8 +42,8 @@ MUTANTS = [
         "advance the baseline to what was sent, whatever Airtable answered",
         "takes_airtables_form",
         ENGINE + "answer.py",
-        "agreed[cell.record_id][cell.column] = cell.held",
-        "agreed[cell.record_id][cell.column] = cell.sent",
+        "held = answer.fields.get(column, UNKNOWN)",
+        "held = value",
     ),
     Mutant(
         "drop the journal",
