@@ -89,8 +89,9 @@ class BoundMap:
 
     @property
     def plain_texts(self) -> list[str]:
-        """Columns in use whose fields hold text, but no rich text."""
-        return [b.column for b in self.bindings if b.type in PLAIN_TEXTS and not b.problem]
+        """Columns that people edit on either side and whose fields hold text, but no rich text."""
+        shared = {field.column for field in self.fields if field.both}
+        return [b.column for b in self.bindings if b.type in PLAIN_TEXTS and b.column in shared]
 
     def stops_more_than(self, earlier: BoundMap) -> bool:
         """Whether fields that an earlier check let through are stopped or bound anew now."""

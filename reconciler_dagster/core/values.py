@@ -48,7 +48,8 @@ class Directory:
     """
 
     def __init__(self, email_by_id: Mapping[str, str] | None = None) -> None:
-        self.email_by_id = {id_: key(email) for id_, email in (email_by_id or {}).items()}
+        keys = {id_: key(email) for id_, email in (email_by_id or {}).items()}
+        self.email_by_id = {id_: email for id_, email in keys.items() if email}
         self.ids_by_email: defaultdict[str, list[str]] = defaultdict(list)
         for id_, email in self.email_by_id.items():
             self.ids_by_email[email].append(id_)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from reconciler_dagster.core.answer import Verdict, judge
-from reconciler_dagster.core.codecs import Checkbox, Integer, Text
+from reconciler_dagster.core.codecs import Checkbox, DateTime, Integer, Text
 from reconciler_dagster.core.normal import form_of
 from reconciler_dagster.core.values import UNKNOWN
 
@@ -31,6 +31,13 @@ OPTION = Text(form=form_of("singleSelect", ("Archive", "Review")))
         (OPTION, "archive", "Review", "Archive", Verdict.RESPELLED),
         (Integer(), 3, 1, 4, Verdict.RESPELLED),
         (Integer(), 3, 1, 1, Verdict.KEPT),
+        (
+            DateTime(),
+            "2026-03-01T10:00:00.123Z",
+            None,
+            "2026-03-01T10:00:00.000Z",
+            Verdict.RESPELLED,
+        ),
         (Checkbox(), True, False, False, Verdict.KEPT),
     ],
 )
