@@ -22,7 +22,8 @@ from reconciler_dagster.airtable.errors import (
 )
 from reconciler_dagster.airtable.transport import Bucket, Transport
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.core.binding import AirtableField
+from reconciler_dagster.core.normal import pick
+from reconciler_dagster.core.pairs import AirtableField
 from reconciler_dagster.core.values import printable
 
 PAGE = 100
@@ -74,8 +75,9 @@ class Base:
         """
         url = self._api.build_url("meta/bases", self.base_id, "tables")
         tables = self._api.get(url).get("tables") or []
+        name = pick(self._table_name, [str(t.get("name")) for t in tables])
         wanted = [t for t in tables if t.get("id") == table_id] or [
-            t for t in tables if self._table_name in (t.get("name"), t.get("id"))
+            t for t in tables if t.get("name") == name or t.get("id") == self._table_name
         ]
         if not wanted:
             names = ", ".join(f"'{printable(t.get('name'), 60)}'" for t in tables) or "none"
@@ -183,11 +185,20 @@ def _iso(moment: datetime) -> str:
 
 
 def _field(raw: Mapping[str, Any]) -> AirtableField:
-    choices = (raw.get("options") or {}).get("choices")
+    options = raw.get("options") or {}
+    result = options.get("result") or {}
+    choices = options.get("choices")
     if choices is not None:
         choices = tuple(printable(choice["name"]) for choice in choices)
+    precision = (result.get("options") or options).get("precision")
     return AirtableField(
-        printable(raw["id"]), printable(raw["name"]), printable(raw["type"]), choices
+        printable(raw["id"]),
+        printable(raw["name"]),
+        printable(raw["type"]),
+        choices,
+        holds=printable(result["type"]) if result else None,
+        precision=precision if isinstance(precision, int) else None,
+        valid=options.get("isValid") is not False,
     )
 
 

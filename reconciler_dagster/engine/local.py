@@ -17,7 +17,7 @@ from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, journal, leads, quarantine, record
+from reconciler_dagster.postgres import baseline, journal, leads, own_writes, quarantine, record
 from reconciler_dagster.postgres.apply import apply_writes, lead_ids
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.connection import writing
@@ -77,6 +77,7 @@ def write_local(
             [n for r in done if r in staged.leads for n in staged.leads[r].revisions],
         )
         _quarantine(connection, session, staged, changes, done, applied, outbound)
+        own_writes.forget(connection, client_id, _no_longer_rewritten(staged, done))
     session.counts.local_writes += len(applied.written.keys() | applied.inserted.keys())
     session.counts.conflicts += len(conflicts)
     return outbound
@@ -169,9 +170,8 @@ def _agreed_further(staged: Staged, record_id: str, change: LeadChange, applied:
 def _note_deferred(
     connection: Connection, session: Session, applied: Applied, owners: Mapping[str, str]
 ) -> None:
-    if applied.deferred:
-        pairs = [(owners[record_id], record_id) for record_id in sorted(applied.deferred)]
-        leads.defer(connection, session.client.id, pairs)
+    pairs = [(owners[record_id], record_id) for record_id in sorted(applied.deferred)]
+    leads.defer(connection, session.client.id, pairs)
 
 
 def _conflicts(
@@ -232,6 +232,19 @@ def _quarantine(
     quarantine.put(connection, session.client.id, refused)
     unread = staged.sides.assumed & done_set
     quarantine.release(connection, session.client.id, done, kept, unread)
+
+
+def _no_longer_rewritten(staged: Staged, done: Collection[str]) -> list[tuple[str, str]]:
+    """Cells that agree, or whose lead somebody has edited."""
+    return [
+        (record_id, column)
+        for record_id, column in staged.own_writes
+        if record_id in done
+        and (
+            bool(record_id in staged.leads and staged.leads[record_id].revisions)
+            or (record_id in staged.records and not staged.sides.differ(record_id, column))
+        )
+    ]
 
 
 def _stands(staged: Staged, record_id: str, column: str) -> bool:

@@ -14,7 +14,17 @@ from reconciler_dagster.core.binding import BoundMap
 from reconciler_dagster.core.reading import from_airtable
 from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, cursor, journal, leads, quarantine, staging
+from reconciler_dagster.postgres import (
+    baseline,
+    cursor,
+    journal,
+    leads,
+    quarantine,
+    record_ids,
+    staging,
+)
+from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.staging import StagedRecord
 
 # A record left out as seen must not have been edited this shortly before it was seen: Airtable's
@@ -55,6 +65,10 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
             met = baseline.exists(connection, session.client.id)
         if start is None or not met:  # first contact, or memory was lost: only everything will do
             scope = EVERYTHING
+    if not session.dry_run:
+        with session.engine.connect() as connection, writing(connection):
+            require_lease(connection, session.client.id, session.run_id)
+            record_ids.mend(connection, session.client.id, everything=scope == EVERYTHING)
     try:
         found = _stage_scope(session, scope)
     except AirtableError as error:
@@ -87,7 +101,7 @@ def pull_postgres(session: Session) -> None:
     """
     with session.engine.connect() as connection:
         pulled = Pulled(**staging.pull(connection, session.run_id))
-        record_ids = set(staging.records(connection, session.run_id)) | set(pulled.gone)
+        wanted = set(staging.records(connection, session.run_id)) | set(pulled.gone)
     window = None
     if pulled.window is not None:
         window = (pulled.window[0] or "-infinity", pulled.window[1] or "infinity")
@@ -96,7 +110,7 @@ def pull_postgres(session: Session) -> None:
         session.run_id,
         session.client.id,
         session.fields.columns,
-        record_ids,
+        wanted,
         window=window,
         everything=pulled.everything,
     )
@@ -124,11 +138,13 @@ def looks_off(session: Session, key: str, bound: BoundMap) -> bool:
 
     Cells that were emptied, or that cannot be read although they are not in quarantine, ask for a
     look at the metadata: a field that was retyped or replaced shows as either, and must never
-    read as "cleared".
+    read as "cleared". So do texts that end with a line end now: a field that became rich text shows
+    as these, and its texts are compared otherwise.
     """
     blanks = {field.column: field.codec.blank for field in session.fields}
+    texts = [] if session.mapping_is_fresh else session.bound.plain_texts
     with session.engine.connect() as connection:
-        suspect = staging.has_new_blanks(connection, key, session.client.id, blanks)
+        suspect = staging.looks_retyped(connection, key, session.client.id, blanks, texts)
     return suspect and session.check_mapping(force=True).stops_more_than(bound)
 
 

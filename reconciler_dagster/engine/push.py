@@ -23,6 +23,7 @@ from reconciler_dagster.postgres import (
     cursor,
     journal,
     leads,
+    own_writes,
     quarantine,
     staging,
     tombstones,
@@ -78,7 +79,10 @@ def busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
         held = quarantine.records(connection, session.client.id)
     edited = {record_id for record_id, lead in staged.leads.items() if lead.revisions}
     refused = {refusal.record_id for refusal in staged.sides.refused}
-    return (set(changes) | waiting | held | edited | refused) & staged.sides.remote.keys()
+    rewritten = {record_id for record_id, _ in staged.own_writes}
+    return (
+        set(changes) | waiting | held | edited | refused | rewritten
+    ) & staged.sides.remote.keys()
 
 
 def push_all(
@@ -201,6 +205,9 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
         agrees = all(c in known and known[c] == value for c, value in record.fields.items())
         if record.unreadable or not agrees:
             return None
+    with session.engine.begin() as connection:
+        own = own_writes.runs(connection, session.client.id, found)
+        own_writes.forget(connection, session.client.id, own)
     return session.base.transport.earliest or datetime.now(UTC), set(found)
 
 

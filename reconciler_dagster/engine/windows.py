@@ -26,12 +26,13 @@ from reconciler_dagster.postgres import (
     baseline,
     leads,
     quarantine,
+    record_ids,
     staging,
     tombstones,
     windows,
 )
 from reconciler_dagster.postgres.connection import analyze_after, writing
-from reconciler_dagster.postgres.lock import client_lock
+from reconciler_dagster.postgres.lock import client_lock, require_lease
 
 # Leads a part: written under one lock within a second or so, and what memory is bounded by.
 PART = 1000
@@ -202,6 +203,9 @@ def reconcile(session: Session, window: Window) -> Reconciled:
         keys = [part.key for part in window.parts]
         staging.require_whole(connection, keys, window.listed)
     session.counts.pulled += window.listed
+    with _locked(session), session.engine.connect() as connection, writing(connection):
+        require_lease(connection, session.client.id, session.run_id)
+        record_ids.mend(connection, session.client.id, everything=True)
     for part in window.parts:
         out.unknown += _reconcile_part(session, window, part)
     if window.absent:

@@ -71,7 +71,8 @@ def emptied(connection: Connection, client_id: str, columns: Collection[str]) ->
                 "to_jsonb(l) AS now WHERE b.client_id = :client_id AND EXISTS ("
                 "SELECT FROM unnest(CAST(:columns AS text[])) AS f "
                 "WHERE b.fields -> f <> ALL(CAST(:blank AS jsonb[])) "
-                "AND now -> f = ANY(CAST(:blank AS jsonb[])))"
+                "AND (now -> f = ANY(CAST(:blank AS jsonb[])) "
+                "OR (now ->> f ~ '^\\s*$' AND now -> f <> b.fields -> f)))"
             ),
             {
                 "client_id": client_id,

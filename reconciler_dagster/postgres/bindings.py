@@ -16,7 +16,8 @@ def remembered(connection: Connection, client_id: str) -> dict[str, Binding]:
     rows = connection.execute(
         text(
             "SELECT field, airtable_field_id, airtable_name, airtable_type, choices, problem, "
-            "fingerprint FROM reconciler.field_binding WHERE client_id = :client_id"
+            "fingerprint, holds, precision, valid "
+            "FROM reconciler.field_binding WHERE client_id = :client_id"
         ),
         {"client_id": client_id},
     )
@@ -29,6 +30,9 @@ def remembered(connection: Connection, client_id: str) -> dict[str, Binding]:
             None if row.choices is None else tuple(row.choices),
             row.problem,
             row.fingerprint or "",
+            row.holds,
+            row.precision,
+            row.valid,
         )
         for row in rows
     }
@@ -85,6 +89,9 @@ def remember(
             "choices": binding.choices,
             "problem": binding.problem,
             "fingerprint": binding.fingerprint,
+            "holds": binding.holds,
+            "precision": binding.precision,
+            "valid": binding.valid,
         }
         for binding in bindings
     ]
@@ -95,12 +102,12 @@ def remember(
     connection.execute(
         text(
             "INSERT INTO reconciler.field_binding (client_id, field, airtable_field_id, "
-            "airtable_name, airtable_type, choices, problem, fingerprint) "
+            "airtable_name, airtable_type, choices, problem, fingerprint, holds, precision, valid) "
             "SELECT :client_id, r.field, r.airtable_field_id, r.airtable_name, r.airtable_type, "
-            "r.choices, r.problem, r.fingerprint "
+            "r.choices, r.problem, r.fingerprint, r.holds, r.precision, r.valid "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (field text, "
             "airtable_field_id text, airtable_name text, airtable_type text, choices jsonb, "
-            "problem text, fingerprint text)"
+            "problem text, fingerprint text, holds text, precision int, valid boolean)"
         ),
         {"client_id": client_id, "rows": orjson.dumps(rows).decode()},
     )

@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.config import ConfigurationError
-from reconciler_dagster.core.binding import Column
+from reconciler_dagster.core.normal import identifier
+from reconciler_dagster.core.pairs import Column
 from reconciler_dagster.core.values import Directory
 
 
@@ -22,14 +23,14 @@ class Client:
 
 
 def active_clients(connection: Connection) -> list[Client]:
-    """Every active client, by name."""
+    """Every active client, by name; its base id without blanks that came along with it."""
     rows = connection.execute(
         text(
-            "SELECT id::text, company_name, airtable_base_id FROM public.clients "
+            "SELECT id::text AS id, company_name, airtable_base_id FROM public.clients "
             "WHERE is_active ORDER BY company_name, id"
         )
     )
-    return [Client(*row) for row in rows]
+    return [Client(row.id, row.company_name, identifier(row.airtable_base_id)) for row in rows]
 
 
 def find_client(connection: Connection, client_id: str) -> Client:
@@ -60,7 +61,9 @@ def leads_columns(connection: Connection) -> list[Column]:
     """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing."""
     rows = connection.execute(
         text(
-            "SELECT column_name, character_maximum_length, is_nullable = 'YES' "
+            "SELECT column_name, character_maximum_length, is_nullable = 'YES', "
+            "CASE data_type WHEN 'USER-DEFINED' THEN 'user-defined' ELSE udt_name END, "
+            "coalesce(datetime_precision, numeric_precision), numeric_scale "
             "FROM information_schema.columns "
             "WHERE table_schema = 'public' AND table_name = 'leads'"
         )

@@ -12,6 +12,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.postgres.staging import dump
 
@@ -176,22 +177,31 @@ def retry(
     field: str | None = None,
     direction: str | None = None,
 ) -> int:
-    """Have the next run try cells again, with their current values. Returns how many."""
-    return connection.execute(
+    """Have the next run try cells again, with their current values. Returns how many.
+
+    One that was stopped because the engine had written it too often is let go once more.
+    """
+    chosen = connection.execute(
         text(
-            "UPDATE reconciler.quarantine SET next_attempt_at = clock_timestamp() "
+            "WITH chosen AS (UPDATE reconciler.quarantine SET next_attempt_at = clock_timestamp() "
             "WHERE (CAST(:client_id AS uuid) IS NULL OR client_id = :client_id) "
             "AND (CAST(:record_id AS text) IS NULL OR record_id = :record_id) "
             "AND (CAST(:field AS text) IS NULL OR field = :field) "
-            "AND (CAST(:direction AS text) IS NULL OR direction = :direction)"
+            "AND (CAST(:direction AS text) IS NULL OR direction = :direction) "
+            "RETURNING client_id, record_id, field), "
+            "freed AS (UPDATE reconciler.own_write w SET runs = least(w.runs, :often - 1) "
+            "FROM chosen c WHERE w.client_id = c.client_id AND w.record_id = c.record_id "
+            "AND w.field = c.field) SELECT count(*) FROM chosen"
         ),
         {
             "client_id": client_id,
             "record_id": record_id,
             "field": field,
             "direction": direction,
+            "often": OWN_WRITES_ALLOWED,
         },
-    ).rowcount
+    )
+    return int(chosen.scalar_one())
 
 
 def records(connection: Connection, client_id: str) -> set[str]:

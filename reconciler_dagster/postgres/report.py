@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from reconciler_dagster.core.fields import LEADS, MappedField
+from reconciler_dagster.core.binding import bind
+from reconciler_dagster.core.fields import LEADS, FieldMap, MappedField
 from reconciler_dagster.core.values import UNKNOWN, Directory, Unreadable, Value
 from reconciler_dagster.postgres import bindings, tombstones, windows
-from reconciler_dagster.postgres.clients import directory
+from reconciler_dagster.postgres.clients import directory, leads_columns
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 from reconciler_dagster.postgres.runs import DRY
 
@@ -73,8 +74,10 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
     never, oldest = windows.oldest_verified(connection, client_id)
     refused = _quarantine(connection, client_id)
     by_field = Counter(field for _, field in refused.elements())
-    bound = bindings.remembered(connection, client_id).values()
-    in_use = {binding.column for binding in bound if binding.field_id and not binding.problem}
+    remembered = bindings.remembered(connection, client_id)
+    bound = remembered.values()
+    listed = [binding.as_field() for binding in bound if binding.field_id and binding.type]
+    in_use = bind(LEADS, listed, leads_columns(connection), remembered).fields
     differing, held_back = _fields(connection, client_id, in_use, refused)
     return {
         "client_id": str(client_id),
@@ -113,7 +116,7 @@ def _quarantine(connection: Connection, client_id: str) -> Counter[tuple[str, st
 
 
 def _fields(
-    connection: Connection, client_id: str, in_use: set[str], refused: Counter[tuple[str, str]]
+    connection: Connection, client_id: str, in_use: FieldMap, refused: Counter[tuple[str, str]]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Leads by field that differ from what was agreed on, and whose value is held back; the most
     frequent first. A cell in quarantine has another reason not to be agreed on.
@@ -130,8 +133,8 @@ def _fields(
         {"client_id": client_id},
     )
     for record_id, lead, agreed in rows:
-        for field in LEADS:
-            column = field.column
+        for column in LEADS.columns:
+            field = (in_use if column in in_use else LEADS)[column]
             known = agreed.get(column, UNKNOWN)
             if known is not UNKNOWN:
                 differing[column] += _value(field, lead, users) != known

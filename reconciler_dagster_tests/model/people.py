@@ -107,9 +107,7 @@ def to_portal(world: World, column: str, value: Any) -> Any:
 def look(world: World) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """What Airtable and the portal hold, by record id and column."""
     remote = {
-        record_id: whole_seconds(
-            {f.column: record["fields"].get(f.airtable, f.blank) for f in FIELDS.values()}
-        )
+        record_id: whole_seconds({f.column: _shown(record["fields"], f) for f in FIELDS.values()})
         for record_id, record in world.sandbox.records().items()
     }
     rows = world.sql(
@@ -118,6 +116,12 @@ def look(world: World) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, A
     )
     local = {record_id: _seen(row, email) for record_id, row, email in rows}
     return remote, local
+
+
+def _shown(cells: dict[str, Any], field: Field) -> Any:
+    """A rich text that was emptied shows as a line end."""
+    cell = cells.get(field.airtable, field.blank)
+    return field.blank if cell == "\n" else cell
 
 
 def _seen(row: dict[str, Any], email: str | None) -> dict[str, Any]:

@@ -51,6 +51,12 @@ class Stage(RuleBasedStateMachine):
         self.open: Any = None
         self.locked: dict[str, list[tuple[str, Edit]]] = {}
         self.refusals = self.behind = False
+        self.spellings = ("{}",)
+        self.world.sandbox.switch(trim_text=False, crlf_to_lf=False)
+        if any(
+            f["name"] == "Notes" and f["type"] == "richText" for f in self.world.sandbox.fields()
+        ):
+            self.world.sandbox.retype_field("Notes", "multilineText")
         for record_id in self.world.sandbox.records():
             self.world.sandbox.delete(record_id)
         tables = self.world.sql(
@@ -106,10 +112,13 @@ class Stage(RuleBasedStateMachine):
     def _note(self, act: Act, before: str | None, token: str) -> Edit:
         if act.kind == "clear":
             return Edit(self.memory.epoch, act.side, None, rewrote=True)
+        spelling = self.spellings[int(token[1:]) % len(self.spellings)]
+        line = spelling.format(token)
         if act.kind == "rewrite" or not before:
-            return Edit(self.memory.epoch, act.side, token, token, act.kind == "rewrite")
+            return Edit(self.memory.epoch, act.side, line, token, act.kind == "rewrite")
         on_top = act.kind == "top" and act.side == "airtable"
-        written = f"{token}\n{before}" if on_top else f"{before}\n{token}"
+        gap = "" if before.endswith("\n") else "\n"
+        written = f"{line}\n{before}" if on_top else f"{before}{gap}{line}"
         return Edit(self.memory.epoch, act.side, written, token)
 
     @contextlib.contextmanager
