@@ -28,6 +28,11 @@ COMPUTED = frozenset(
     }
 )
 
+# What a lead is known by; the engine fills these of a new one.
+KEYS = ("id", "client_id", "airtable_record_id")
+# When its record was created, where it is a date or a moment.
+CREATED_AT = "created_at"
+
 
 @dataclass(frozen=True)
 class AirtableField:
@@ -41,11 +46,30 @@ class AirtableField:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of ``leads`` in Postgres' catalogue. ``limit``: characters of a varchar."""
+    """A column of ``leads`` in Postgres' catalogue. ``limit``: characters of a varchar.
+
+    ``generated``: Postgres alone fills it. ``sql_type``: as a statement names it; ``is_moment``: a
+    date, or a date and time. ``domain``: name of the domain that it is of.
+    """
 
     name: str
     limit: int | None
     nullable: bool
+    has_default: bool = False
+    generated: bool = False
+    sql_type: str = "text"
+    is_moment: bool = False
+    domain: str | None = None
+
+    @property
+    def may_be_left_out(self) -> bool:
+        """Whether a new lead can do without a value of ours."""
+        return self.nullable or self.has_default or self.generated
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether the engine fills it of a new lead, whatever is mapped."""
+        return self.name in KEYS or (self.name == CREATED_AT and self.is_moment)
 
 
 @dataclass(frozen=True)
@@ -71,13 +95,15 @@ class BoundMap:
 
     ``changed``: columns whose baselines were taken under another field or codec, or before the
     field was stopped (meanwhile its cells may have been emptied); they are met again by the
-    first-contact rule. ``notes``: renames and the like, in plain words.
+    first-contact rule. ``notes``: renames and the like, in plain words. ``unfilled``: columns that
+    a new lead needs and that nobody fills, a sentence each.
     """
 
     fields: FieldMap
     bindings: tuple[Binding, ...]
     changed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unfilled: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -135,7 +161,13 @@ def bind(
         if before and found and _is_new(mapped, found, before):
             changed.append(mapped.column)
         usable.append(_fitted(mapped, column))
-    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes))
+    unfilled = tuple(
+        f"leads.{column.name} is NOT NULL without default and not mapped: new leads cannot be "
+        "inserted; give it a default, allow NULL, or have a trigger fill it."
+        for column in catalogue.values()
+        if not column.may_be_left_out and not column.is_filled and column.name not in fields.columns
+    )
+    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes), unfilled)
 
 
 def _is_new(mapped: MappedField, found: AirtableField, before: Binding) -> bool:
@@ -150,6 +182,11 @@ def _problem(mapped: MappedField, found: AirtableField | None, column: Column | 
     name = f"'{mapped.airtable}'"
     if column is None:
         return f"{name} is stopped: leads has no column {mapped.column}; add it."
+    if column.generated:
+        return (
+            f"{name} is stopped: leads.{mapped.column} is filled by Postgres itself; make it a "
+            "plain column."
+        )
     if found is None:
         return f"{name} is stopped: the table has no such field; add it or rename it back."
     accepted = set(mapped.types) - (COMPUTED if mapped.both else set())

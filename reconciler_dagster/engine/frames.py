@@ -73,7 +73,7 @@ def sides(
             out.local[record_id], problems = from_postgres(lead.row, fields, users)
             out.refused += _refusals(record_id, "to_airtable", problems)
     for record_id in out.remote:
-        agreed = dict(baselines[record_id].fields) if record_id in baselines else {}
+        agreed = _as_last_written(baselines.get(record_id))
         if record_id in records:
             entries = journal.get(record_id, ())
             agreed |= _merged_before(entries, out.local.get(record_id, {}))
@@ -83,6 +83,13 @@ def sides(
                 out.settled_sends[record_id] = arrived
         out.baseline[record_id] = agreed
     return out
+
+
+def _as_last_written(known: BaselineRow | None) -> Row:
+    """What is agreed on; or a placeholder, which stands in for it: whatever else the lead holds
+    there is somebody's edit, and what Airtable holds is still to come.
+    """
+    return known.fields | known.placeholders if known else {}
 
 
 def _arrived(entries: Iterable[Entry], remote: Row) -> Row:

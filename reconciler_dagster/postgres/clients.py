@@ -60,9 +60,15 @@ def leads_columns(connection: Connection) -> list[Column]:
     """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing."""
     rows = connection.execute(
         text(
-            "SELECT column_name, character_maximum_length, is_nullable = 'YES' "
-            "FROM information_schema.columns "
-            "WHERE table_schema = 'public' AND table_name = 'leads'"
+            "SELECT c.column_name, c.character_maximum_length, c.is_nullable = 'YES', "
+            "c.column_default IS NOT NULL OR t.typdefault IS NOT NULL, "
+            "c.is_generated <> 'NEVER' OR c.is_identity = 'YES', "
+            "format_type(a.atttypid, a.atttypmod), "
+            "c.data_type IN ('date', 'timestamp with time zone', 'timestamp without time zone'), "
+            "c.domain_name FROM information_schema.columns c "
+            "JOIN pg_attribute a ON a.attrelid = to_regclass('public.leads') "
+            "AND a.attname = c.column_name JOIN pg_type t ON t.oid = a.atttypid "
+            "WHERE c.table_schema = 'public' AND c.table_name = 'leads'"
         )
     )
     columns = [Column(*row) for row in rows]

@@ -1,0 +1,147 @@
+"""The two statements that write leads, for any number of rows and any set of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from reconciler_dagster.core.binding import KEYS
+from reconciler_dagster.core.left_out import LeftOut, Way, Ways
+from reconciler_dagster.postgres.catalogue import Catalogue
+from reconciler_dagster.postgres.writes import LeadWrite
+
+# A statement takes its rows as one jsonb array, and answers the leads as they are then, by record
+# id; a lead that was not written is missing.
+_ANSWER = (
+    "WITH written AS ({}) "
+    "SELECT jsonb_object_agg(airtable_record_id, to_jsonb(written)) FROM written"
+)
+
+
+class Statement(Protocol):
+    """How leads are written. A *row* here: column to encoded value, of one lead."""
+
+    def row(self, write: LeadWrite) -> dict[str, Any]:
+        """What is to be written of a lead."""
+
+    def groups(self, rows: Mapping[str, dict[str, Any]]) -> Iterable[list[str]]:
+        """The leads (by record id) that one statement can write together."""
+
+    def sql(self, columns: Iterable[str]) -> str:
+        """The statement for rows of these columns."""
+
+    def parameter(self, write: LeadWrite, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A row as the statement takes it."""
+
+    def ways(self, row: Mapping[str, Any]) -> Ways:
+        """How each cell of a row can be left out."""
+
+
+@dataclass(frozen=True)
+class Insert:
+    """New leads of a client. A record that has a lead already is passed over."""
+
+    client_id: str
+    catalogue: Catalogue
+
+    def row(self, write: LeadWrite) -> dict[str, Any]:
+        """See Statement: the columns that are there and that may be written."""
+        columns = self.catalogue.columns
+        row = {c: v for c, v in write.row.items() if c in columns and not columns[c].generated}
+        for created_at in (c for c in columns.values() if c.is_filled and c.is_moment):
+            row.setdefault(created_at.name, write.created_time)
+        return {column: value for column, value in row.items() if column not in KEYS}
+
+    def groups(self, rows: Mapping[str, dict[str, Any]]) -> Iterable[list[str]]:
+        """See Statement: those of the same columns, for a column that is not named has its default.
+        Where that is NULL anyway, it is named.
+        """
+        named = {column for row in rows.values() for column in row}
+        without = {c for c in named if not self.catalogue.columns[c].has_default}
+        groups: dict[frozenset[str], list[str]] = {}
+        for record_id, row in rows.items():
+            for column in without - row.keys():
+                row[column] = None
+            groups.setdefault(frozenset(row), []).append(record_id)
+        return groups.values()
+
+    def sql(self, columns: Iterable[str]) -> str:
+        """See Statement."""
+        names = [_quoted(column) for column in columns]
+        types = [
+            f", {name} {self.catalogue.columns[column].sql_type}"
+            for name, column in zip(names, columns, strict=True)
+        ]
+        return _ANSWER.format(
+            "INSERT INTO public.leads AS l (id, client_id, airtable_record_id"  # noqa: S608 - quoted
+            f"{''.join(f', {name}' for name in names)}) "
+            "SELECT CASE WHEN EXISTS (SELECT FROM public.leads t WHERE t.id = r.id) "
+            "THEN gen_random_uuid() ELSE r.id END, r.client_id, r.airtable_record_id"
+            f"{''.join(f', r.{name}' for name in names)} FROM jsonb_to_recordset($1) AS r "
+            f"(id uuid, client_id uuid, airtable_record_id text{''.join(types)}) "
+            "ON CONFLICT (airtable_record_id) DO NOTHING RETURNING l.*"
+        )
+
+    def parameter(self, write: LeadWrite, row: Mapping[str, Any]) -> dict[str, Any]:
+        """See Statement."""
+        keys = {"id": write.lead_id, "client_id": self.client_id}
+        return {**row, **keys, "airtable_record_id": write.record_id}
+
+    def ways(self, row: Mapping[str, Any]) -> Ways:
+        """See Statement: by the column's default, else empty; not at all where it must be given."""
+        ways = {}
+        for column in row:
+            known = self.catalogue.columns[column]
+            default = [Way.DEFAULT] if known.may_be_left_out else []
+            empty = [Way.NULL] if known.has_default and known.nullable else []
+            ways[column] = default + empty
+        return ways
+
+
+@dataclass(frozen=True)
+class Update:
+    """Leads that are there."""
+
+    def row(self, write: LeadWrite) -> dict[str, Any]:
+        """See Statement."""
+        return dict(write.values)
+
+    def groups(self, rows: Mapping[str, dict[str, Any]]) -> Iterable[list[str]]:
+        """See Statement: all of them; what a row does not name is written as it is."""
+        return [list(rows)] if rows else []
+
+    def sql(self, columns: Iterable[str]) -> str:
+        """See Statement."""
+        names = [_quoted(column) for column in columns]
+        if not names:  # all cells were left out
+            return "SELECT NULL::jsonb"
+        new = ", ".join(f"p.{name}" for name in names)
+        return _ANSWER.format(
+            f"UPDATE public.leads l SET ({', '.join(names)}) = ROW({new}) "  # noqa: S608 - quoted
+            "FROM jsonb_to_recordset($1) AS r (id uuid, changes jsonb), "
+            "LATERAL (SELECT (jsonb_populate_record(old, r.changes)).* "
+            "FROM public.leads old WHERE old.id = r.id) p WHERE l.id = r.id RETURNING l.*"
+        )
+
+    def parameter(self, write: LeadWrite, row: Mapping[str, Any]) -> dict[str, Any]:
+        """See Statement."""
+        return {"id": write.lead_id, "changes": dict(row)}
+
+    def ways(self, row: Mapping[str, Any]) -> Ways:
+        """See Statement: what the lead had stays."""
+        return {column: [Way.DEFAULT] for column in row}
+
+
+def without(row: Mapping[str, Any], left_out: LeftOut) -> dict[str, Any]:
+    """A row whose cells are left out in these ways."""
+    return {
+        column: value if column not in left_out else None
+        for column, value in row.items()
+        if left_out.get(column) is not Way.DEFAULT
+    }
+
+
+def _quoted(name: str) -> str:
+    """A Postgres identifier, quoted, for a statement that is a parameter of another one."""
+    return '"' + name.replace('"', '""') + '"'
