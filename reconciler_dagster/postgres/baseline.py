@@ -56,6 +56,18 @@ def exists(connection: Connection, client_id: str) -> bool:
     )
 
 
+def known(connection: Connection, client_id: str, record_ids: Iterable[str]) -> set[str]:
+    """Those of some records for which something is agreed on."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id FROM reconciler.baseline "
+            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids)},
+    )
+    return set(rows.scalars())
+
+
 def count(connection: Connection, client_id: str) -> int:
     """How many records something is agreed on for."""
     return int(

@@ -48,6 +48,14 @@ def find_client(connection: Connection, client_id: str) -> Client:
     )
 
 
+def base_of(connection: Connection, client_id: str) -> str | None:
+    """The base that a client has now."""
+    return connection.execute(
+        text("SELECT airtable_base_id FROM public.clients WHERE id = :client_id"),
+        {"client_id": client_id},
+    ).scalar()
+
+
 def directory(connection: Connection) -> Directory:
     """All portal users: id and e-mail."""
     rows = connection.execute(

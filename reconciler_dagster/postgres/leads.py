@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, Engine, text
 
+from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
+
 # The cause of an entry that a run makes for a lead that it could not write.
 DEFERRED = "busy or edited during a run"
 
@@ -15,6 +17,10 @@ _STAGE = """
         SELECT unnest(CAST(:record_ids AS text[])) AS record_id
         UNION
         SELECT record_id FROM reconciler.unsettled WHERE client_id = :client_id AND :edited
+        UNION  -- edited as another client's: the lead was moved there
+        SELECT u.record_id FROM reconciler.unsettled u JOIN reconciler.baseline b
+        ON b.client_id = :client_id AND b.record_id = u.record_id
+        WHERE u.client_id <> :client_id AND :edited
         UNION
         SELECT record_id FROM reconciler.baseline
         WHERE client_id = :client_id AND :windowed
@@ -106,6 +112,27 @@ def unsettled_to_read(
         {"client_id": client_id, "columns": columns, "every": every, "deferred": DEFERRED},
     )
     return [row.record_id for row in rows]
+
+
+def note_moved(connection: Connection, client_id: str, record_ids: Iterable[str]) -> dict[str, str]:
+    """Of leads that this client's base does not have: those that another client's base is known to
+    have, with its name. They were moved here, and are noted for that client too.
+    """
+    rows = connection.execute(
+        text(
+            "WITH moved AS (SELECT b.client_id, b.lead_id, b.record_id "
+            "FROM reconciler.baseline b WHERE b.client_id <> :client_id "
+            "AND b.record_id = ANY(:record_ids)), noted AS ("
+            "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
+            "SELECT client_id, lead_id, record_id, 'moved to another client' FROM moved m "
+            "WHERE NOT EXISTS (SELECT FROM reconciler.quarantine q WHERE q.field = :whole_lead "
+            "AND q.client_id = m.client_id AND q.record_id = m.record_id)) "
+            "SELECT m.record_id, c.company_name FROM moved m "
+            "JOIN public.clients c ON c.id = m.client_id"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids), "whole_lead": WHOLE_LEAD},
+    )
+    return {row.record_id: row.company_name for row in rows}
 
 
 def settle(connection: Connection, revisions: Iterable[int]) -> None:
