@@ -47,7 +47,12 @@ _STAGE = """
 
 def quoted(name: str) -> str:
     """A Postgres identifier, quoted, for a statement in ``sqlalchemy.text``."""
-    return '"' + name.replace('"', '""').replace(":", "\\:") + '"'
+    return identifier(name).replace(":", "\\:")
+
+
+def identifier(name: str) -> str:
+    """A Postgres identifier, quoted."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def stage_leads(

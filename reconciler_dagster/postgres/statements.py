@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from reconciler_dagster.core.binding import KEYS
 from reconciler_dagster.core.left_out import LeftOut, Way, Ways
 from reconciler_dagster.postgres.catalogue import Catalogue
+from reconciler_dagster.postgres.leads import identifier
 from reconciler_dagster.postgres.writes import LeadWrite
 
 # A statement takes its rows as one jsonb array, and answers the leads as they are then, by record
@@ -68,7 +69,7 @@ class Insert:
 
     def sql(self, columns: Iterable[str]) -> str:
         """See Statement."""
-        names = [_quoted(column) for column in columns]
+        names = [identifier(column) for column in columns]
         types = [
             f", {name} {self.catalogue.columns[column].sql_type}"
             for name, column in zip(names, columns, strict=True)
@@ -113,7 +114,7 @@ class Update:
 
     def sql(self, columns: Iterable[str]) -> str:
         """See Statement."""
-        names = [_quoted(column) for column in columns]
+        names = [identifier(column) for column in columns]
         if not names:  # all cells were left out
             return "SELECT NULL::jsonb"
         new = ", ".join(f"p.{name}" for name in names)
@@ -140,8 +141,3 @@ def without(row: Mapping[str, Any], left_out: LeftOut) -> dict[str, Any]:
         for column, value in row.items()
         if left_out.get(column) is not Way.DEFAULT
     }
-
-
-def _quoted(name: str) -> str:
-    """A Postgres identifier, quoted, for a statement that is a parameter of another one."""
-    return '"' + name.replace('"', '""') + '"'
