@@ -14,10 +14,11 @@ from enum import StrEnum
 class Way(StrEnum):
     """What stands in a column whose cell is left out.
 
-    ``DEFAULT``: the statement does not name it; a new lead has the column's default, another one
-    what it had. ``NULL``: it is emptied.
+    ``BEFORE``: a lead that comes back has what it had. ``DEFAULT``: the statement does not name
+    it; a new lead has the column's default, another one what it had. ``NULL``: it is emptied.
     """
 
+    BEFORE = "before"
     DEFAULT = "default"
     NULL = "null"
 

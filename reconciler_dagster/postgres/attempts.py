@@ -90,7 +90,7 @@ class _Leads:
                     if answer.trouble is None:
                         done[record_id] = Written(answer.rows.get(record_id))
                         continue
-                    ways = self._statement.ways(self._rows[record_id])
+                    ways = self._statement.ways(self._writes[record_id], self._rows[record_id])
                     searches[record_id] = search(ways, answer.trouble)
                     asked[record_id] = next(searches[record_id])
                     continue
@@ -112,8 +112,9 @@ class _Leads:
     def _try(self, asked: Mapping[str, Attempt]) -> dict[str, _Answer]:
         tries: dict[str, _Try] = {}
         for record_id, attempt in asked.items():
-            row = without(self._rows[record_id], attempt.left_out)
-            parameter = self._statement.parameter(self._writes[record_id], row)
+            write = self._writes[record_id]
+            row = without(write, self._rows[record_id], attempt.left_out)
+            parameter = self._statement.parameter(write, row)
             tries[record_id] = _Try(tuple(sorted(row)), [parameter], attempt.for_good)
         return dict(zip(tries, self._ask(list(tries.values())), strict=True))
 

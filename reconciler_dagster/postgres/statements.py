@@ -35,7 +35,7 @@ class Statement(Protocol):
     def parameter(self, write: LeadWrite, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row as the statement takes it."""
 
-    def ways(self, row: Mapping[str, Any]) -> Ways:
+    def ways(self, write: LeadWrite, row: Mapping[str, Any]) -> Ways:
         """How each cell of a row can be left out."""
 
 
@@ -89,14 +89,18 @@ class Insert:
         keys = {"id": write.lead_id, "client_id": self.client_id}
         return {**row, **keys, "airtable_record_id": write.record_id}
 
-    def ways(self, row: Mapping[str, Any]) -> Ways:
-        """See Statement: by the column's default, else empty; not at all where it must be given."""
+    def ways(self, write: LeadWrite, row: Mapping[str, Any]) -> Ways:
+        """See Statement: by what the lead had, else by the column's default, else empty; not at all
+        where it must be given.
+        """
         ways = {}
-        for column in row:
+        for column, value in row.items():
             known = self.catalogue.columns[column]
+            has_other = column in write.before and write.before[column] != value
+            before = [Way.BEFORE] if has_other else []
             default = [Way.DEFAULT] if known.may_be_left_out else []
             empty = [Way.NULL] if known.has_default and known.nullable else []
-            ways[column] = default + empty
+            ways[column] = before + default + empty
         return ways
 
 
@@ -129,15 +133,17 @@ class Update:
         """See Statement."""
         return {"id": write.lead_id, "changes": dict(row)}
 
-    def ways(self, row: Mapping[str, Any]) -> Ways:
-        """See Statement: what the lead had stays."""
+    def ways(self, write: LeadWrite, row: Mapping[str, Any]) -> Ways:
+        """See Statement: what the lead has stays."""
         return {column: [Way.DEFAULT] for column in row}
 
 
-def without(row: Mapping[str, Any], left_out: LeftOut) -> dict[str, Any]:
-    """A row whose cells are left out in these ways."""
-    return {
-        column: value if column not in left_out else None
-        for column, value in row.items()
-        if left_out.get(column) is not Way.DEFAULT
-    }
+def without(write: LeadWrite, row: Mapping[str, Any], left_out: LeftOut) -> dict[str, Any]:
+    """A lead's row whose cells are left out in these ways."""
+    rest = dict(row)
+    for column, way in left_out.items():
+        if way is Way.DEFAULT:
+            del rest[column]
+        else:
+            rest[column] = write.before[column] if way is Way.BEFORE else None
+    return rest

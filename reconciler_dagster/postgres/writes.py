@@ -37,6 +37,15 @@ class LeadWrite:
         """A new lead's row, once encoded."""
         return self.remembered | (self.deleted_row or {}) | self.values
 
+    @property
+    def before(self) -> dict[str, Any]:
+        """What the lead is known to have had, once encoded. A blank that is more than NULL may be
+        one that nobody gave it.
+        """
+        known = self.remembered | (self.deleted_row or {})
+        blank = {f.column: f.codec.blank for f in LEADS if f.codec.blank is not None}
+        return {c: v for c, v in known.items() if c not in blank or v != blank[c]}
+
 
 @dataclass
 class Applied:
@@ -75,10 +84,11 @@ class Took:
         why = {column: trouble.reason for column, trouble in found.why.items()}
         told = {c: v for c, v in write.row.items() if c in write.values or c in why}
         stands = self._stands(write, told, row, why)
+        kept = write.before if why else {}
         stands |= {
             column
-            for column, value in write.row.items()
-            if column not in told and not self._differs(value, row, column)
+            for column, value in (write.row | {c: kept[c] for c in why if c in kept}).items()
+            if (column not in told or column in why) and not self._differs(value, row, column)
         }
         self.applied.inserted[write.record_id] = stands
         self._hold_places(write.record_id, row, set(LEADS.columns) - stands)

@@ -219,6 +219,33 @@ def test_a_lead_comes_back_without_what_is_gone_meanwhile_and_with_the_rest(acme
     mend(acme)
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["agreed on", "deleted row alone"])
+def test_a_lead_that_comes_back_has_what_it_had_in_place_of_a_cell_that_is_refused(
+    acme: World, known: bool
+) -> None:
+    """Not the default: that would read as an edit of the portal."""
+    first, second = sorted(acme.sides()[1])[:2]
+    acme.sql("ALTER TABLE leads ALTER hrq_status SET DEFAULT 'Qualified'")
+    acme.sandbox.edit(first, {"HRQ Status": "Archive"})
+    acme.sandbox.edit(second, {"HRQ Status": None})
+    acme.sync()
+    acme.sql("ALTER TABLE leads ADD CONSTRAINT own CHECK (hrq_status <> 'Review') NOT VALID")
+    for record_id in (first, second):
+        acme.sandbox.edit(record_id, {"HRQ Status": "Review"})
+    acme.sql("DELETE FROM leads WHERE airtable_record_id IN (:a, :b)", a=first, b=second)
+    if known:
+        acme.sql("DELETE FROM reconciler.unsettled")
+    acme.sync(EVERYTHING)
+    assert acme.lead(first)["hrq_status"] == "Archive"
+    assert acme.lead(second)["hrq_status"] is None
+    assert acme.sides()[2][first]["hrq_status"] == "Archive"
+    acme.sandbox.edit(first, {"HRQ Status": None})
+    acme.sync()
+    assert acme.lead(first)["hrq_status"] is None
+    acme.sql("ALTER TABLE leads DROP CONSTRAINT own")
+    mend(acme)
+
+
 def test_a_column_that_joined_since_has_its_default_in_a_lead_that_comes_back(acme: World) -> None:
     record_id = min(acme.sides()[1])
     acme.sql("DELETE FROM leads WHERE airtable_record_id = :id", id=record_id)
