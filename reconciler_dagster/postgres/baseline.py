@@ -25,6 +25,10 @@ class BaselineRow:
     fields: Row
     placeholders: Row = field(default_factory=dict)
 
+    def is_whole(self, columns: Collection[str]) -> bool:
+        """Whether all of these fields are agreed on, and the lead holds no placeholder."""
+        return not self.placeholders and set(columns) <= self.fields.keys()
+
     def without(self, columns: Collection[str]) -> BaselineRow:
         """The row as if these fields had never been agreed on."""
         kept = {column: value for column, value in self.fields.items() if column not in columns}

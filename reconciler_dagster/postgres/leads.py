@@ -103,8 +103,8 @@ def stage_leads(
 def unsettled_to_read(
     connection: Connection, client_id: str, columns: list[str], *, every: bool = False
 ) -> list[str]:
-    """Unsettled leads whose record must be read: some field has no baseline, or a run that had
-    read the record could not write the lead. ``every``: all unsettled leads.
+    """Unsettled leads whose record must be read: some field has no baseline or a placeholder, or a
+    run that had read the record could not write the lead. ``every``: all unsettled leads.
     """
     rows = connection.execute(
         text(
@@ -112,7 +112,7 @@ def unsettled_to_read(
             "LEFT JOIN reconciler.baseline b USING (client_id, record_id) "
             "WHERE u.client_id = :client_id "
             "AND (:every OR u.cause = :deferred OR b.record_id IS NULL "
-            "OR NOT b.fields ?& CAST(:columns AS text[]))"
+            "OR b.placeholders <> '{}' OR NOT b.fields ?& CAST(:columns AS text[]))"
         ),
         {"client_id": client_id, "columns": columns, "every": every, "deferred": DEFERRED},
     )
