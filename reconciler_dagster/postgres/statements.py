@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from reconciler_dagster.core.binding import KEYS
+from reconciler_dagster.core.binding import CREATED_AT, KEYS
 from reconciler_dagster.core.left_out import LeftOut, Way, Ways
 from reconciler_dagster.postgres.catalogue import Catalogue
 from reconciler_dagster.postgres.leads import identifier
@@ -50,8 +50,9 @@ class Insert:
         """See Statement: the columns that are there and that may be written."""
         columns = self.catalogue.columns
         row = {c: v for c, v in write.row.items() if c in columns and not columns[c].generated}
-        for created_at in (c for c in columns.values() if c.is_filled and c.is_moment):
-            row.setdefault(created_at.name, write.created_time)
+        created_at = columns.get(CREATED_AT)
+        if write.created_time and created_at and created_at.is_filled and not created_at.generated:
+            row.setdefault(CREATED_AT, write.created_time)
         return {column: value for column, value in row.items() if column not in KEYS}
 
     def groups(self, rows: Mapping[str, dict[str, Any]]) -> Iterable[list[str]]:
