@@ -26,8 +26,8 @@ from reconciler_dagster.postgres.lock import client_lock
 Purpose = Literal["delta", "manual", "audit", "great_sync"]
 
 SCHEMA_KEPT = timedelta(days=1)
-# Seconds to wait for the runs of a client whose memory is to be dropped.
-PATIENCE = 3600.0
+# How long a run that takes turns waits for those that go first.
+PATIENCE_SECONDS = 3600.0
 
 
 @dataclass
@@ -190,7 +190,7 @@ class Session:
             self._bound = bind(LEADS, schema.fields, columns, {} if notice else before)
             return self._bound
         with (
-            self._alone() if notice else nullcontext(),
+            self._held() if notice else nullcontext(),
             self.engine.connect() as connection,
             writing(connection),
         ):
@@ -220,11 +220,15 @@ class Session:
                 "nothing more. The next run meets it."
             )
 
-    def _alone(self) -> AbstractContextManager[None]:
-        """Hold the client; a delta holds it from its beginning to its end."""
-        if self.purpose in ("delta", "manual"):
-            return nullcontext()
-        return client_lock(self.engine, self.client.id, self.run_id, PATIENCE, yielding=True)
+    def turn(self) -> AbstractContextManager[None]:
+        """Hold the client for a while, of a run over windows, which lets others go first."""
+        return client_lock(
+            self.engine, self.client.id, self.run_id, PATIENCE_SECONDS, yielding=True
+        )
+
+    def _held(self) -> AbstractContextManager[None]:
+        """Hold the client, which a delta does from its beginning to its end."""
+        return nullcontext() if self.purpose in ("delta", "manual") else self.turn()
 
     def _forget(self, connection: Connection, place: Place) -> None:
         """Drop what describes another place, unless somebody has done so already."""

@@ -32,12 +32,9 @@ from reconciler_dagster.postgres import (
     windows,
 )
 from reconciler_dagster.postgres.connection import analyze_after, writing
-from reconciler_dagster.postgres.lock import client_lock
 
 # Leads a part: written under one lock within a second or so, and what memory is bounded by.
 PART = 1000
-# How long a part waits for the runs that go first.
-PATIENCE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -233,9 +230,7 @@ def _locked(session: Session) -> Iterator[None]:
     """Hold the client. What was listed counts in its own base and table alone: PlaceChanged where
     the client has others by now.
     """
-    with client_lock(
-        session.engine, session.client.id, session.run_id, PATIENCE_SECONDS, yielding=True
-    ):
+    with session.turn():
         with session.engine.begin() as connection:
             bindings.require(connection, session.client.id, session.place)
         yield

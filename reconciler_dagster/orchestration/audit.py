@@ -13,8 +13,7 @@ from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.drift import unexplained
 from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.audit import Audited, audit
-from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import PATIENCE_SECONDS
+from reconciler_dagster.engine.session import PATIENCE_SECONDS, Session
 from reconciler_dagster.orchestration import metadata
 from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, moved

@@ -86,7 +86,10 @@ def _why_held(trouble: Trouble, catalogue: Catalogue) -> str:
     names = ", ".join(f"leads.{name}" for name in needed if name not in KEYS)
     if trouble.columns or not names:
         return trouble.reason
-    return f"{trouble.reason}; it does not say why, and the lead cannot do without {names}"
+    return (
+        f"{trouble.reason}; without every cell that can be left out it is refused too, so that one "
+        f"of {names} may be to blame"
+    )
 
 
 def _encoded(write: LeadWrite, fields: FieldMap, users: Directory, applied: Applied) -> LeadWrite:
