@@ -22,21 +22,22 @@ def upgrade() -> None:
 
         -- Carries out attempts one by one, each in a subtransaction of its own, so that what
         -- Postgres refuses stops alone and one call can try many. An attempt names a statement
-        -- (counted from 1) and its rows; one that is not for good is taken back, whatever came of
-        -- it. It runs with its caller's rights. No search_path is set: triggers of the portal
-        -- run inside of it.
+        -- (counted from 1), which answers a lead's record id and the lead, and its rows; one that
+        -- is not for good is taken back, whatever came of it. It runs with its caller's rights.
+        -- No search_path is set: triggers of the portal run inside of it.
         CREATE FUNCTION reconciler.attempt(statements text[], attempts jsonb, trouble text[])
         RETURNS TABLE (written jsonb, state text, message text, about_schema text,
             about_table text, about_column text, about_type text, about_constraint text)
         LANGUAGE plpgsql AS $$
-        DECLARE one jsonb;
+        DECLARE one jsonb; record_id text;
         BEGIN
             FOR one IN SELECT value FROM jsonb_array_elements(attempts) LOOP
                 written := NULL; state := NULL; message := NULL; about_schema := NULL;
                 about_table := NULL; about_column := NULL; about_type := NULL;
                 about_constraint := NULL;
                 BEGIN
-                    EXECUTE statements[(one ->> 'statement')::int] INTO written USING one -> 'rows';
+                    EXECUTE statements[(one ->> 'statement')::int] INTO record_id, written
+                        USING one -> 'rows';
                     IF NOT (one ->> 'for_good')::boolean THEN
                         RAISE SQLSTATE 'RC001';
                     END IF;

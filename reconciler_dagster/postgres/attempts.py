@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from reconciler_dagster.core.left_out import Attempt, Found, Search, Trouble, search
 from reconciler_dagster.core.values import printable
@@ -40,15 +40,8 @@ class Written:
 
 
 @dataclass(frozen=True)
-class _Try:
-    columns: tuple[str, ...]
-    rows: list[dict[str, Any]]
-    for_good: bool
-
-
-@dataclass(frozen=True)
 class _Answer:
-    rows: Mapping[str, dict[str, Any]]
+    row: dict[str, Any] | None
     trouble: Trouble | None
 
 
@@ -73,22 +66,22 @@ class _Leads:
 
     def write(self) -> dict[str, Written]:
         done: dict[str, Written] = {}
-        groups = list(self._statement.groups(self._rows))
         refused: list[str] = []
-        for group, answer in zip(groups, self._ask([self._whole(g) for g in groups]), strict=True):
-            if answer.trouble is None:
-                done |= {record_id: Written(answer.rows.get(record_id)) for record_id in group}
-            else:
+        for group in self._statement.groups(self._rows):
+            rows = self._all_at_once(group)
+            if rows is None:
                 refused += group
+            else:
+                done |= {record_id: Written(rows.get(record_id)) for record_id in group}
         searches: dict[str, Search] = {}
         asked = {record_id: Attempt({}, for_good=True) for record_id in refused}
         while asked:
-            answers = self._try(asked)
+            answers = self._ask(asked)
             asked, before = {}, asked
             for record_id, answer in answers.items():
                 if record_id not in searches:  # the lead alone, with all its cells
                     if answer.trouble is None:
-                        done[record_id] = Written(answer.rows.get(record_id))
+                        done[record_id] = Written(answer.row)
                         continue
                     ways = self._statement.ways(self._writes[record_id], self._rows[record_id])
                     searches[record_id] = search(ways, answer.trouble)
@@ -97,69 +90,71 @@ class _Leads:
                 try:
                     asked[record_id] = searches[record_id].send(answer.trouble)
                 except StopIteration as end:
-                    row = answer.rows.get(record_id) if before[record_id].for_good else None
+                    row = answer.row if before[record_id].for_good else None
                     done[record_id] = Written(row, end.value)
         return done
 
-    def _whole(self, group: Sequence[str]) -> _Try:
-        columns = {column for record_id in group for column in self._rows[record_id]}
-        rows = [
-            self._statement.parameter(self._writes[record_id], self._rows[record_id])
-            for record_id in group
-        ]
-        return _Try(tuple(sorted(columns)), rows, for_good=True)
+    def _all_at_once(self, group: Sequence[str]) -> dict[str, dict[str, Any]] | None:
+        """The leads by record id; None where Postgres refuses one of them."""
+        columns = sorted({column for record_id in group for column in self._rows[record_id]})
+        # No name holds a NUL: it marks the place of the parameter while colons are escaped.
+        sql = self._statement.sql(columns, "CAST(\0 AS jsonb)")
+        statement = text(sql.replace(":", "\\:").replace("\0", ":rows"))
+        rows = [self._statement.parameter(self._writes[r], self._rows[r]) for r in group]
+        try:
+            with self._connection.begin_nested():
+                written = self._connection.execute(statement, {"rows": dump(rows)})
+                return {row[0]: row[1] for row in written}
+        except DBAPIError as error:
+            state = str(getattr(error.orig, "sqlstate", None) or "")
+            if not state or state in NOT_THE_DATA or state[:2] in NOT_THE_DATA:
+                raise
+            return None
 
-    def _try(self, asked: Mapping[str, Attempt]) -> dict[str, _Answer]:
-        tries: dict[str, _Try] = {}
-        for record_id, attempt in asked.items():
-            write = self._writes[record_id]
-            row = without(write, self._rows[record_id], attempt.left_out)
-            parameter = self._statement.parameter(write, row)
-            tries[record_id] = _Try(tuple(sorted(row)), [parameter], attempt.for_good)
-        return dict(zip(tries, self._ask(list(tries.values())), strict=True))
-
-    def _ask(self, tries: Sequence[_Try]) -> list[_Answer]:
+    def _ask(self, asked: Mapping[str, Attempt]) -> dict[str, _Answer]:
         """Where Postgres cannot even read what is asked (a character that it cannot store), in
         parts, until what it cannot read stands alone.
         """
-        if not tries:
-            return []
         try:
             with self._connection.begin_nested():
-                return self._call(tries)
+                return self._call(asked)
         except DataError as error:
-            if len(tries) > 1:
-                middle = len(tries) // 2
-                return self._ask(tries[:middle]) + self._ask(tries[middle:])
+            items = list(asked.items())
+            middle = len(items) // 2
+            if middle:
+                return self._ask(dict(items[:middle])) | self._ask(dict(items[middle:]))
             message = getattr(getattr(error.orig, "diag", None), "message_primary", None)
-            return [_Answer({}, _trouble(message, None, frozenset()))]
+            return {items[0][0]: _Answer(None, _trouble(message, None, frozenset()))}
 
-    def _call(self, tries: Sequence[_Try]) -> list[_Answer]:
-        numbers = {columns: n for n, columns in enumerate({t.columns: 0 for t in tries}, start=1)}
+    def _call(self, asked: Mapping[str, Attempt]) -> dict[str, _Answer]:
+        numbers: dict[tuple[str, ...], int] = {}
+        attempts = []
+        for record_id, attempt in asked.items():
+            write = self._writes[record_id]
+            row = without(write, self._rows[record_id], attempt.left_out)
+            number = numbers.setdefault(tuple(sorted(row)), len(numbers) + 1)
+            attempts.append(
+                {
+                    "statement": number,
+                    "rows": [self._statement.parameter(write, row)],
+                    "for_good": attempt.for_good,
+                }
+            )
         answers = self._connection.execute(
             text(
                 "SELECT * FROM reconciler.attempt(:statements, CAST(:attempts AS jsonb), :trouble)"
             ),
             {
-                "statements": [self._statement.sql(columns) for columns in numbers],
-                "attempts": dump(
-                    [
-                        {
-                            "statement": numbers[each.columns],
-                            "rows": each.rows,
-                            "for_good": each.for_good,
-                        }
-                        for each in tries
-                    ]
-                ),
+                "statements": [self._statement.sql(columns, "$1") for columns in numbers],
+                "attempts": dump(attempts),
                 "trouble": list(NOT_THE_DATA),
             },
         )
-        return [self._answer(row) for row in answers]
+        return {r: self._answer(answer) for r, answer in zip(asked, answers, strict=True)}
 
     def _answer(self, answer: Any) -> _Answer:
         if answer.state is None:
-            return _Answer(answer.written or {}, None)
+            return _Answer(answer.written, None)
         columns = frozenset[str]()
         if (answer.about_schema, answer.about_table) == ("public", "leads"):
             columns = self._catalogue.by_rule.get(answer.about_constraint, columns)
@@ -168,7 +163,7 @@ class _Leads:
         elif answer.about_type and not answer.about_table:
             columns = self._catalogue.of_domain(answer.about_type)
         rule = answer.about_constraint or answer.about_column
-        return _Answer({}, _trouble(answer.message, rule, columns))
+        return _Answer(None, _trouble(answer.message, rule, columns))
 
 
 def _trouble(message: str | None, rule: str | None, columns: frozenset[str]) -> Trouble:

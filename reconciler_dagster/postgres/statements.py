@@ -12,12 +12,8 @@ from reconciler_dagster.postgres.catalogue import Catalogue
 from reconciler_dagster.postgres.leads import identifier
 from reconciler_dagster.postgres.writes import LeadWrite
 
-# A statement takes its rows as one jsonb array, and answers the leads as they are then, by record
-# id; a lead that was not written is missing.
-_ANSWER = (
-    "WITH written AS ({}) "
-    "SELECT jsonb_object_agg(airtable_record_id, to_jsonb(written)) FROM written"
-)
+# A lead that was not written is missing from the answer.
+_ANSWER = "RETURNING l.airtable_record_id, to_jsonb(l)"
 
 
 class Statement(Protocol):
@@ -29,8 +25,10 @@ class Statement(Protocol):
     def groups(self, rows: Mapping[str, dict[str, Any]]) -> Iterable[list[str]]:
         """The leads (by record id) that one statement can write together."""
 
-    def sql(self, columns: Iterable[str]) -> str:
-        """The statement for rows of these columns."""
+    def sql(self, columns: Iterable[str], rows: str) -> str:
+        """The statement for rows of these columns; ``rows``: the expression of them, one jsonb
+        array. It answers the record ids and the leads as they are then.
+        """
 
     def parameter(self, write: LeadWrite, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row as the statement takes it."""
@@ -68,21 +66,21 @@ class Insert:
             groups.setdefault(frozenset(row), []).append(record_id)
         return groups.values()
 
-    def sql(self, columns: Iterable[str]) -> str:
+    def sql(self, columns: Iterable[str], rows: str) -> str:
         """See Statement."""
         names = [identifier(column) for column in columns]
         types = [
             f", {name} {self.catalogue.columns[column].sql_type}"
             for name, column in zip(names, columns, strict=True)
         ]
-        return _ANSWER.format(
+        return (
             "INSERT INTO public.leads AS l (id, client_id, airtable_record_id"  # noqa: S608 - quoted
             f"{''.join(f', {name}' for name in names)}) "
             "SELECT CASE WHEN EXISTS (SELECT FROM public.leads t WHERE t.id = r.id) "
             "THEN gen_random_uuid() ELSE r.id END, r.client_id, r.airtable_record_id"
-            f"{''.join(f', r.{name}' for name in names)} FROM jsonb_to_recordset($1) AS r "
+            f"{''.join(f', r.{name}' for name in names)} FROM jsonb_to_recordset({rows}) AS r "
             f"(id uuid, client_id uuid, airtable_record_id text{''.join(types)}) "
-            "ON CONFLICT (airtable_record_id) DO NOTHING RETURNING l.*"
+            f"ON CONFLICT (airtable_record_id) DO NOTHING {_ANSWER}"
         )
 
     def parameter(self, write: LeadWrite, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,17 +115,17 @@ class Update:
         """See Statement: all of them; what a row does not name is written as it is."""
         return [list(rows)] if rows else []
 
-    def sql(self, columns: Iterable[str]) -> str:
+    def sql(self, columns: Iterable[str], rows: str) -> str:
         """See Statement."""
         names = [identifier(column) for column in columns]
         if not names:  # all cells were left out
-            return "SELECT NULL::jsonb"
+            return "SELECT CAST(NULL AS text), CAST(NULL AS jsonb)"
         new = ", ".join(f"p.{name}" for name in names)
-        return _ANSWER.format(
+        return (
             f"UPDATE public.leads l SET ({', '.join(names)}) = ROW({new}) "  # noqa: S608 - quoted
-            "FROM jsonb_to_recordset($1) AS r (id uuid, changes jsonb), "
+            f"FROM jsonb_to_recordset({rows}) AS r (id uuid, changes jsonb), "
             "LATERAL (SELECT (jsonb_populate_record(old, r.changes)).* "
-            "FROM public.leads old WHERE old.id = r.id) p WHERE l.id = r.id RETURNING l.*"
+            f"FROM public.leads old WHERE old.id = r.id) p WHERE l.id = r.id {_ANSWER}"
         )
 
     def parameter(self, write: LeadWrite, row: Mapping[str, Any]) -> dict[str, Any]:
