@@ -197,6 +197,14 @@ def test_doctor_from_bad_to_well(run: Run, portal_db: str) -> None:
         assert (code, found["client Well"][0]) == (0, "ok"), found
         assert found["Dagster storage"][1].startswith("Postgres")
 
+        with psycopg.connect(portal_db) as connection:
+            connection.execute("ALTER TABLE leads ADD COLUMN region text NOT NULL")
+        code, found = doctor(run, **env)
+        assert (code, found["client Well"][0]) == (1, "warning")
+        assert "leads.region is NOT NULL without default" in found["client Well"][1]
+        with psycopg.connect(portal_db) as connection:
+            connection.execute("ALTER TABLE leads DROP COLUMN region")
+
         sandbox.delete_field("Notes")
         code, found = doctor(run, **env)
         assert (code, found["client Well"][0]) == (1, "warning")

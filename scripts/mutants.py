@@ -83,9 +83,9 @@ MUTANTS = [
     Mutant(
         "stamp updated_at in the pull",
         "test_03",
-        POSTGRES + "apply.py",
-        'f"UPDATE public.leads l SET ({names}) = ROW({new}) "',
-        'f"UPDATE public.leads l SET updated_at = now(), ({names}) = ROW({new}) "',
+        POSTGRES + "statements.py",
+        'f"UPDATE public.leads l SET (',
+        'f"UPDATE public.leads l SET updated_at = now(), (',
     ),
     Mutant(
         "let Airtable win over an edit of the portal alone",
@@ -347,5 +347,40 @@ MUTANTS = [
         CORE + "codecs.py",
         "if not self.rounds and abs(cell - number) > _NOISE:",
         "if False:",
+    ),
+    Mutant(
+        "count a cell that was left out of a lead that comes back as agreed",
+        "in_place_of_a_cell",
+        ENGINE + "local.py",
+        "for column, value in remote if column not in refused}",
+        "for column, value in remote}",
+    ),
+    Mutant(
+        "take what stands in place of a refused cell for the portal's edit",
+        "nobody_s_edit",
+        ENGINE + "frames.py",
+        "agreed |= _standing_in(baselines[record_id].placeholders, there, here)",
+        "pass",
+    ),
+    Mutant(
+        "never notice that a client's base is another one",
+        "meets_another_base",
+        CORE + "place.py",
+        "if before.base_id not in (None, now.base_id):",
+        "if False:",
+    ),
+    Mutant(
+        "carry out what was listed in a base that the client no longer has",
+        "listed_in_the_old_base",
+        ENGINE + "windows.py",
+        "bindings.require(connection, session.client.id, session.place)",
+        "pass",
+    ),
+    Mutant(
+        "delete leads on which nothing was ever agreed",
+        "nothing_was_ever_agreed",
+        ENGINE + "deletions.py",
+        "suspicion if r in met else NEVER_MET",
+        "suspicion",
     ),
 ]

@@ -28,6 +28,8 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_forms.py",
     "reconciler_dagster_tests/engine/test_deletions.py",
     "reconciler_dagster_tests/engine/test_budget.py",
+    "reconciler_dagster_tests/engine/test_cells.py",
+    "reconciler_dagster_tests/engine/test_places.py",
 ]
 HISTORIES = "40"
 

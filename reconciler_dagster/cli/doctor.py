@@ -121,8 +121,9 @@ def _client(settings: Settings, portal: Engine, client: Client) -> tuple[State, 
 
     session = Session(settings, portal, client, "doctor", "audit", dry_run=True)
     bound = session.check_mapping(force=True)
-    if bound.problems:
-        return "warning", f"base {client.base_id}: {' '.join(bound.problems)}"
+    wrong = [*bound.problems, *bound.unfilled, *([session.moved] if session.moved else [])]
+    if wrong:
+        return "warning", f"base {client.base_id}: {' '.join(wrong)}"
     well = f"base {client.base_id}: all {len(LEADS.columns)} mapped fields fit."
     return "ok", " ".join([well, *bound.notes])
 

@@ -78,6 +78,8 @@ def _show(report: Mapping[str, Any]) -> None:
         f"last success: {report['last_success_at'] or 'never'}; {_proof(report)}",
     ):
         click.echo(f"  {line}")
+    if report["moved"]:
+        click.echo(f"  since {report['moved_at']:%Y-%m-%d %H:%M}: {report['moved']}")
 
 
 def _by_field(count: Mapping[str, int]) -> str:

@@ -65,13 +65,15 @@ class BoundMap:
 
     ``changed``: columns whose baselines were taken under another field or codec, or before the
     field was stopped (meanwhile its cells may have been emptied); they are met again by the
-    first-contact rule. ``notes``: renames and the like, in plain words.
+    first-contact rule. ``notes``: renames and the like, in plain words. ``unfilled``: columns that
+    a new lead needs and that nobody fills, a sentence each.
     """
 
     fields: FieldMap
     bindings: tuple[Binding, ...]
     changed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unfilled: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -156,7 +158,13 @@ def bind(
                 for option in too_long(found, column)
             ]
         usable.append(fitted(mapped, found, column))
-    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes))
+    unfilled = tuple(
+        f"leads.{column.name} is NOT NULL without default and not mapped: new leads cannot be "
+        "inserted; give it a default, allow NULL, or have a trigger fill it."
+        for column in catalogue.values()
+        if not column.may_be_left_out and not column.is_filled and column.name not in fields.columns
+    )
+    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes), unfilled)
 
 
 def _is_new(mapped: MappedField, found: AirtableField, before: Binding) -> bool:
@@ -171,6 +179,11 @@ def _problem(mapped: MappedField, found: AirtableField | None, column: Column | 
     name = f"'{mapped.airtable}'"
     if column is None:
         return f"{name} is stopped: leads has no column {mapped.column}; add it."
+    if column.generated:
+        return (
+            f"{name} is stopped: leads.{mapped.column} is filled by Postgres itself; make it a "
+            "plain column."
+        )
     if found is None:
         return f"{name} is stopped: the table has no such field; add it or rename it back."
     accepted = set(mapped.types) - (COMPUTED if mapped.both else set())

@@ -57,13 +57,21 @@ class AirtableField:
     valid: bool = True
 
 
+# What a lead is known by; the engine fills these of a new one.
+KEYS = ("id", "client_id", "airtable_record_id")
+# When its record was created, where it is a date or a moment.
+CREATED_AT = "created_at"
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of ``leads`` in Postgres' catalogue. ``limit``: characters of a varchar or char.
 
     ``type``: as Postgres names it inside (``int4``, ``_text``), ``user-defined`` for one that is
     not built in; None is not looked at. ``digits``, ``scale``: of a numeric, ``digits`` also of the
-    seconds of a timestamp.
+    seconds of a timestamp. ``generated``: Postgres alone fills it. ``sql_type``: as a statement
+    names it; ``is_moment``: a date, or a date and time. ``domain``: name of the domain that it is
+    of.
     """
 
     name: str
@@ -72,6 +80,21 @@ class Column:
     type: str | None = None
     digits: int | None = None
     scale: int | None = None
+    has_default: bool = False
+    generated: bool = False
+    sql_type: str = "text"
+    is_moment: bool = False
+    domain: str | None = None
+
+    @property
+    def may_be_left_out(self) -> bool:
+        """Whether a new lead can do without a value of ours."""
+        return self.nullable or self.has_default or self.generated
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether the engine fills it of a new lead, whatever is mapped."""
+        return self.name in KEYS or (self.name == CREATED_AT and self.is_moment)
 
 
 def loss(mapped: MappedField, found: AirtableField, column: Column) -> str | None:

@@ -54,6 +54,8 @@ def audit(session: Session) -> Audited:
     """
     out = Audited()
     with session.engine.connect() as connection:
+        if baseline.exists(connection, session.client.id):
+            session.bound  # noqa: B018 - before anything that is remembered is used
         leads = baseline.count(connection, session.client.id)
         started: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     out.cycle_hours = cycle_hours(leads, session.settings.audit_calls_per_hour)

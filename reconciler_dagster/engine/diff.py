@@ -73,13 +73,17 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
         leads = staging.leads(connection, key)
         ids = [*records, *leads]
         baselines = baseline.load(connection, client_id, ids)
-        if session.dry_run:  # what a run that may write has already dropped from the table
+        entries = journal.open_entries(connection, client_id)
+        waiting = quarantine.waiting_values(connection, client_id, ids, session.began)
+        if session.dry_run:  # what a run that may write has already dropped from the tables
             baselines = {key: row.without(session.bound.changed) for key, row in baselines.items()}
+            if session.moved:
+                baselines, entries, waiting = {}, {}, {}
         together = sides(
             records,
             leads,
             baselines,
-            journal.open_entries(connection, client_id),
+            entries,
             session.fields,
             session.users,
             may_assume=may_assume,

@@ -71,7 +71,7 @@ def sides(
     for record_id, lead in leads.items():
         known = baselines.get(record_id)
         if record_id not in records:
-            if not (may_assume and known and set(fields.columns) <= known.fields.keys()):
+            if not (may_assume and known and known.is_whole(fields.columns)):
                 continue
             out.remote[record_id] = known.fields
             out.assumed.add(record_id)
@@ -80,6 +80,9 @@ def sides(
             out.refused += _refusals(record_id, "to_airtable", problems)
     for record_id in out.remote:
         agreed = dict(baselines[record_id].fields) if record_id in baselines else {}
+        if record_id in baselines:
+            here, there = out.local.get(record_id, {}), out.remote[record_id]
+            agreed |= _standing_in(baselines[record_id].placeholders, there, here)
         if record_id in records:
             entries = journal.get(record_id, ())
             agreed |= _merged_before(entries, out.local.get(record_id, {}), fields)
@@ -89,6 +92,17 @@ def sides(
                 out.settled_sends[record_id] = arrived
         out.baseline[record_id] = agreed
     return out
+
+
+def _standing_in(placeholders: Row, remote: Row, local: Row) -> Row:
+    """Placeholders count as what was agreed on, until both sides hold the same: whatever else the
+    lead holds is somebody's edit, and what Airtable holds is still to come.
+    """
+    return {
+        column: value
+        for column, value in placeholders.items()
+        if not (column in remote and column in local and remote[column] == local[column] == value)
+    }
 
 
 def _arrived(entries: Iterable[Entry], agreed: Row, remote: Row, fields: FieldMap) -> Row:

@@ -7,6 +7,7 @@ new one, and the merge goes on from there.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -109,7 +110,13 @@ def _write(
         insert=True,
         remembered=BLANKS | (known.fields if known else {}),
         deleted_row=lead.deleted_row if lead else None,
+        created_time=created.isoformat() if (created := _created_time(staged, record_id)) else None,
     )
+
+
+def _created_time(staged: Staged, record_id: str) -> datetime | None:
+    read, known = staged.records.get(record_id), staged.baselines.get(record_id)
+    return read.created_time if read else known.created_time if known else None
 
 
 def _outbound(change: LeadChange, applied: Applied, record_id: str) -> Row:
@@ -136,14 +143,14 @@ def _agreement(
     staged: Staged, record_id: str, change: LeadChange, owners: Mapping[str, str], applied: Applied
 ) -> BaselineRow:
     """What both sides hold now."""
-    read, known = staged.records.get(record_id), staged.baselines.get(record_id)
     if record_id in applied.inserted:
         fields = _agreed_anew(staged, record_id, applied)
     else:
         fields = _agreed_further(staged, record_id, change, applied)
-    created = read.created_time if read else known.created_time if known else None
+    created = _created_time(staged, record_id)
     assert created is not None
-    return BaselineRow(record_id, owners[record_id], created, fields)
+    placeholders = applied.placeholders.get(record_id, {})
+    return BaselineRow(record_id, owners[record_id], created, fields, placeholders)
 
 
 def _agreed_anew(staged: Staged, record_id: str, applied: Applied) -> Row:

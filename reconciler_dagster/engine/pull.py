@@ -59,12 +59,9 @@ class Pulled:
 
 def pull_airtable(session: Session, scope: Scope) -> Pulled:
     """Stage the remote side of a scope, and the records that have to be read by id."""
-    if not scope.is_window:
-        with session.engine.connect() as connection:
-            start = cursor.load(connection, session.client.id)
-            met = baseline.exists(connection, session.client.id)
-        if start is None or not met:  # first contact, or memory was lost: only everything will do
-            scope = EVERYTHING
+    chosen = scope
+    session.bound  # noqa: B018 - before anything that is remembered is used
+    scope = _reach(session, chosen)
     if not session.dry_run:
         with session.engine.connect() as connection, writing(connection):
             require_lease(connection, session.client.id, session.run_id)
@@ -74,7 +71,8 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
     except AirtableError as error:
         if error.status not in (403, 404, 422):
             raise
-        session.check_mapping(force=True)
+        session.check_mapping(force=True, anew=True)
+        scope = _reach(session, chosen)
         found = _stage_scope(session, scope)
     else:
         if looks_off(session, session.run_id, found.bound):
@@ -87,12 +85,22 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
         staged=len(found.listed | found.read),
         gone=sorted(found.gone),
         stopped=session.bound.problems,
-        notes=list(session.bound.notes),
+        notes=session.notes,
     )
     session.counts.pulled += len(found.listed | found.read)
     with session.engine.begin() as connection:
         staging.stage_pull(connection, session.run_id, session.client.id, asdict(pulled))
     return pulled
+
+
+def _reach(session: Session, scope: Scope) -> Scope:
+    """The scope; or everything, at first contact and where memory was lost or is of no use."""
+    if scope.is_window:
+        return scope
+    with session.engine.connect() as connection:
+        known = cursor.load(connection, session.client.id) is not None
+        known = known and baseline.exists(connection, session.client.id)
+    return scope if known and not session.moved else EVERYTHING
 
 
 def pull_postgres(session: Session) -> None:
@@ -179,11 +187,14 @@ def _list_by(session: Session, formula: Formula | None, scope: Scope) -> set[str
 def _to_read(session: Session) -> set[str]:
     """Records whose remote side must be known although it may not have changed."""
     client_id = session.client.id
-    anew = session.dry_run and bool(session.bound.changed)
+    anew = session.dry_run and bool(session.bound.changed or session.moved)
     with session.engine.connect() as connection:
         columns = session.fields.columns
+        edited = leads.unsettled_to_read(connection, client_id, columns, every=anew)
+        if session.moved:
+            return set(edited)
         return {
-            *leads.unsettled_to_read(connection, client_id, columns, every=anew),
+            *edited,
             *journal.open_entries(connection, client_id),
             *quarantine.due(connection, client_id, session.began),
         }

@@ -227,10 +227,19 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
         }
     reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
     there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
-    refused = [Refusal(r, WHOLE_LEAD, "to_airtable", reason) for r in sorted(there)]
     read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
     with session.engine.connect() as connection, writing(connection):
-        quarantine.put(connection, client_id, refused)
+        moved = leads.note_moved(connection, client_id, there)
+        reasons = {
+            r: f"the lead was moved here from another client ({moved[r]}), whose base has its "
+            "record: move it back, or move the record"
+            for r in moved
+        }
+        quarantine.put(
+            connection,
+            client_id,
+            [Refusal(r, WHOLE_LEAD, "to_airtable", reasons.get(r, reason)) for r in sorted(there)],
+        )
         quarantine.release(connection, client_id, gone - there, (), ())
         tombstones.suspect(connection, client_id, gone - buried)
         leads.settle(connection, read)

@@ -8,8 +8,8 @@ that no old answer ever rolls a newer value back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -24,6 +24,7 @@ from reconciler_dagster.engine.push import LOCAL_CHUNK, busy, chunks, push_all
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
+    bindings,
     leads,
     quarantine,
     record_ids,
@@ -32,12 +33,10 @@ from reconciler_dagster.postgres import (
     windows,
 )
 from reconciler_dagster.postgres.connection import analyze_after, writing
-from reconciler_dagster.postgres.lock import client_lock, require_lease
+from reconciler_dagster.postgres.lock import require_lease
 
 # Leads a part: written under one lock within a second or so, and what memory is bounded by.
 PART = 1000
-# How long a part waits for the runs that go first.
-PATIENCE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def list_window(
     except AirtableError as error:
         if error.status not in (403, 404, 422):
             raise
-        session.check_mapping(force=True)
+        session.check_mapping(force=True, anew=True)
         return _list(session, base, scope, key, progress)
     bound = session.bound
     if any(looks_off(session, part.key, bound) for part in window.parts):
@@ -127,6 +126,8 @@ def _list(
             advance = baseline.advances(connection)
     with session.engine.connect() as connection:
         known = windows.leads_of(connection, session.client.id, scope)
+    if session.dry_run and session.moved:
+        known = set()
     return Window(
         start=scope.start.isoformat() if scope.start else None,
         end=scope.end.isoformat() if scope.end else None,
@@ -229,10 +230,15 @@ def reconcile(session: Session, window: Window) -> Reconciled:
     return out
 
 
-def _locked(session: Session) -> AbstractContextManager[None]:
-    return client_lock(
-        session.engine, session.client.id, session.run_id, PATIENCE_SECONDS, yielding=True
-    )
+@contextmanager
+def _locked(session: Session) -> Iterator[None]:
+    """Hold the client. What was listed counts in its own base and table alone: PlaceChanged where
+    the client has others by now.
+    """
+    with session.turn():
+        with session.engine.begin() as connection:
+            bindings.require(connection, session.client.id, session.place)
+        yield
 
 
 def _reconcile_part(session: Session, window: Window, part: Part) -> int:

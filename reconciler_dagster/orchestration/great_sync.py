@@ -188,7 +188,7 @@ class _GreatSync:
         """The months that are to be done, in groups, one a run."""
         client, left = self.ahead.client, known.Left(months)
         with self.ahead.engine.begin() as connection:
-            leads = known.leads_by_month(connection, client.id)
+            leads = {} if self.ahead.moved else known.leads_by_month(connection, client.id)
             if not self.choice.config.dry_run:
                 left = known.left_of_great_sync(
                     connection, client.id, months, afresh=self.choice.afresh

@@ -12,8 +12,9 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.engine.session import Counts, Purpose, Session
-from reconciler_dagster.postgres import runs
+from reconciler_dagster.postgres import bindings, runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
@@ -23,7 +24,14 @@ PURPOSE_TAG = "reconciler/purpose"
 # How long a run waits for another one that writes for the same client.
 PATIENCE_SECONDS = 600.0
 # Failures whose message is written for a person.
-EXPLAINED = (ConfigurationError, AirtableError, ClientBusy, LeaseLost, StagingLost)
+EXPLAINED = (
+    ConfigurationError,
+    AirtableError,
+    ClientBusy,
+    LeaseLost,
+    PlaceChanged,
+    StagingLost,
+)
 NOTHING_LISTED = "This run has nothing listed: its steps go together. Re-execute all of its steps."
 
 
@@ -113,6 +121,14 @@ class ClientRun:
         with self.engine.begin() as connection:
             runs.finish(connection, client_id, self.run_id, state="failed", message=why[:2000])
             runs.add_findings(connection, client_id, self.run_id, findings)
+
+
+def moved(session: Session) -> list[str]:
+    """What to tell of another base or table: once, by whichever run comes first."""
+    if session.dry_run:
+        return [session.moved] if session.moved else []
+    with session.engine.begin() as connection:
+        return bindings.tell(connection, session.client.id, session.run_id)
 
 
 def _findings_of(error: Exception) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from reconciler_dagster.engine.windows import Window, combined, discard, preview
 from reconciler_dagster.orchestration import listing, metadata, verdicts
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import CLIENTS
-from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun
-from reconciler_dagster.postgres import cursor, runs, staging
+from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun, moved
+from reconciler_dagster.postgres import bindings, cursor, runs, staging
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.runs import Summary
@@ -157,7 +157,8 @@ def _list(
         listing.stage_listed(session, listed, listing.key_of(session))
         findings = {
             "stopped": session.bound.problems,
-            "notes": list(session.bound.notes),
+            "notes": session.notes,
+            "moved": moved(session),
             "change_set": asdict(change_set),
         }
         with run.engine.begin() as connection:
@@ -264,6 +265,7 @@ def _note_covered(session: Session, months: list[str], window: Window) -> None:
     client_id = session.client.id
     moment, noted_at = map(datetime.fromisoformat, (window.moment, window.noted_at))
     with session.engine.begin() as connection:
+        bindings.require(connection, client_id, session.place)
         known.note_months(connection, client_id, months, moment, noted_at)
         if cursor.load(connection, client_id) is None:
             covered = known.covered_since(connection, client_id, months_until(noted_at))

@@ -49,6 +49,14 @@ def find_client(connection: Connection, client_id: str) -> Client:
     )
 
 
+def base_of(connection: Connection, client_id: str) -> str | None:
+    """The base that a client has now."""
+    return connection.execute(
+        text("SELECT airtable_base_id FROM public.clients WHERE id = :client_id"),
+        {"client_id": client_id},
+    ).scalar()
+
+
 def directory(connection: Connection) -> Directory:
     """All portal users: id and e-mail."""
     rows = connection.execute(
@@ -61,11 +69,17 @@ def leads_columns(connection: Connection) -> list[Column]:
     """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing."""
     rows = connection.execute(
         text(
-            "SELECT column_name, character_maximum_length, is_nullable = 'YES', "
-            "CASE data_type WHEN 'USER-DEFINED' THEN 'user-defined' ELSE udt_name END, "
-            "coalesce(datetime_precision, numeric_precision), numeric_scale "
-            "FROM information_schema.columns "
-            "WHERE table_schema = 'public' AND table_name = 'leads'"
+            "SELECT c.column_name, c.character_maximum_length, c.is_nullable = 'YES', "
+            "CASE c.data_type WHEN 'USER-DEFINED' THEN 'user-defined' ELSE c.udt_name END, "
+            "coalesce(c.datetime_precision, c.numeric_precision), c.numeric_scale, "
+            "c.column_default IS NOT NULL OR t.typdefault IS NOT NULL, "
+            "c.is_generated <> 'NEVER' OR c.is_identity = 'YES', "
+            "format_type(a.atttypid, a.atttypmod), "
+            "c.data_type IN ('date', 'timestamp with time zone', 'timestamp without time zone'), "
+            "c.domain_name FROM information_schema.columns c "
+            "JOIN pg_attribute a ON a.attrelid = to_regclass('public.leads') "
+            "AND a.attname = c.column_name JOIN pg_type t ON t.oid = a.atttypid "
+            "WHERE c.table_schema = 'public' AND c.table_name = 'leads'"
         )
     )
     columns = [Column(*row) for row in rows]

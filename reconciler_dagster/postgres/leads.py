@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
+
 # The cause of an entry that a run makes for a lead that it could not write.
 DEFERRED = "busy or edited during a run"
 
@@ -16,6 +18,10 @@ _STAGE = """
         SELECT unnest(CAST(:record_ids AS text[])) AS record_id
         UNION
         SELECT record_id FROM reconciler.unsettled WHERE client_id = :client_id AND :edited
+        UNION  -- edited as another client's: the lead was moved there
+        SELECT u.record_id FROM reconciler.unsettled u JOIN reconciler.baseline b
+        ON b.client_id = :client_id AND b.record_id = u.record_id
+        WHERE u.client_id <> :client_id AND :edited
         UNION
         SELECT record_id FROM reconciler.baseline
         WHERE client_id = :client_id AND :windowed
@@ -42,7 +48,12 @@ _STAGE = """
 
 def quoted(name: str) -> str:
     """A Postgres identifier, quoted, for a statement in ``sqlalchemy.text``."""
-    return '"' + name.replace('"', '""').replace(":", "\\:") + '"'
+    return identifier(name).replace(":", "\\:")
+
+
+def identifier(name: str) -> str:
+    """A Postgres identifier, quoted."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def stage_leads(
@@ -110,8 +121,8 @@ def lock(
 def unsettled_to_read(
     connection: Connection, client_id: str, columns: list[str], *, every: bool = False
 ) -> list[str]:
-    """Unsettled leads whose record must be read: some field has no baseline, or a run that had
-    read the record could not write the lead. ``every``: all unsettled leads.
+    """Unsettled leads whose record must be read: some field has no baseline or a placeholder, or a
+    run that had read the record could not write the lead. ``every``: all unsettled leads.
     """
     rows = connection.execute(
         text(
@@ -119,11 +130,32 @@ def unsettled_to_read(
             "LEFT JOIN reconciler.baseline b USING (client_id, record_id) "
             "WHERE u.client_id = :client_id "
             "AND (:every OR u.cause = :deferred OR b.record_id IS NULL "
-            "OR NOT b.fields ?& CAST(:columns AS text[]))"
+            "OR b.placeholders <> '{}' OR NOT b.fields ?& CAST(:columns AS text[]))"
         ),
         {"client_id": client_id, "columns": columns, "every": every, "deferred": DEFERRED},
     )
     return [row.record_id for row in rows]
+
+
+def note_moved(connection: Connection, client_id: str, record_ids: Iterable[str]) -> dict[str, str]:
+    """Of leads that this client's base does not have: those that another client's base is known to
+    have, with its name. They were moved here, and are noted for that client too.
+    """
+    rows = connection.execute(
+        text(
+            "WITH moved AS (SELECT b.client_id, b.lead_id, b.record_id "
+            "FROM reconciler.baseline b WHERE b.client_id <> :client_id "
+            "AND b.record_id = ANY(:record_ids)), noted AS ("
+            "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
+            "SELECT client_id, lead_id, record_id, 'moved to another client' FROM moved m "
+            "WHERE NOT EXISTS (SELECT FROM reconciler.quarantine q WHERE q.field = :whole_lead "
+            "AND q.client_id = m.client_id AND q.record_id = m.record_id)) "
+            "SELECT m.record_id, c.company_name FROM moved m "
+            "JOIN public.clients c ON c.id = m.client_id"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids), "whole_lead": WHOLE_LEAD},
+    )
+    return {row.record_id: row.company_name for row in rows}
 
 
 def settle(connection: Connection, revisions: Iterable[int]) -> None:

@@ -38,7 +38,12 @@ class Refusal:
 
 
 def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> None:
-    """Quarantine cells, or note a further failed attempt."""
+    """Quarantine cells, or note a further failed attempt. Of several reasons for one cell, the
+    first is kept.
+    """
+    first: dict[tuple[str, str, Direction], Refusal] = {}
+    for refusal in refusals:
+        first.setdefault((refusal.record_id, refusal.field, refusal.direction), refusal)
     rows = [
         {
             "record_id": refusal.record_id,
@@ -47,7 +52,7 @@ def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> 
             "reason": refusal.reason,
             "value": refusal.value,
         }
-        for refusal in refusals
+        for refusal in first.values()
     ]
     connection.execute(
         text(

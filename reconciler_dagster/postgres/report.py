@@ -67,8 +67,9 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
     ``quarantine_by_field``: its cells; ``quarantined_leads``: refusals of a lead as a whole.
 
     ``unsettled``: leads with portal edits that no run has taken over yet. ``stopped_fields``: why,
-    one each. ``last_failure``: why the last run failed; None where it did not. Dry runs do not
-    count as runs.
+    one each. ``moved_at``, ``moved``: since when the client has another base or table, and what was
+    said of it, for a week. ``last_failure``: why the last run failed; None where it did not. Dry
+    runs do not count as runs.
     """
     figures = connection.execute(text(_FIGURES), {"client_id": client_id}).one()
     never, oldest = windows.oldest_verified(connection, client_id)
@@ -78,6 +79,7 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
     bound = remembered.values()
     listed = [binding.as_field() for binding in bound if binding.field_id and binding.type]
     in_use = bind(LEADS, listed, leads_columns(connection), remembered).fields
+    moved = bindings.notice(connection, client_id)
     differing, held_back = _fields(connection, client_id, in_use, refused)
     return {
         "client_id": str(client_id),
@@ -99,6 +101,8 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
         "missing": figures.missing,
         "deletions_pending": tombstones.pending(connection, client_id),
         "stopped_fields": [binding.problem for binding in bound if binding.problem],
+        "moved_at": moved[0] if moved else None,
+        "moved": moved[1] if moved else None,
         "never_verified": never,
         "oldest_verified_at": oldest,
         "last_success_at": figures.last_success,

@@ -79,7 +79,8 @@ class Cell:
 
     def may_hold(self, value: Any) -> bool:
         """Whether a side may hold this, be it for a while."""
-        return value in self.possible() or (self.forgotten and value == self.field.blank)
+        unknown = (self.field.blank, self.field.default)
+        return value in self.possible() or (self.forgotten and value in unknown)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Every way in which the cell may end after a clean run."""
@@ -91,7 +92,8 @@ class Cell:
                 if not self.field.both:  # first contact: nothing blank wins over a value
                     yield Outcome(self.field.blank, value)
             if self.forgotten:
-                yield from self._stuck(remote.value if remote else self.base, self.field.blank)
+                for value in (self.field.blank, self.field.default):
+                    yield from self._stuck(remote.value if remote else self.base, value)
             return
         there = remote.value if remote else self.base
         here = local.value if local else self.base

@@ -13,16 +13,16 @@ from hypothesis.stateful import precondition, rule
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
 from reconciler_dagster_tests import windows
 from reconciler_dagster_tests.model import invariants
+from reconciler_dagster_tests.model.cells import Cells
 from reconciler_dagster_tests.model.memory import Edit
 from reconciler_dagster_tests.model.people import FIELDS, OPTIONS, look
-from reconciler_dagster_tests.model.stage import Stage
 
 TEXTS = st.sampled_from(["company", "sms_stop_reason"])
 # Deletions of so few leads are nobody's accident; of more, a person is asked.
 BELIEVED = 5
 
 
-class Owners(Stage):
+class Owners(Cells):
     """Rules about fields, tables, servers and clocks."""
 
     @rule(column=st.sampled_from(["company", "sms_stop_reason", "notes"]))
@@ -125,14 +125,6 @@ class Owners(Stage):
             for record_id in self.memory.records:
                 self.memory.forgive(record_id)
             self._note_forgotten()
-
-    def _note_forgotten(self) -> None:
-        known = self.world.sql(
-            "SELECT airtable_record_id FROM leads UNION SELECT record_id FROM reconciler.baseline "
-            "UNION SELECT record_id FROM reconciler.unsettled WHERE deleted_row IS NOT NULL"
-        )
-        for record_id in set(self.memory.records) - {row[0] for row in known}:
-            self.memory.forget(record_id)
 
     @rule(few=st.booleans())
     def records_are_deleted_and_restored(self, few: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,6 +111,12 @@ class Base:
         return self.people.get(person_id) or Person(
             person_id, f"{person_id}@example.com", "Unknown"
         )
+
+    def copied(self, base_id: str) -> "Base":
+        """Return a copy under another id, as a restored snapshot is one: tables, fields and records
+        keep their ids; history, comments and webhooks stay behind.
+        """
+        return Base(base_id, self.name, tables=deepcopy(self.tables), people=dict(self.people))
 
     def count_records(self) -> int:
         """Return how many records the base holds."""
