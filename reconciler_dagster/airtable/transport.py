@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Protocol
@@ -58,7 +58,8 @@ class Transport(HTTPAdapter):
 
     ``calls``: requests sent on the wire, retries included. ``earliest``: a moment on Airtable's
     clock that is certainly not later than the first answer of this run (None before it);
-    ``earliest_here``: our clock then.
+    ``earliest_here``: our clock then. ``may_write``: called just before a write goes out; raises
+    where it must not.
     """
 
     # Seconds from sending to the answer, by method: all of this process have the same way there.
@@ -73,6 +74,7 @@ class Transport(HTTPAdapter):
             multiplier=retry_seconds, max=40 * retry_seconds, jitter=retry_seconds
         )
         self.calls = 0
+        self.may_write: Callable[[], None] = lambda: None
         self.earliest: datetime | None = None
         self.earliest_here = datetime.now(UTC)
 
@@ -116,6 +118,7 @@ class Transport(HTTPAdapter):
         slot = self.bucket.take()
         if time.monotonic() - asked > WRITE_WAITS_SECONDS:
             raise NotSent(None, "not sent", "the write waited too long for its slot")
+        self.may_write()
         response = self._call(request, options, slot)
         # 502 and 503 are documented as safe to retry (Airtable facts, section 4); for the other
         # ones only a look at the record can tell whether the write was carried out.

@@ -19,6 +19,7 @@ from reconciler_dagster.postgres import bindings
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client, directory, leads_columns
 from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.lock import require_time
 
 Purpose = Literal["delta", "manual", "audit", "great_sync"]
 
@@ -74,6 +75,7 @@ class Session:
             calls_per_second=self.settings.calls_per_second,
         )
         opened = Base(self.settings, self.client.base_id, bucket)
+        opened.transport.may_write = lambda: require_time(self.client.id, self.run_id)
         self._bases.append(opened)
         return opened
 

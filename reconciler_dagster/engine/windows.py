@@ -227,7 +227,12 @@ def reconcile(session: Session, window: Window) -> Reconciled:
 
 def _locked(session: Session) -> AbstractContextManager[None]:
     return client_lock(
-        session.engine, session.client.id, session.run_id, PATIENCE_SECONDS, yielding=True
+        session.engine,
+        session.client.id,
+        session.run_id,
+        PATIENCE_SECONDS,
+        yielding=True,
+        seconds=session.settings.lease_seconds,
     )
 
 
