@@ -11,7 +11,7 @@ from pyairtable.formulas import Formula
 from reconciler_dagster.airtable.base import Record, created_between, modified_since
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.binding import BoundMap
-from reconciler_dagster.core.reading import from_airtable
+from reconciler_dagster.core.reading import from_airtable, refuse
 from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, cursor, journal, leads, quarantine, staging
@@ -186,7 +186,9 @@ def decode(session: Session, records: Iterable[Record]) -> Iterator[StagedRecord
             column_by_id[key]: cell for key, cell in record.cells.items() if key in column_by_id
         }
         row, problems = from_airtable(cells, session.fields, session.users)
-        yield StagedRecord(record.id, record.created_time, row, problems)
+        refuse(row, problems, session.fields, session.repertoire.why_not)
+        told = {column: session.repertoire.fit(why) for column, why in problems.items()}
+        yield StagedRecord(record.id, record.created_time, row, told)
 
 
 def stage(session: Session, records: Iterable[Record], key: str | None = None) -> set[str]:

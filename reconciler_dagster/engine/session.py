@@ -19,6 +19,7 @@ from reconciler_dagster.postgres import bindings
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client, directory, leads_columns
 from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.encoding import Repertoire, repertoire
 from reconciler_dagster.postgres.lock import require_time
 
 Purpose = Literal["delta", "manual", "audit", "great_sync"]
@@ -90,6 +91,11 @@ class Session:
         with self.engine.connect() as connection:
             return directory(connection)
 
+    @property
+    def repertoire(self) -> Repertoire:
+        """What the portal's database can store."""
+        return repertoire(self.engine)
+
     @cached_property
     def began(self) -> datetime:
         """When the session was first asked, on Postgres' clock. What is due then is due for the
@@ -137,11 +143,12 @@ class Session:
         a field is stopped every run reads it, so that what a person mends is seen at once.
         Baselines of fields that are bound anew are dropped: they are met as if for the first time.
         """
-        client_id = self.client.id
+        client_id, fit = self.client.id, self.repertoire.fit
+        configured = fit(self.settings.airtable_leads_table)
         with self.engine.connect() as connection:
             columns = leads_columns(connection)
             before = bindings.remembered(connection, client_id)
-            table = bindings.table(connection, client_id, self.settings.airtable_leads_table)
+            table = bindings.table(connection, client_id, configured)
         fresh = table is not None and datetime.now(UTC) - table[1] < SCHEMA_KEPT
         mended = set(before) == set(LEADS.columns) and not any(b.problem for b in before.values())
         if table is not None and fresh and not force and mended:
@@ -151,7 +158,7 @@ class Session:
             if checked.bindings == tuple(before[c] for c in LEADS.columns) and not checked.changed:
                 self._bound = checked
                 return checked
-        schema = self.base.schema(table[0] if table else None)
+        schema = self.base.schema(table[0] if table else None).named(fit)
         self.mapping_is_fresh = True
         checked = bind(LEADS, schema.fields, columns, before)
         if self.dry_run:
@@ -163,13 +170,7 @@ class Session:
             checked = bind(
                 LEADS, schema.fields, columns, bindings.remembered(connection, client_id)
             )
-            bindings.remember(
-                connection,
-                client_id,
-                schema.id,
-                self.settings.airtable_leads_table,
-                checked.bindings,
-            )
+            bindings.remember(connection, client_id, schema.id, configured, checked.bindings)
             if checked.changed:
                 bindings.forget_agreement(connection, client_id, checked.changed)
         self._table_id, self._bound = schema.id, checked

@@ -8,6 +8,7 @@ database and role have set, and costs no round trip.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
@@ -17,13 +18,34 @@ import orjson
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg.types.string import TextLoader
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.effects import effect
 
+
+def _loads(stored: str | bytes) -> Any:
+    """A database in SQL_ASCII holds whatever bytes came; such a text is told apart by its half
+    characters (``core.reading``), and harms no other.
+    """
+    try:
+        return orjson.loads(stored)
+    except orjson.JSONDecodeError:
+        if isinstance(stored, bytes | bytearray):
+            stored = stored.decode("utf-8", "surrogateescape")
+        return json.loads(stored)
+
+
+class _AnyText(TextLoader):
+    """Text of a database in SQL_ASCII: what is no UTF-8 is shown as question marks."""
+
+    def load(self, data: Any) -> str:
+        return bytes(data).decode("utf-8", "replace")
+
+
 set_json_dumps(lambda value: orjson.dumps(value).decode())
-set_json_loads(orjson.loads)
+set_json_loads(_loads)
 
 
 # What the engine's statements take for granted. Timeouts that are meant for a portal's requests
@@ -96,7 +118,7 @@ def _connect(url: str) -> _Connection:
         options: dict[str, Any] = _UNLESS_SAID | conninfo_to_dict(url)
         options |= {"application_name": "reconciler", "client_encoding": "UTF8"}
         # Transactions are begun by _begin.
-        return _Connection.connect(**options, autocommit=True, prepare_threshold=None)
+        connection = _Connection.connect(**options, autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
         raise ConfigurationError(
             f"The Postgres of DATABASE_URL cannot be reached ({_reason(error)}): check the "
@@ -106,6 +128,10 @@ def _connect(url: str) -> _Connection:
         raise ConfigurationError(
             "DATABASE_URL is not a libpq URL: expected postgresql://user:password@host/database."
         ) from None
+    if connection.pgconn.parameter_status(b"server_encoding") == b"SQL_ASCII":
+        for name in ("text", "varchar", "bpchar", "name"):
+            connection.adapters.register_loader(name, _AnyText)
+    return connection
 
 
 @lru_cache(maxsize=4)
@@ -150,6 +176,12 @@ def writing(connection: Connection) -> Iterator[Connection]:
     with connection.begin():
         connection.execute(text("SET LOCAL reconciler.writer = 'engine'"))
         yield connection
+
+
+def server_encoding(engine: Engine) -> str:
+    """How the database stores text, by Postgres' name for it."""
+    with engine.connect() as connection:
+        return str(connection.execute(text("SHOW server_encoding")).scalar_one())
 
 
 @contextmanager
