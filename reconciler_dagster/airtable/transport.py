@@ -58,8 +58,8 @@ class Transport(HTTPAdapter):
 
     ``calls``: requests sent on the wire, retries included. ``earliest``: a moment on Airtable's
     clock that is certainly not later than the first answer of this run (None before it);
-    ``earliest_here``: our clock then. ``may_write``: called just before a write goes out; raises
-    where it must not.
+    ``earliest_here``: our clock then. ``may_write``: called at the last moment before a write goes
+    out; raises where it must not.
     """
 
     # Seconds from sending to the answer, by method: all of this process have the same way there.
@@ -88,8 +88,7 @@ class Transport(HTTPAdapter):
         ConfigurationError for a bad token or base.
         """
         options["timeout"] = TIMEOUT
-        reading = request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
-        if not reading:
+        if not _reads(request):
             return self._send_once(request, options)
         for attempt in Retrying(
             retry=retry_if_exception(_worth_retrying),
@@ -118,7 +117,6 @@ class Transport(HTTPAdapter):
         slot = self.bucket.take()
         if time.monotonic() - asked > WRITE_WAITS_SECONDS:
             raise NotSent(None, "not sent", "the write waited too long for its slot")
-        self.may_write()
         response = self._call(request, options, slot)
         # 502 and 503 are documented as safe to retry (Airtable facts, section 4); for the other
         # ones only a look at the record can tell whether the write was carried out.
@@ -134,6 +132,8 @@ class Transport(HTTPAdapter):
         sent = time.monotonic()
         try:
             with effect(f"{request.method} to Airtable"):
+                if not _reads(request):
+                    self.may_write()
                 response = super().send(request, **options)
             response.content  # noqa: B018 - the body is read here, where its loss is handled
         except (requests.RequestException, OSError) as error:
@@ -177,6 +177,10 @@ class Transport(HTTPAdapter):
         except ValueError:
             asked = 0.0
         return max(self._lockout_seconds, asked) * random.uniform(1.01, 1.03)
+
+
+def _reads(request: requests.PreparedRequest) -> bool:
+    return request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
 
 
 def _worth_retrying(error: BaseException) -> bool:

@@ -16,8 +16,6 @@ from reconciler_dagster.engine.pull import decode
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, journal, quarantine, record
 from reconciler_dagster.postgres.baseline import BaselineRow
-from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedRecord
 
@@ -71,7 +69,7 @@ def send(session: Session, staged: Staged, outbound: Mapping[str, Row], read_at:
             sent.unsent |= set(batch)
         else:
             _send(session, staged, batch, sent)
-    with session.engine.connect() as connection, writing(connection):
+    with session.writing() as connection:
         quarantine.put(connection, session.client.id, sent.refused)
         settled = [i for i in outbound if i not in sent.open]
         journal.close(connection, session.client.id, settled)
@@ -140,8 +138,7 @@ def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent
         }
         for record_id, row in batch.items()
     }
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, session.client.id, session.run_id)
+    with session.writing() as connection:
         journal.mark_sent(connection, session.client.id, batch)
     try:
         answer = session.base.patch(session.table_id, cells)
@@ -229,7 +226,7 @@ def _acknowledge(
         for column, value in batch[record_id].items()
         if answer[record_id].fields.get(column) != remote[record_id].get(column)
     ]
-    with session.engine.connect() as connection, writing(connection):
+    with session.writing() as connection:
         baseline.advance(connection, session.client.id, agreed)
         quarantine.release_sent(connection, session.client.id, arrived)
         record.history(connection, session.client.id, session.run_id, "airtable", written)

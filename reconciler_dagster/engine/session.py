@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.airtable.base import Base
 from reconciler_dagster.config import Settings
@@ -20,7 +22,7 @@ from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client, directory, leads_columns
 from reconciler_dagster.postgres.connection import writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
-from reconciler_dagster.postgres.lock import require_time
+from reconciler_dagster.postgres.lock import require_lease, require_time
 
 Purpose = Literal["delta", "manual", "audit", "great_sync"]
 
@@ -90,6 +92,15 @@ class Session:
         """The portal's users, as of the start of the run."""
         with self.engine.connect() as connection:
             return directory(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction of this run's writes. Raises LeaseLost unless the run holds the client;
+        then nobody else gets it before the transaction has ended.
+        """
+        with self.engine.connect() as connection, writing(connection):
+            require_lease(connection, self.client.id, self.run_id)
+            yield connection
 
     @property
     def repertoire(self) -> Repertoire:

@@ -30,7 +30,7 @@ from reconciler_dagster.postgres import (
     tombstones,
     windows,
 )
-from reconciler_dagster.postgres.connection import analyze_after, writing
+from reconciler_dagster.postgres.connection import analyze_after
 from reconciler_dagster.postgres.lock import client_lock
 
 # Leads a part: written under one lock within a second or so, and what memory is bounded by.
@@ -285,7 +285,7 @@ def _load(session: Session, key: str) -> Staged:
 
 
 def _verified(session: Session, staged: Staged) -> None:
-    with session.engine.connect() as connection, writing(connection):
+    with session.writing() as connection:
         record_ids = list(staged.records)
         tombstones.returned(connection, session.client.id, session.run_id, record_ids)
         baseline.verified(connection, session.client.id, record_ids)
