@@ -39,7 +39,7 @@ default_pool_size = {pool}
 max_client_conn = 1000
 logfile = {folder}/log
 """
-USERS = ("postgres", "reconciler_engine")
+USERS = ("postgres", "reconciler_engine", "cannot_renew", "odd_role")
 
 
 class Pooler:

@@ -84,6 +84,11 @@ class _Connection(psycopg.Connection[Any]):
             super().commit()
 
     @property
+    def keeps_bytes(self) -> bool:
+        """Whether the database has no encoding: it holds whatever bytes came."""
+        return self.pgconn.parameter_status(b"server_encoding") == b"SQL_ASCII"
+
+    @property
     def begin(self) -> str:
         """What begins a transaction here."""
         # A standby refuses even to be asked for more.
@@ -91,6 +96,8 @@ class _Connection(psycopg.Connection[Any]):
         settings = dict(SETTINGS)
         if self.pgconn.server_version >= _TRANSACTION_TIMEOUT:
             settings["transaction_timeout"] = "0"
+        if self.keeps_bytes:  # else Postgres looks for UTF-8 in what others have written
+            settings["client_encoding"] = "SQL_ASCII"
         return "; ".join(
             [
                 f"BEGIN ISOLATION LEVEL READ COMMITTED {'READ ONLY' if standby else 'READ WRITE'}",
@@ -128,8 +135,8 @@ def _connect(url: str) -> _Connection:
         raise ConfigurationError(
             "DATABASE_URL is not a libpq URL: expected postgresql://user:password@host/database."
         ) from None
-    if connection.pgconn.parameter_status(b"server_encoding") == b"SQL_ASCII":
-        for name in ("text", "varchar", "bpchar", "name"):
+    if connection.keeps_bytes:
+        for name in ("text", "varchar", "bpchar", "name", 0):  # 0: every type without its own
             connection.adapters.register_loader(name, _AnyText)
     return connection
 
