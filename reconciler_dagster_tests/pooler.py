@@ -34,7 +34,7 @@ unix_socket_dir = {folder}
 auth_type = trust
 auth_file = {folder}/users
 admin_users = postgres
-pool_mode = transaction
+pool_mode = {mode}
 default_pool_size = {pool}
 max_client_conn = 1000
 logfile = {folder}/log
@@ -45,8 +45,8 @@ USERS = ("postgres", "reconciler_engine", "cannot_renew", "odd_role")
 class Pooler:
     """PgBouncer with its defaults, but for the mode."""
 
-    def __init__(self, server: PostgresServer) -> None:
-        self._server = server
+    def __init__(self, server: PostgresServer, mode: str = "transaction") -> None:
+        self._server, self._mode = server, mode
 
     def __enter__(self) -> Pooler:
         assert PROGRAM is not None, "PgBouncer is not installed: apt-get install pgbouncer"
@@ -54,7 +54,9 @@ class Pooler:
         account = Account(self._folder)
         sockets = conninfo_to_dict(self._server.url("postgres"))["host"]
         (self._folder / "ini").write_text(
-            CONFIGURATION.format(server=sockets, port=PORT, folder=self._folder, pool=POOL)
+            CONFIGURATION.format(
+                server=sockets, port=PORT, folder=self._folder, mode=self._mode, pool=POOL
+            )
         )
         (self._folder / "users").write_text("".join(f'"{name}" ""\n' for name in USERS))
         for path in (self._folder, *self._folder.iterdir()):

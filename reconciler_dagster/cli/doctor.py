@@ -14,6 +14,7 @@ from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import is_current
+from reconciler_dagster.postgres.pooler import pooling
 
 OLDEST_POSTGRES = 13
 
@@ -60,6 +61,7 @@ def examine() -> Iterator[Finding]:
     yield (reached := _try("Postgres", lambda: _postgres(settings)))
     if reached.state == "ok":
         portal = engine(settings.require_database_url())
+        yield _try("pooler", lambda: ("ok", pooling(portal).value))
         yield (migrated := _try("migrations", lambda: _migrations(portal)))
     token = _try("Airtable token", lambda: _token(settings))
     yield token
