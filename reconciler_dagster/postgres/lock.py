@@ -57,7 +57,6 @@ def client_lock(
     """
     held = _take(engine, client_id, run_id, patience, yielding, seconds)
     key = client_id, run_id
-    _HELD[key] = held
     renewing = threading.Thread(target=held.keep, name=f"lease of {client_id}", daemon=True)
     renewing.start()
     try:
@@ -162,8 +161,10 @@ def _take(
                 if waiting.may_take(seen, yielding):
                     own = this_process()
                     fence = lease.take(connection, client_id, run_id, own, seconds, seen)
-                    if fence is not None:
-                        return _Held(engine, client_id, fence, seconds, asked)
+                    if fence is not None:  # known here before anybody can see it
+                        held = _Held(engine, client_id, fence, seconds, asked)
+                        _HELD[client_id, run_id] = held
+                        return held
                 if not yielding:
                     lease.wait(connection, client_id, run_id, WAITING_SECONDS)
                     waiting.noted = True
@@ -197,8 +198,14 @@ class _Waiting:
         if found != self._last:
             self._last, self._since = found, now
         stale = now - self._since > seen.seconds
-        free = seen.expired or stale or has_ended(seen.holder)
+        free = seen.expired or stale or has_ended(seen.holder) or _left(seen)
         return free and not (yielding and seen.wanted)
+
+
+def _left(seen: lease.Seen) -> bool:
+    """Whether it is of this very process, which could not give it back when it was done."""
+    ours = seen.holder == this_process()
+    return ours and all(held.fence != seen.fence for held in list(_HELD.values()))
 
 
 def _now() -> float:
