@@ -27,6 +27,9 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_sync.py",
     "reconciler_dagster_tests/engine/test_deletions.py",
     "reconciler_dagster_tests/engine/test_budget.py",
+    "reconciler_dagster_tests/engine/test_lease.py",
+    "reconciler_dagster_tests/engine/test_database.py",
+    "reconciler_dagster_tests/postgres/test_lock.py",
 ]
 HISTORIES = "40"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from unittest.mock import patch
 
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from reconciler_dagster import effects
+from reconciler_dagster.postgres import lock
 from reconciler_dagster_tests.model import invariants
 from reconciler_dagster_tests.model.people import FIELDS, Act
 from reconciler_dagster_tests.model.stage import Stage
@@ -34,7 +36,7 @@ class Leases(Stage):
     ) -> None:
         """Just before it calls to write, or after anything else that it did."""
         overtaken: list[invariants.Written] = []
-        count = itertools.count()
+        count, stopped, clock = itertools.count(), [0.0], lock._now
 
         def stop(when: str, name: str) -> None:
             if (when == "before") is not name.startswith("PATCH") or next(count) != at:
@@ -44,13 +46,14 @@ class Leases(Stage):
             late = self.world.value("SELECT run_id FROM reconciler.lease")
             self._all(meanwhile)
             self.world.sql("UPDATE reconciler.lease SET expires_at = '-infinity'")
+            stopped[0] = 60
             self.world.sync()
             self.memory.epoch += 1
             self._all(after)
             overtaken.append(invariants.Written.of(self.world, late))
 
         self._all(before)
-        with self._disturbed():
+        with self._disturbed(), patch.object(lock, "_now", lambda: clock() + stopped[0]):
             effects.hook = stop
             self.world.sync()
         for then in overtaken:
