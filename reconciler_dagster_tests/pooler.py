@@ -62,7 +62,9 @@ class Pooler:
         for path in (self._folder, *self._folder.iterdir()):
             account.own(path)
         self._process = subprocess.Popen(
-            [PROGRAM, "-q", str(self._folder / "ini")], stderr=subprocess.DEVNULL, **account.identity
+            [PROGRAM, "-q", str(self._folder / "ini")],
+            stderr=subprocess.DEVNULL,
+            **account.identity,
         )
         deadline = time.monotonic() + 60
         while True:

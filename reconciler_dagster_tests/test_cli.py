@@ -177,8 +177,11 @@ def test_doctor_finds_a_pooler(run: Run, postgres_server: PostgresServer) -> Non
     direct = postgres_server.url("portal")
     assert doctor(run, DATABASE_URL=direct)[1]["pooler"] == ("ok", Pooling.NONE.value)
     with Pooler(postgres_server) as pooler:
-        found = doctor(run, DATABASE_URL=pooler.url("portal"))[1]
+        urls = {"DATABASE_URL": "portal", "DAGSTER_POSTGRES_URL": "dagster"}
+        found = doctor(run, **{name: pooler.url(database) for name, database in urls.items()})[1]
     assert found["pooler"] == ("ok", Pooling.TRANSACTION.value)
+    state, detail = found["Dagster storage"]
+    assert (state, "behind a pooler in transaction mode" in detail) == ("ok", True)
 
 
 def test_doctor_from_bad_to_well(run: Run, portal_db: str) -> None:

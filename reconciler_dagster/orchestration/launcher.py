@@ -84,4 +84,3 @@ def _lives(pid: int, before: float) -> bool:
         return process.create_time() <= before + 1 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-

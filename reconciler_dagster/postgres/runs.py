@@ -162,7 +162,11 @@ def add_findings(
             "UPDATE reconciler.run_summary SET findings = findings || CAST(:findings AS jsonb) "
             "WHERE client_id = :client_id AND run_id = :run_id"
         ),
-        {"client_id": client_id, "run_id": run_id, "findings": storable(connection, dump(findings))},
+        {
+            "client_id": client_id,
+            "run_id": run_id,
+            "findings": storable(connection, dump(findings)),
+        },
     )
 
 

@@ -163,10 +163,10 @@ class Owners(Stage):
 
     @rule(milliseconds=st.integers(2, 40))
     def a_run_under_a_statement_timeout(self, milliseconds: int) -> None:
-        with self._disturbed():
-            # The engine's own, which it sets in each of its transactions.
-            with patch.dict(SETTINGS, statement_timeout=f"{milliseconds}ms"):
-                self.world.sync()
+        # The engine's own, which it sets in each of its transactions.
+        limit = {"statement_timeout": f"{milliseconds}ms"}
+        with self._disturbed(), patch.dict(SETTINGS, limit):
+            self.world.sync()
 
     @rule(table=st.sampled_from(["baseline", "journal", "conflict", "history", "seen", "cursor"]))
     def a_run_that_loses_a_deadlock(self, table: str) -> None:

@@ -262,11 +262,9 @@ def test_who_cannot_renew_stops_before_the_lease_expires(portal: Engine, portal_
                 "GRANT UPDATE (run_id) ON reconciler.lease TO cannot_renew",
             )
             required(own, "first")
-            began = time.monotonic()
+            time.sleep(3)
             with pytest.raises(LeaseLost, match="cannot be renewed"):
-                while time.monotonic() < began + 600:
-                    required(own, "first")
-                    time.sleep(0.05)
+                required(own, "first")
         own.dispose()
     finally:
         run(portal, "DROP OWNED BY cannot_renew; DROP ROLE cannot_renew")
@@ -307,8 +305,11 @@ def test_who_died_while_waiting_is_not_waited_for(portal: Engine) -> None:
         pytest.fail("somebody else goes first")
     with client_lock(portal, CLIENT, "part", 600, yielding=True):
         pass
-    with client_lock(portal, CLIENT, "first", 0), pytest.raises(ClientBusy):
-        with client_lock(portal, CLIENT, "second", 0):
-            pytest.fail("two hold the client")
+    with (
+        client_lock(portal, CLIENT, "first", 0),
+        pytest.raises(ClientBusy),
+        client_lock(portal, CLIENT, "second", 0),
+    ):
+        pytest.fail("two hold the client")
     with portal.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM reconciler.lease_wait")).scalar() == 0
