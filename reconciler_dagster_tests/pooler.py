@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from reconciler_dagster.sandbox.account import Account
@@ -49,7 +50,8 @@ class Pooler:
         self._server, self._mode = server, mode
 
     def __enter__(self) -> Pooler:
-        assert PROGRAM is not None, "PgBouncer is not installed: apt-get install pgbouncer"
+        if PROGRAM is None:
+            pytest.skip("PgBouncer is not installed")
         self._folder = Path(tempfile.mkdtemp(prefix="reconciler-pooler-"))
         account = Account(self._folder)
         sockets = conninfo_to_dict(self._server.url("postgres"))["host"]
