@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -94,7 +95,8 @@ class Pooler:
     def through(self, url: str) -> str:
         """A URL of the server itself, through the pooler."""
         parts = conninfo_to_dict(url)
-        return f"postgresql://{parts['user']}@/{parts['dbname']}?host={self._folder}&port={PORT}"
+        database = quote(str(parts["dbname"]))
+        return f"postgresql://{parts['user']}@/{database}?host={self._folder}&port={PORT}"
 
 
 @contextlib.contextmanager

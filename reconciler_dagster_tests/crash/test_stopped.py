@@ -71,7 +71,7 @@ def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
         points = [f"{m} {n}" for n in range(3, effects - 2) for m in ("before", "after")]
         tried = points[::STRIDE]
         for point in tried:
-            name = f"crash_stopped_{point}"
+            name = f"crash_stopped_{point.replace(' ', '_')}"
             case, url = prepared(name)
             nursery.start(**environment | {"RECONCILER_TEST_STOP": point}, DATABASE_URL=url)
             run_id, pid = stopped(case)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from reconciler_dagster.config import project_file
+from reconciler_dagster.config import ConfigurationError, project_file
 from reconciler_dagster.postgres import quarantine, runs
 from reconciler_dagster.postgres.connection import SETTINGS, engine
 from reconciler_dagster.postgres.migrate import downgrade, is_current, upgrade
@@ -119,6 +119,22 @@ def test_what_the_engine_needs_holds_in_each_of_its_transactions(
             assert plain.execute("SHOW datestyle").fetchone() == ("SQL, DMY",)
 
 
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1", "SQL_ASCII", "EUC_JP"])
+def test_migrations_go_up_and_down_on_any_database(
+    postgres_server: PostgresServer, encoding: str
+) -> None:
+    name = f"odd_{uuid4().hex}"
+    settings = ODD_SETTINGS | READ_ONLY | {"search_path": "nowhere"}
+    odd_database(postgres_server, name, encoding, settings)
+    own = engine(postgres_server.url(name))
+    upgrade(own)
+    assert is_current(own)
+    downgrade(own)
+    assert not is_current(own)
+    own.dispose()
+    postgres_server.drop_database(name)
+
+
 ROCKET, SMILE = "\N{ROCKET}", "\N{GRINNING FACE}"
 
 
@@ -192,7 +208,7 @@ def test_names_and_reasons_that_the_database_cannot_store_hold_nothing_up(
 def test_a_table_may_have_any_name(postgres_server: PostgresServer) -> None:
     with odd(postgres_server, "LATIN1") as acme:
         acme.settings.airtable_leads_table = f"Leads {ROCKET}"
-        with pytest.raises(Exception, match="has no table"):
+        with pytest.raises(ConfigurationError, match="has no table"):
             acme.session().check_mapping()
 
 
