@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     lockout_seconds: float = Field(default=30, gt=0, alias="RECONCILER_LOCKOUT_SECONDS")
     # The first wait before a call is tried again; doubled with each further try.
     retry_seconds: float = Field(default=0.5, gt=0, alias="RECONCILER_RETRY_SECONDS")
+    # How long a client stays locked by a run that nobody can see any more, on another machine.
+    lease_seconds: float = Field(default=30, ge=1, le=600, alias="RECONCILER_LEASE_SECONDS")
     # How long the history of every field is kept.
     history_days: int = Field(default=90, ge=1, alias="RECONCILER_HISTORY_DAYS")
     # The deployed Dagster UI, for links from the portal and from run summaries.

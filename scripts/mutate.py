@@ -30,6 +30,9 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_budget.py",
     "reconciler_dagster_tests/engine/test_cells.py",
     "reconciler_dagster_tests/engine/test_places.py",
+    "reconciler_dagster_tests/engine/test_lease.py",
+    "reconciler_dagster_tests/engine/test_database.py",
+    "reconciler_dagster_tests/postgres/test_lock.py",
 ]
 HISTORIES = "40"
 

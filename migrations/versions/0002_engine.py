@@ -189,8 +189,7 @@ CREATE TABLE reconciler.call_log (
     PRIMARY KEY (base_id, hour, purpose)
 );
 
--- Which run holds a client. The advisory lock decides; this row lets a later step of the same
--- run prove that nobody wrote in between.
+-- Which run holds a client; 0007 makes a lease of it.
 CREATE TABLE reconciler.lease (
     client_id uuid PRIMARY KEY,
     run_id text NOT NULL,

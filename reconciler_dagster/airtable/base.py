@@ -6,8 +6,8 @@ Fields are named by id throughout, so that a rename in Airtable changes nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -49,6 +49,18 @@ class TableSchema:
     id: str
     name: str
     fields: tuple[AirtableField, ...]
+
+    def named(self, fit: Callable[[str], str]) -> TableSchema:
+        """The same with each name as ``fit`` gives it: as the portal's database can store it."""
+        fields = (
+            replace(
+                field,
+                name=fit(field.name),
+                choices=None if field.choices is None else tuple(map(fit, field.choices)),
+            )
+            for field in self.fields
+        )
+        return replace(self, name=fit(self.name), fields=tuple(fields))
 
 
 class Base:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Protocol
@@ -58,7 +58,8 @@ class Transport(HTTPAdapter):
 
     ``calls``: requests sent on the wire, retries included. ``earliest``: a moment on Airtable's
     clock that is certainly not later than the first answer of this run (None before it);
-    ``earliest_here``: our clock then.
+    ``earliest_here``: our clock then. ``may_write``: called at the last moment before a write goes
+    out; raises where it must not.
     """
 
     # Seconds from sending to the answer, by method: all of this process have the same way there.
@@ -73,6 +74,7 @@ class Transport(HTTPAdapter):
             multiplier=retry_seconds, max=40 * retry_seconds, jitter=retry_seconds
         )
         self.calls = 0
+        self.may_write: Callable[[], None] = lambda: None
         self.earliest: datetime | None = None
         self.earliest_here = datetime.now(UTC)
 
@@ -86,8 +88,7 @@ class Transport(HTTPAdapter):
         ConfigurationError for a bad token or base.
         """
         options["timeout"] = TIMEOUT
-        reading = request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
-        if not reading:
+        if not _reads(request):
             return self._send_once(request, options)
         for attempt in Retrying(
             retry=retry_if_exception(_worth_retrying),
@@ -131,6 +132,8 @@ class Transport(HTTPAdapter):
         sent = time.monotonic()
         try:
             with effect(f"{request.method} to Airtable"):
+                if not _reads(request):
+                    self.may_write()
                 response = super().send(request, **options)
             response.content  # noqa: B018 - the body is read here, where its loss is handled
         except (requests.RequestException, OSError) as error:
@@ -174,6 +177,10 @@ class Transport(HTTPAdapter):
         except ValueError:
             asked = 0.0
         return max(self._lockout_seconds, asked) * random.uniform(1.01, 1.03)
+
+
+def _reads(request: requests.PreparedRequest) -> bool:
+    return request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
 
 
 def _worth_retrying(error: BaseException) -> bool:

@@ -14,6 +14,7 @@ from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import is_current
+from reconciler_dagster.postgres.pooler import Pooling, pooling
 
 OLDEST_POSTGRES = 13
 
@@ -60,6 +61,7 @@ def examine() -> Iterator[Finding]:
     yield (reached := _try("Postgres", lambda: _postgres(settings)))
     if reached.state == "ok":
         portal = engine(settings.require_database_url())
+        yield _try("pooler", lambda: ("ok", pooling(portal).value))
         yield (migrated := _try("migrations", lambda: _migrations(portal)))
     token = _try("Airtable token", lambda: _token(settings))
     yield token
@@ -134,9 +136,16 @@ def _dagster_storage() -> tuple[State, str]:
     from reconciler_dagster.orchestration.home import dagster_home
 
     dagster_home()
+    url = Settings.load().dagster_postgres_url
+    behind = ""
+    if url is not None and pooling(engine(url.get_secret_value())) is Pooling.TRANSACTION:
+        behind = (
+            ", behind a pooler in transaction mode: all works; give dagster-webserver a database "
+            "user of its own, for its statement timeout stays on connections that others get"
+        )
     with DagsterInstance.get() as instance:
         kind = type(instance.run_storage).__name__.removesuffix("RunStorage")
-        return "ok", f"{kind}, {instance.get_runs_count()} runs"
+        return "ok", f"{kind}, {instance.get_runs_count()} runs{behind}"
 
 
 def _print(findings: list[Finding]) -> None:

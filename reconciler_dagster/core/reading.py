@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from reconciler_dagster.core.fields import FieldMap
@@ -34,7 +34,41 @@ def from_postgres(
     problems: Problems = {}
     for mapped in fields:
         try:
+            _require_text(columns[mapped.column])
             row[mapped.column] = mapped.codec.from_postgres(columns[mapped.column], users)
         except Unreadable as why:
             problems[mapped.column] = f"{mapped.column} {why}"
     return row, problems
+
+
+def refuse(
+    row: Row, problems: Problems, fields: FieldMap, why_not: Callable[[str], str | None]
+) -> None:
+    """Take out of a row the texts that the other side cannot store. ``why_not``: the reason of one
+    text; None where it can be stored.
+    """
+    for mapped in fields:
+        for text in _texts(row.get(mapped.column)):
+            if (why := why_not(text)) is not None:
+                del row[mapped.column]
+                problems[mapped.column] = f"{mapped.airtable} {why}"
+                break
+
+
+def _texts(value: Value) -> list[str]:
+    """The texts in a value."""
+    if isinstance(value, str):
+        return [value]
+    return [part for part in value if isinstance(part, str)] if isinstance(value, list) else []
+
+
+def _require_text(value: Value) -> None:
+    """Raise Unreadable for bytes that are no text, which a database without encoding may hold."""
+    for text in _texts(value):
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise Unreadable(
+                    "holds bytes that are no UTF-8, in a database that checks none: write it again"
+                ) from None

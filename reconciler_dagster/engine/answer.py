@@ -23,8 +23,6 @@ from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, leads, own_writes, quarantine, record
 from reconciler_dagster.postgres.apply import apply_writes
 from reconciler_dagster.postgres.baseline import BaselineRow
-from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedRecord
 from reconciler_dagster.postgres.writes import LeadWrite
@@ -73,8 +71,7 @@ def acknowledge(
     records = batch.keys() & answer.keys()
     sent.acknowledged |= records
     client_id = session.client.id
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, client_id, session.run_id)
+    with session.writing() as connection:
         respelled = [cell for cell in taken if cell.verdict is Verdict.RESPELLED]
         refused = _respell(connection, session, staged, respelled)
         agreed: dict[str, Row] = {record_id: {} for record_id in records}

@@ -20,8 +20,6 @@ from reconciler_dagster.core.deletions import (
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, journal, tombstones, windows
-from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import require_lease
 
 
 @dataclass
@@ -103,8 +101,7 @@ def _conclude(
             state = State.MISSING  # until it is done
         reason = suspicion or "A complete listing of its window does not have the record."
         absences.append(tombstones.Absence(record_id, state, listings, reason))
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, session.client.id, session.run_id)
+    with session.writing() as connection:
         tombstones.absent(connection, session.client.id, session.run_id, absences)
         session.counts.deletions += tombstones.bury(
             connection, session.client.id, session.run_id, buried
@@ -123,8 +120,7 @@ def carry_out_approved(session: Session) -> None:
     field_ids = list(session.bound.id_by_column.values())
     there = [record.id for record in session.base.read(session.table_id, approved, field_ids)]
     gone = [record_id for record_id in approved if record_id not in there]
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, client_id, session.run_id)
+    with session.writing() as connection:
         tombstones.returned(connection, client_id, session.run_id, there)
         session.counts.deletions += tombstones.bury(connection, client_id, session.run_id, gone)
         journal.close(connection, client_id, gone)

@@ -21,8 +21,6 @@ from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, journal, leads, own_writes, quarantine, record
 from reconciler_dagster.postgres.apply import apply_writes, lead_ids
 from reconciler_dagster.postgres.baseline import BaselineRow
-from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.writes import Applied, LeadWrite
 
 EMPTY = LeadChange()
@@ -44,8 +42,7 @@ def write_local(
         _write(session, staged, record_id, changes.get(record_id, EMPTY), owners[record_id])
         for record_id in record_ids
     ]
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, client_id, session.run_id)
+    with session.writing() as connection:
         applied = apply_writes(connection, client_id, writes, session.fields, session.users)
         owners |= lead_ids(connection, sorted(applied.inserted))
         done = [record_id for record_id in record_ids if record_id not in applied.deferred]

@@ -11,7 +11,7 @@ from pyairtable.formulas import Formula
 from reconciler_dagster.airtable.base import Record, created_between, modified_since
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.binding import BoundMap
-from reconciler_dagster.core.reading import from_airtable
+from reconciler_dagster.core.reading import from_airtable, refuse
 from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
@@ -23,8 +23,6 @@ from reconciler_dagster.postgres import (
     record_ids,
     staging,
 )
-from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.staging import StagedRecord
 
 # A record left out as seen must not have been edited this shortly before it was seen: Airtable's
@@ -63,8 +61,7 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
     session.bound  # noqa: B018 - before anything that is remembered is used
     scope = _reach(session, chosen)
     if not session.dry_run:
-        with session.engine.connect() as connection, writing(connection):
-            require_lease(connection, session.client.id, session.run_id)
+        with session.writing() as connection:
             record_ids.mend(connection, session.client.id, everything=scope == EVERYTHING)
     try:
         found = _stage_scope(session, scope)
@@ -213,7 +210,9 @@ def decode(session: Session, records: Iterable[Record]) -> Iterator[StagedRecord
             column_by_id[key]: cell for key, cell in record.cells.items() if key in column_by_id
         }
         row, problems = from_airtable(cells, session.fields, session.users)
-        yield StagedRecord(record.id, record.created_time, row, problems)
+        refuse(row, problems, session.fields, session.repertoire.why_not)
+        told = {column: session.repertoire.fit(why) for column, why in problems.items()}
+        yield StagedRecord(record.id, record.created_time, row, told)
 
 
 def stage(session: Session, records: Iterable[Record], key: str | None = None) -> set[str]:

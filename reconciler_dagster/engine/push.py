@@ -28,7 +28,7 @@ from reconciler_dagster.postgres import (
     staging,
     tombstones,
 )
-from reconciler_dagster.postgres.connection import analyze_after, writing
+from reconciler_dagster.postgres.connection import analyze_after
 from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.record import forget_old
@@ -157,8 +157,7 @@ def _read_again(session: Session, key: str, record_ids: list[str]) -> set[str]:
 
 def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) -> None:
     """Everything is in: move the cursor, and note what was verified."""
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, session.client.id, session.run_id)
+    with session.writing() as connection:
         tombstones.returned(connection, session.client.id, session.run_id, list(staged.records))
     deletions.carry_out_approved(session)
     moment = datetime.fromisoformat(pulled.moment)
@@ -172,11 +171,11 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
                 ago = datetime.now(UTC) - session.base.transport.earliest_here
         if len(seen) > cursor.LONGEST_LEFT_OUT:
             seen = set()
-        with session.engine.begin() as connection:
+        with session.writing() as connection:
             cursor.move(
                 connection, session.client.id, session.run_id, moment, seen, session.overlap, ago
             )
-    with session.engine.begin() as connection:
+    with session.writing() as connection:
         if pulled.window is not None:
             baseline.verified(connection, session.client.id, staged.records)
         session.counts.quarantined = len(quarantine.records(connection, session.client.id))
@@ -228,7 +227,7 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
     reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
     there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
     read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
-    with session.engine.connect() as connection, writing(connection):
+    with session.writing() as connection:
         moved = leads.note_moved(connection, client_id, there)
         reasons = {
             r: f"the lead was moved here from another client ({moved[r]}), whose base has its "

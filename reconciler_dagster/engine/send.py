@@ -16,8 +16,6 @@ from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.pull import decode
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import journal, quarantine
-from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import Refusal
 
 # Refusals that are about the data; halving finds the cell (Airtable facts, section 4).
@@ -50,7 +48,7 @@ def send(session: Session, staged: Staged, outbound: Mapping[str, Row], read_at:
             sent.unsent |= set(batch)
         else:
             _send(session, staged, batch, sent)
-    with session.engine.connect() as connection, writing(connection):
+    with session.writing() as connection:
         quarantine.put(connection, session.client.id, sent.refused)
         settled = [i for i in outbound if i not in sent.open]
         journal.close(connection, session.client.id, settled)
@@ -117,8 +115,7 @@ def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent
         }
         for record_id, row in batch.items()
     }
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, session.client.id, session.run_id)
+    with session.writing() as connection:
         journal.mark_sent(connection, session.client.id, batch)
     try:
         answer = session.base.patch(session.table_id, cells)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -21,7 +22,8 @@ from reconciler_dagster.postgres import bindings
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client, base_of, directory, leads_columns
 from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import client_lock
+from reconciler_dagster.postgres.encoding import Repertoire, repertoire
+from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
 
 Purpose = Literal["delta", "manual", "audit", "great_sync"]
 
@@ -79,6 +81,7 @@ class Session:
             calls_per_second=self.settings.calls_per_second,
         )
         opened = Base(self.settings, self.client.base_id, bucket)
+        opened.transport.may_write = lambda: require_time(self.client.id, self.run_id)
         self._bases.append(opened)
         return opened
 
@@ -92,6 +95,20 @@ class Session:
         """The portal's users, as of the start of the run."""
         with self.engine.connect() as connection:
             return directory(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction of this run's writes. Raises LeaseLost unless the run holds the client;
+        then nobody else gets it before the transaction has ended.
+        """
+        with self.engine.connect() as connection, writing(connection):
+            require_lease(connection, self.client.id, self.run_id)
+            yield connection
+
+    @property
+    def repertoire(self) -> Repertoire:
+        """What the portal's database can store."""
+        return repertoire(self.engine)
 
     @cached_property
     def began(self) -> datetime:
@@ -157,12 +174,13 @@ class Session:
         about (``moved``). A run notices that when it begins, or when its listing was refused
         (``anew``: what it has read is read again); at any other time PlaceChanged ends it.
         """
-        client_id = self.client.id
+        client_id, fit = self.client.id, self.repertoire.fit
+        configured = fit(self.settings.airtable_leads_table)
         with self.engine.connect() as connection:
             columns = leads_columns(connection)
             before = bindings.remembered(connection, client_id)
             known = bindings.bound(connection, client_id)
-        named = known is not None and known.configured_name == self.settings.airtable_leads_table
+        named = known is not None and known.configured_name == configured
         if known is not None and named and known.place.base_id == self.client.base_id:
             self._require_same(known.place, anew)
             fresh = datetime.now(UTC) - known.read_at < SCHEMA_KEPT
@@ -178,7 +196,7 @@ class Session:
         followed = (
             named and known is not None and known.place.base_id in (None, self.client.base_id)
         )
-        schema = self.base.schema(known.place.table_id if known and followed else None)
+        schema = self.base.schema(known.place.table_id if known and followed else None).named(fit)
         self.mapping_is_fresh = True
         place = Place(self.client.base_id, schema.id)
         notice = moved(known.place, place) if known else None
@@ -201,13 +219,7 @@ class Session:
             checked = bind(
                 LEADS, schema.fields, columns, bindings.remembered(connection, client_id)
             )
-            bindings.remember(
-                connection,
-                client_id,
-                place,
-                self.settings.airtable_leads_table,
-                checked.bindings,
-            )
+            bindings.remember(connection, client_id, place, configured, checked.bindings)
             if checked.changed:
                 bindings.forget_agreement(connection, client_id, checked.changed)
         self._table_id, self._bound = schema.id, checked
@@ -223,7 +235,12 @@ class Session:
     def turn(self) -> AbstractContextManager[None]:
         """Hold the client for a while, of a run over windows, which lets others go first."""
         return client_lock(
-            self.engine, self.client.id, self.run_id, PATIENCE_SECONDS, yielding=True
+            self.engine,
+            self.client.id,
+            self.run_id,
+            PATIENCE_SECONDS,
+            yielding=True,
+            seconds=self.settings.lease_seconds,
         )
 
     def _held(self) -> AbstractContextManager[None]:

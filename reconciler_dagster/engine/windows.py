@@ -32,8 +32,7 @@ from reconciler_dagster.postgres import (
     tombstones,
     windows,
 )
-from reconciler_dagster.postgres.connection import analyze_after, writing
-from reconciler_dagster.postgres.lock import require_lease
+from reconciler_dagster.postgres.connection import analyze_after
 
 # Leads a part: written under one lock within a second or so, and what memory is bounded by.
 PART = 1000
@@ -204,8 +203,7 @@ def reconcile(session: Session, window: Window) -> Reconciled:
         keys = [part.key for part in window.parts]
         staging.require_whole(connection, keys, window.listed)
     session.counts.pulled += window.listed
-    with _locked(session), session.engine.connect() as connection, writing(connection):
-        require_lease(connection, session.client.id, session.run_id)
+    with _locked(session), session.writing() as connection:
         record_ids.mend(connection, session.client.id, everything=True)
     for part in window.parts:
         out.unknown += _reconcile_part(session, window, part)
@@ -290,7 +288,7 @@ def _load(session: Session, key: str) -> Staged:
 
 
 def _verified(session: Session, staged: Staged) -> None:
-    with session.engine.connect() as connection, writing(connection):
+    with session.writing() as connection:
         record_ids = list(staged.records)
         tombstones.returned(connection, session.client.id, session.run_id, record_ids)
         baseline.verified(connection, session.client.id, record_ids)

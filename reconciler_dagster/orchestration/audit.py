@@ -137,7 +137,8 @@ def decide_deletions_op(context: dg.OpExecutionContext, config: DecisionConfig) 
                 connection, client, config.record_ids, state, config.decided_by
             )
         session.bound  # noqa: B018 - another base is met under the lock, which it takes itself
-        with client_lock(run.engine, client, run.run_id, PATIENCE_SECONDS):
+        seconds = run.settings.lease_seconds
+        with client_lock(run.engine, client, run.run_id, PATIENCE_SECONDS, seconds=seconds):
             deletions.carry_out_approved(session)
         with run.engine.connect() as connection:
             session.counts.deletions_pending = tombstones.pending(connection, client)

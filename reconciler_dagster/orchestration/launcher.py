@@ -6,9 +6,6 @@ and blocks the queue behind it.
 
 from __future__ import annotations
 
-import os
-import socket
-
 import psutil
 from dagster import DagsterRun
 from dagster._core.errors import DagsterUserCodeUnreachableError
@@ -17,6 +14,8 @@ from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
 
+from reconciler_dagster.processes import has_ended, this_process
+
 PROCESS_TAG = "reconciler/process"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ANSWER_WITHIN_SECONDS = 10
@@ -24,8 +23,7 @@ _ANSWER_WITHIN_SECONDS = 10
 
 def process_tag() -> dict[str, str]:
     """The tag for a run that this process executes itself, so that it can be seen to live."""
-    started = psutil.Process().create_time()
-    return {PROCESS_TAG: f"{socket.gethostname()} {os.getpid()} {started:.2f}"}
+    return {PROCESS_TAG: this_process()}
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
@@ -39,7 +37,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Dead only on evidence: run monitoring fails whatever is not RUNNING or SUCCESS."""
         if PROCESS_TAG in run.tags:
-            there = _tagged_process_lives(run.tags[PROCESS_TAG])
+            there = not has_ended(run.tags[PROCESS_TAG])
             return _verdict(there, "the process that executed it is gone")
         client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         if client is None:  # finished meanwhile, or launched by somebody else
@@ -86,8 +84,3 @@ def _lives(pid: int, before: float) -> bool:
         return process.create_time() <= before + 1 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-def _tagged_process_lives(tag: str) -> bool:
-    host, pid, started = tag.rsplit(" ", 2)
-    return host != socket.gethostname() or _lives(int(pid), float(started))

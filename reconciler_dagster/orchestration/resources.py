@@ -115,7 +115,9 @@ class ClientRun:
 
     def _lock(self, client_id: str) -> None:
         """Hold the client until the run ends. Raises ClientBusy where another does not let go."""
-        self._held.enter_context(client_lock(self.engine, client_id, self.run_id, PATIENCE_SECONDS))
+        seconds = self.settings.lease_seconds
+        lock = client_lock(self.engine, client_id, self.run_id, PATIENCE_SECONDS, seconds=seconds)
+        self._held.enter_context(lock)
 
     def _note_failure(self, client_id: str, why: str, findings: dict[str, Any]) -> None:
         with self.engine.begin() as connection:

@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from reconciler_dagster.postgres.connection import at_once
+
 # How long after an urgent call the others stand back; a delta's calls follow each other faster.
 URGENT_SECONDS = 1.0
 POLL_SECONDS = 0.25
@@ -68,7 +70,7 @@ class Bucket:
     def __init__(
         self, engine: Engine, base_id: str, *, purpose: str, urgent: bool, calls_per_second: float
     ) -> None:
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
         self._base_id = base_id
         self._slot: dict[str, Any] = {
             "base_id": base_id,
@@ -77,7 +79,7 @@ class Bucket:
             "spacing": 1 / calls_per_second,
             "urgent_seconds": URGENT_SECONDS,
         }
-        with self._engine.connect() as connection:
+        with at_once(self._engine) as connection:
             connection.execute(
                 text(
                     "INSERT INTO reconciler.call_bucket (base_id) VALUES (:base_id) "
@@ -91,7 +93,7 @@ class Bucket:
         (``time.monotonic``).
         """
         while True:
-            with self._engine.connect() as connection:
+            with at_once(self._engine) as connection:
                 asked = time.monotonic()
                 wait = connection.execute(_TAKE, self._slot).scalar()
             if wait is None:
@@ -108,7 +110,7 @@ class Bucket:
         in_window = math.ceil(WINDOW_SECONDS / spacing)
         if delay <= in_window * spacing - WINDOW_SECONDS:
             return  # the spacing allows for it
-        with self._engine.connect() as connection:
+        with at_once(self._engine) as connection:
             connection.execute(
                 _DELAYED,
                 {
@@ -123,7 +125,7 @@ class Bucket:
 
     def lock_out(self, seconds: float, reason: str) -> None:
         """Keep every process from calling this base for so long."""
-        with self._engine.connect() as connection:
+        with at_once(self._engine) as connection:
             connection.execute(
                 text(
                     "UPDATE reconciler.call_bucket SET lock_reason = :reason, locked_until = "
@@ -137,7 +139,7 @@ class Bucket:
         """Whether the base is still open. Whoever woke late pushes the next slot on, so that two
         calls never come closer than they should.
         """
-        with self._engine.connect() as connection:
+        with at_once(self._engine) as connection:
             return bool(
                 connection.execute(
                     text(

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from reconciler_dagster.postgres.connection import snapshot
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 
 # The cause of an entry that a run makes for a lead that it could not write.
@@ -79,10 +80,7 @@ def stage_leads(
     pairs = ", ".join(f"l.{quoted(column)}" for column in columns)
     row = f"CASE WHEN l.id IS NOT NULL THEN (SELECT to_jsonb(x) FROM (SELECT {pairs}) x) END"  # noqa: S608
     created_from, created_to = window or ("-infinity", "-infinity")
-    with (
-        engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection,
-        connection.begin(),
-    ):
+    with snapshot(engine) as connection:
         connection.execute(
             text("DELETE FROM reconciler.staged_lead WHERE run_id = :run_id"), {"run_id": run_id}
         )

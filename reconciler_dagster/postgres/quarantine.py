@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
 from reconciler_dagster.core.values import Value
+from reconciler_dagster.postgres.encoding import storable
 from reconciler_dagster.postgres.staging import dump
 
 Direction = Literal["to_postgres", "to_airtable"]
@@ -71,7 +72,7 @@ def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> 
         ),
         {
             "client_id": client_id,
-            "rows": dump(rows),
+            "rows": storable(connection, dump(rows)),
             "first": FIRST_WAIT_MINUTES,
             "longest": LONGEST_WAIT_MINUTES,
         },

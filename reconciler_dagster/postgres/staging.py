@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.reading import Problems, Row
+from reconciler_dagster.postgres.encoding import storable
 
 LEFTOVERS = "1 day"
 
@@ -209,7 +210,7 @@ def stage_pull(connection: Connection, run_id: str, client_id: str, pull: dict[s
             "VALUES (:run_id, :client_id, CAST(:pull AS jsonb)) "
             "ON CONFLICT (run_id) DO UPDATE SET pull = excluded.pull"
         ),
-        {"run_id": run_id, "client_id": client_id, "pull": dump(pull)},
+        {"run_id": run_id, "client_id": client_id, "pull": storable(connection, dump(pull))},
     )
 
 

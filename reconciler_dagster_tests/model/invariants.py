@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -155,6 +156,31 @@ def quiet(world: World, scope: Scope) -> None:
     counts = world.sync(scope).counts
     done = (counts.local_writes, counts.remote_writes, counts.conflicts)
     assert done == (0, 0, 0), f"local writes, remote writes, conflicts: {done}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run has written, and what both sides are known to agree on."""
+
+    run_id: str
+    history: Any
+    baseline: Any
+    patches: int
+
+    @staticmethod
+    def of(world: World, run_id: str) -> Written:
+        """As things stand."""
+        return Written(
+            run_id,
+            world.sql("SELECT id FROM reconciler.history WHERE run_id = :id", id=run_id),
+            world.sql("SELECT record_id, advance FROM reconciler.baseline ORDER BY record_id"),
+            sum(call["method"] == "PATCH" for call in world.sandbox.calls()),
+        )
+
+
+def one_writer(world: World, overtaken: Written) -> None:
+    """A run that was overtaken has written nothing since."""
+    assert Written.of(world, overtaken.run_id) == overtaken
 
 
 def quarantined(world: World) -> set[tuple[str, str]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
-import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
+from reconciler_dagster.postgres.connection import SETTINGS
 from reconciler_dagster_tests import windows
 from reconciler_dagster_tests.model import invariants
 from reconciler_dagster_tests.model.cells import Cells
@@ -154,18 +155,10 @@ class Owners(Cells):
 
     @rule(milliseconds=st.integers(2, 40))
     def a_run_under_a_statement_timeout(self, milliseconds: int) -> None:
-        with self._disturbed():
-            self._limit_statements(f"SET statement_timeout = {milliseconds}")
-            try:
-                self.world.sync()
-            finally:
-                self._limit_statements("RESET statement_timeout")
-
-    def _limit_statements(self, how: str) -> None:
-        url = self.world.settings.require_database_url()
-        with psycopg.connect(url, options="-c statement_timeout=0") as free:
-            free.execute(f"ALTER DATABASE {free.info.dbname} {how}")
-        self.world.engine.dispose()  # a setting holds for connections made after it
+        # The engine's own, which it sets in each of its transactions.
+        limit = {"statement_timeout": f"{milliseconds}ms"}
+        with self._disturbed(), patch.dict(SETTINGS, limit):
+            self.world.sync()
 
     @rule(table=st.sampled_from(["baseline", "journal", "conflict", "history", "seen", "cursor"]))
     def a_run_that_loses_a_deadlock(self, table: str) -> None:
