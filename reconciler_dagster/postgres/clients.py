@@ -10,6 +10,15 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.binding import Column
 from reconciler_dagster.core.values import Directory
+from reconciler_dagster.postgres import guard
+
+# What the engine finds a lead by, and the types that it can do so with.
+_KEYS = {
+    "id": ("uuid",),
+    "client_id": ("uuid",),
+    "airtable_record_id": ("character varying", "text"),
+    "is_active": ("boolean",),
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,8 @@ class Client:
 
 
 def active_clients(connection: Connection) -> list[Client]:
-    """Every active client, by name."""
+    """Every active client, by name. Raises guard.Unfit where some may be hidden from this role."""
+    guard.require_clients(connection)
     rows = connection.execute(
         text(
             "SELECT id::text, company_name, airtable_base_id FROM public.clients "
@@ -57,18 +67,27 @@ def directory(connection: Connection) -> Directory:
 
 
 def leads_columns(connection: Connection) -> list[Column]:
-    """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing."""
+    """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing or
+    of another type.
+    """
     rows = connection.execute(
         text(
-            "SELECT column_name, character_maximum_length, is_nullable = 'YES' "
+            "SELECT column_name, character_maximum_length, is_nullable = 'YES', data_type "
             "FROM information_schema.columns "
             "WHERE table_schema = 'public' AND table_name = 'leads'"
         )
     )
-    columns = [Column(*row) for row in rows]
-    missing = {"id", "client_id", "airtable_record_id", "is_active"} - {c.name for c in columns}
+    found = [tuple(row) for row in rows]
+    types = {name: type_ for name, *_, type_ in found}
+    missing = _KEYS.keys() - types.keys()
     if missing:
         raise ConfigurationError(
             f"Table leads has no column {', '.join(sorted(missing))}: this is no lead portal."
         )
-    return columns
+    for name, expected in _KEYS.items():
+        if types[name] not in expected:
+            raise ConfigurationError(
+                f"leads.{name} is {types[name]}, expected {expected[0]}: change it back. Until "
+                "then nothing is carried over, and nothing is lost."
+            )
+    return [Column(*row[:3]) for row in found]
