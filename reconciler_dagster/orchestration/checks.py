@@ -9,10 +9,11 @@ from reconciler_dagster.engine.diff import ChangeSet
 from reconciler_dagster.orchestration.assets import (
     AIRTABLE_LEADS,
     OUTBOUND_CHANGE_SET,
+    POSTGRES_LEADS,
     RECONCILED_LEADS,
 )
 from reconciler_dagster.orchestration.resources import ClientRun
-from reconciler_dagster.orchestration.verdicts import unanswered
+from reconciler_dagster.orchestration.verdicts import unanswered, unnoted
 from reconciler_dagster.postgres import runs
 from reconciler_dagster.postgres.clients import active_clients
 
@@ -41,6 +42,18 @@ def mapping_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult
             )
         ).scalars()
         return _listing("stopped", list(problems))
+
+
+@dg.asset_check(
+    asset=POSTGRES_LEADS,
+    name="edits_are_noted",
+    required_resource_keys={"client_run"},
+    description="The trigger on the leads is at work, and nothing is hidden from the runs.",
+)
+def noted_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Red where a run found it otherwise; `reconciler migrate` mends it."""
+    run: ClientRun = context.resources.client_run
+    return unnoted(run.engine).result()
 
 
 @dg.asset_check(
@@ -131,4 +144,4 @@ def answered_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResul
     return unanswered(run.engine).result()
 
 
-CHECKS = [mapping_check, clear_brake, quarantine_check, answered_check]
+CHECKS = [mapping_check, noted_check, clear_brake, quarantine_check, answered_check]

@@ -190,18 +190,18 @@ def require(connection: Connection, client_id: str) -> Facts:
     return facts
 
 
+_CLIENTS = f"""
+    SELECT has_any_column_privilege(c.oid, 'SELECT') AS may, current_user::text AS role,
+        {_HIDES.format(oid="c.oid", commands=":commands")} AS hides
+    FROM pg_class c WHERE c.oid = to_regclass('public.clients')
+"""  # noqa: S608 - constants
+
+
 def require_clients(connection: Connection) -> None:
     """Raise Unfit where clients may be hidden from this role, or it may not read them: a client
     that is not seen would look like one that is not there.
     """
-    row = connection.execute(
-        text(
-            "SELECT has_any_column_privilege(c.oid, 'SELECT') AS may, current_user::text AS role, "
-            f"{_HIDES.format(oid='c.oid', commands=':commands')} AS hides "
-            "FROM pg_class c WHERE c.oid = to_regclass('public.clients')"
-        ),
-        {"commands": "r"},
-    ).one_or_none()
+    row = connection.execute(text(_CLIENTS), {"commands": "r"}).one_or_none()
     if row is None or (row.may and not row.hides):
         return
     facts = Facts("public.clients", "r", row.role, "", denied=["SELECT ON public.clients"])

@@ -7,11 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from reconciler_dagster.core import guard as judged
 from reconciler_dagster.core import reading
 from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.records import WHOLE
-from reconciler_dagster.postgres import bindings, guard, tombstones, windows
+from reconciler_dagster.postgres import bindings, tombstones, windows
 from reconciler_dagster.postgres.clients import directory
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 from reconciler_dagster.postgres.runs import DRY
@@ -72,7 +71,7 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
 
     ``unsettled``: leads with portal edits that no run has taken over yet. ``stopped_fields``: why,
     one each. ``last_failure``: why the last run failed; None where it did not. Dry runs do not
-    count as runs. ``guard``: what keeps edits from being noted, or rows from being seen.
+    count as runs.
     """
     figures = connection.execute(text(_FIGURES), {"client_id": client_id, "whole": WHOLE}).one()
     never, oldest = windows.oldest_verified(connection, client_id)
@@ -106,7 +105,6 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
         "oldest_verified_at": oldest,
         "last_success_at": figures.last_success,
         "last_failure": figures.last_failure,
-        "guard": [str(problem) for problem in judged.problems(guard.look(connection, client_id))],
     }
 
 

@@ -32,7 +32,7 @@ EXPECTED = f"""(
       AND EXISTS (SELECT FROM reconciler.cursor c WHERE c.client_id = l.client_id)
       AND NOT EXISTS (SELECT FROM reconciler.baseline b
                       WHERE b.client_id = l.client_id AND b.record_id = l.airtable_record_id)
-)"""
+)"""  # noqa: S608 - a constant
 
 
 def known_leads(connection: Connection, client_id: str) -> list[Known]:
