@@ -71,14 +71,6 @@ def unanswered(portal: Engine) -> Verdict:
     )
 
 
-def unnoted(portal: Engine) -> Verdict:
-    """Red where edits in Postgres may not have been noted, as each client's last delta found it."""
-    with portal.connect() as connection:
-        judged = runs.standing(connection, ["delta", "manual"], "guard")
-    reasons = [f"{name}: {why}" for name, run in judged for why in run.findings["guard"]]
-    return Verdict(reasons, {})
-
-
 def drift(portal: Engine) -> Verdict:
     """Red where a client's sides differ by more than is explained, as its latest audit saw it."""
     with portal.connect() as connection:
