@@ -35,6 +35,7 @@ from reconciler_dagster_tests.model.people import (
     to_portal,
 )
 from reconciler_dagster_tests.model.stage import Killed
+from reconciler_dagster_tests.model.trigger import Trigger
 from reconciler_dagster_tests.world import ANN, BOB
 
 COLUMNS = [*FIELDS, "notes", "hrq_status", "claimed_by"]
@@ -70,7 +71,7 @@ FAULTS = st.fixed_dictionaries(
 )
 
 
-class Histories(Owners):
+class Histories(Owners, Trigger):
     """The rules about people and runs."""
 
     @initialize(contents=st.lists(SOME, min_size=2, max_size=3), chance=st.integers(0, 2**64))
