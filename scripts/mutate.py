@@ -27,6 +27,8 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_sync.py",
     "reconciler_dagster_tests/engine/test_deletions.py",
     "reconciler_dagster_tests/engine/test_budget.py",
+    "reconciler_dagster_tests/engine/test_guard.py",
+    "reconciler_dagster_tests/postgres/test_trigger.py",
 ]
 HISTORIES = "40"
 

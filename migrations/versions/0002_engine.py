@@ -318,4 +318,4 @@ def downgrade() -> None:
         "DROP FUNCTION IF EXISTS reconciler.note_lead_edit(), reconciler.note_leads_truncated()"
     )
     for name in reversed(NAMES):
-        op.execute(f"DROP TABLE reconciler.{name}")
+        op.execute(f"DROP TABLE IF EXISTS reconciler.{name}")
