@@ -453,4 +453,41 @@ MUTANTS = [
         "        refuse(row, problems, session.fields, session.repertoire.why_not)\n",
         "",
     ),
+    Mutant(
+        "let a write of the portal fail where its edit cannot be noted",
+        "a_write_goes_through",
+        POSTGRES + "trigger.py",
+        "                after ->> TG_ARGV[2], lower(TG_OP));\n        END IF;\n"
+        "    EXCEPTION WHEN OTHERS THEN",
+        "                after ->> TG_ARGV[2], lower(TG_OP));\n        END IF;\n"
+        "    EXCEPTION WHEN no_data_found THEN",
+    ),
+    Mutant(
+        "take a trigger that is on again for one that was never off",
+        "switched_off_and_on_again",
+        POSTGRES + "overlooked.py",
+        "return row is None or row.fingerprint != facts.fingerprint or not row.final",
+        "return row is None",
+    ),
+    Mutant(
+        "carry on without comparing while the trigger is off",
+        "while_it_is_off",
+        POSTGRES + "overlooked.py",
+        "    if problems(facts):\n        return True\n",
+        "",
+    ),
+    Mutant(
+        "have the trigger fire for ordinary sessions alone",
+        "replication",
+        POSTGRES + "trigger.py",
+        "ENABLE ALWAYS TRIGGER {name}",
+        "ENABLE TRIGGER {name}",
+    ),
+    Mutant(
+        "miss leads of the portal's own in Airtable",
+        "portal_s_own",
+        POSTGRES + "windows.py",
+        "WHERE l.is_active AND l.airtable_record_id ~ '{WHOLE}'",
+        "WHERE l.is_active",
+    ),
 ]

@@ -33,6 +33,8 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_lease.py",
     "reconciler_dagster_tests/engine/test_database.py",
     "reconciler_dagster_tests/postgres/test_lock.py",
+    "reconciler_dagster_tests/engine/test_guard.py",
+    "reconciler_dagster_tests/postgres/test_trigger.py",
 ]
 HISTORIES = "40"
 

@@ -311,8 +311,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TRIGGER zz_reconciler_note_edit ON public.leads")
-    op.execute("DROP TRIGGER zz_reconciler_note_truncate ON public.leads")
-    op.execute("DROP FUNCTION reconciler.note_lead_edit(), reconciler.note_leads_truncated()")
+    op.execute("DROP TRIGGER IF EXISTS zz_reconciler_note_edit ON public.leads")
+    op.execute("DROP TRIGGER IF EXISTS zz_reconciler_note_truncate ON public.leads")
+    op.execute(
+        "DROP FUNCTION IF EXISTS reconciler.note_lead_edit(), reconciler.note_leads_truncated()"
+    )
     for name in reversed(NAMES):
-        op.execute(f"DROP TABLE reconciler.{name}")
+        op.execute(f"DROP TABLE IF EXISTS reconciler.{name}")

@@ -24,12 +24,12 @@ from reconciler_dagster.airtable.transport import Bucket, Transport
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.normal import pick
 from reconciler_dagster.core.pairs import AirtableField
+from reconciler_dagster.core.records import is_record_id
 from reconciler_dagster.core.values import printable
 
 PAGE = 100
 BATCH = 10
 RESTARTS = 5
-RECORD_ID = re.compile(r"rec[A-Za-z0-9]{14}")
 FIELD_ID = re.compile(r"fld[A-Za-z0-9]{14}")
 
 
@@ -127,7 +127,7 @@ class Base:
 
     def read(self, table_id: str, ids: Iterable[str], field_ids: list[str]) -> list[Record]:
         """Records by id, up to 100 a call; without those that are gone or are no record id."""
-        wanted = [key for key in dict.fromkeys(ids) if RECORD_ID.fullmatch(key)]
+        wanted = [key for key in dict.fromkeys(ids) if is_record_id(key)]
         found: dict[str, Record] = {}
         for start in range(0, len(wanted), PAGE):
             chunk = wanted[start : start + PAGE]
@@ -220,7 +220,7 @@ def _record(raw: Mapping[str, Any]) -> Record:
         created_time = datetime.fromisoformat(raw["createdTime"])
     except (KeyError, TypeError, ValueError):
         raise NotUnderstood("a record without id, creation time or fields") from None
-    if not RECORD_ID.fullmatch(str(record_id)) or created_time.tzinfo is None:
+    if not is_record_id(record_id) or created_time.tzinfo is None:
         raise NotUnderstood("a record with a wrong id or creation time")
     # Keys that are no field ids would make every cell read as empty.
     if not isinstance(fields, dict) or not all(map(FIELD_ID.fullmatch, fields)):

@@ -11,8 +11,10 @@ from sqlalchemy import Engine, text
 
 from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.guard import problems
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.guard import Unfit, look
 from reconciler_dagster.postgres.migrate import is_current
 from reconciler_dagster.postgres.pooler import Pooling, pooling
 
@@ -63,6 +65,8 @@ def examine() -> Iterator[Finding]:
         portal = engine(settings.require_database_url())
         yield _try("pooler", lambda: ("ok", pooling(portal).value))
         yield (migrated := _try("migrations", lambda: _migrations(portal)))
+        if migrated.state == "ok":
+            yield _try("edits are noted", lambda: _noted(portal))
     token = _try("Airtable token", lambda: _token(settings))
     yield token
     if portal is not None and migrated.state == "ok" and token.state == "ok":
@@ -96,6 +100,15 @@ def _migrations(portal: Engine) -> tuple[State, str]:
     return "ok", "up to date"
 
 
+def _noted(portal: Engine) -> tuple[State, str]:
+    with portal.connect() as connection:
+        found = problems(look(connection))
+    if not found:
+        return "ok", "every writer's, and nothing is hidden from this database role"
+    state: State = "failed" if any(problem.stops for problem in found) else "warning"
+    return state, " ".join(map(str, found))
+
+
 def _token(settings: Settings) -> tuple[State, str]:
     from pyairtable import Api
 
@@ -109,8 +122,12 @@ def _token(settings: Settings) -> tuple[State, str]:
 
 
 def _clients(settings: Settings, portal: Engine) -> Iterator[Finding]:
-    with portal.connect() as connection:
-        clients = active_clients(connection)
+    try:
+        with portal.connect() as connection:
+            clients = active_clients(connection)
+    except Unfit as error:
+        yield Finding("clients", "failed", str(error))
+        return
     if not clients:
         yield Finding("clients", "warning", "there is no active client: nothing would be synced")
     for client in clients:

@@ -84,6 +84,7 @@ class CommandLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         from reconciler_dagster.config import ConfigurationError
+        from reconciler_dagster.postgres.guard import Unfit
 
         try:
             return super().invoke(ctx)
@@ -92,6 +93,9 @@ class CommandLine(click.Group):
         except ConfigurationError as error:
             _complain(str(error))
             ctx.exit(2)
+        except Unfit as error:
+            _complain(str(error))
+            ctx.exit(1)
         except Exception as error:
             if ctx.params["debug"]:
                 traceback.print_exc()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.fields import FieldMap, MappedField
 from reconciler_dagster.core.values import Directory, Unreadable, Value
 
 Row = dict[str, Value]
@@ -72,3 +72,22 @@ def _require_text(value: Value) -> None:
                 raise Unreadable(
                     "holds bytes that are no UTF-8, in a database that checks none: write it again"
                 ) from None
+
+
+def held(columns: Mapping[str, Any], mapped: MappedField, users: Directory) -> Value:
+    """What a lead holds in a field, to be compared with what was agreed on; a value that cannot be
+    read is not what was agreed on.
+    """
+    try:
+        return mapped.codec.from_postgres(columns.get(mapped.column), users)
+    except Unreadable:
+        return columns.get(mapped.column)
+
+
+def differing(
+    columns: Mapping[str, Any], agreed: Row, fields: FieldMap, users: Directory
+) -> Iterator[str]:
+    """The columns of a lead that do not hold what was agreed on; of the others nothing is known."""
+    for mapped in fields:
+        if mapped.column in agreed and held(columns, mapped, users) != agreed[mapped.column]:
+            yield mapped.column

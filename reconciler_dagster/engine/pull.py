@@ -11,6 +11,7 @@ from pyairtable.formulas import Formula
 from reconciler_dagster.airtable.base import Record, created_between, modified_since
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.binding import BoundMap
+from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import from_airtable, refuse
 from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine.session import Session
@@ -19,10 +20,12 @@ from reconciler_dagster.postgres import (
     cursor,
     journal,
     leads,
+    overlooked,
     quarantine,
     record_ids,
     staging,
 )
+from reconciler_dagster.postgres.overlooked import Overlooked
 from reconciler_dagster.postgres.staging import StagedRecord
 
 # A record left out as seen must not have been edited this shortly before it was seen: Airtable's
@@ -59,21 +62,30 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
     """Stage the remote side of a scope, and the records that have to be read by id."""
     chosen = scope
     session.bound  # noqa: B018 - before anything that is remembered is used
+    missed = overlooked.find(
+        session.engine,
+        session.client.id,
+        LEADS.refined(session.fields),
+        session.guard,
+        dry_run=session.dry_run,
+    )
+    # A dry run notes nothing, so it has to be told.
+    also = {record_id for _, record_id in missed.leads} if session.dry_run else set()
     scope = _reach(session, chosen)
     if not session.dry_run:
         with session.writing() as connection:
             record_ids.mend(connection, session.client.id, everything=scope == EVERYTHING)
     try:
-        found = _stage_scope(session, scope)
+        found = _stage_scope(session, scope, also)
     except AirtableError as error:
         if error.status not in (403, 404, 422):
             raise
         session.check_mapping(force=True, anew=True)
         scope = _reach(session, chosen)
-        found = _stage_scope(session, scope)
+        found = _stage_scope(session, scope, also)
     else:
         if looks_off(session, session.run_id, found.bound):
-            found = _stage_scope(session, scope)
+            found = _stage_scope(session, scope, also)
     pulled = Pulled(
         moment=(session.base.transport.earliest or datetime.now(UTC)).isoformat(),
         noted_at=session.base.transport.earliest_here.isoformat(),
@@ -82,7 +94,7 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
         staged=len(found.listed | found.read),
         gone=sorted(found.gone),
         stopped=session.bound.problems,
-        notes=session.notes,
+        notes=[*session.notes, *_told(missed)],
     )
     session.counts.pulled += len(found.listed | found.read)
     with session.engine.begin() as connection:
@@ -129,11 +141,20 @@ class _Found:
     gone: set[str]
 
 
-def _stage_scope(session: Session, scope: Scope) -> _Found:
+def _told(missed: Overlooked) -> list[str]:
+    if not missed.compared:
+        return []
+    return [
+        "All leads were compared with what was agreed on, for edits of some may not have been "
+        f"noted: {len(missed.leads)} had been overlooked."
+    ]
+
+
+def _stage_scope(session: Session, scope: Scope, also: set[str]) -> _Found:
     with session.engine.begin() as connection:
         staging.clear(connection, session.run_id)
     listed = _list(session, scope)
-    wanted = _to_read(session) - listed
+    wanted = (_to_read(session) | also) - listed
     read = _read(session, wanted)
     return _Found(session.bound, listed, read, wanted - read)
 

@@ -16,9 +16,10 @@ from reconciler_dagster.airtable.base import Base
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.binding import BoundMap, bind
 from reconciler_dagster.core.fields import LEADS, FieldMap
+from reconciler_dagster.core.guard import Facts
 from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.values import Directory
-from reconciler_dagster.postgres import bindings
+from reconciler_dagster.postgres import bindings, guard
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client, base_of, directory, leads_columns
 from reconciler_dagster.postgres.connection import writing
@@ -89,6 +90,14 @@ class Session:
     def calls(self) -> int:
         """Calls sent on the wire so far."""
         return sum(base.transport.calls for base in self._bases)
+
+    @cached_property
+    def guard(self) -> Facts:
+        """What may keep edits from being noted, as of the start of the run. Raises guard.Unfit
+        where nothing can be carried over.
+        """
+        with self.engine.connect() as connection:
+            return guard.require(connection, self.client.id)
 
     @cached_property
     def users(self) -> Directory:
@@ -176,6 +185,7 @@ class Session:
         """
         client_id, fit = self.client.id, self.repertoire.fit
         configured = fit(self.settings.airtable_leads_table)
+        self.guard  # noqa: B018 - every run looks before it reads
         with self.engine.connect() as connection:
             columns = leads_columns(connection)
             before = bindings.remembered(connection, client_id)

@@ -12,11 +12,13 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.guard import problems
 from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.engine.session import Counts, Purpose, Session
 from reconciler_dagster.postgres import bindings, runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.guard import Unfit
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
 from reconciler_dagster.postgres.staging import StagingLost
 
@@ -26,6 +28,7 @@ PATIENCE_SECONDS = 600.0
 # Failures whose message is written for a person.
 EXPLAINED = (
     ConfigurationError,
+    Unfit,
     AirtableError,
     ClientBusy,
     LeaseLost,
@@ -62,7 +65,7 @@ class ClientRun:
         """
         scope = f"{scope}{' (dry run)' if dry_run else ''}"
         try:
-            self._session(client_id, dry_run=dry_run)
+            guard = problems(self._session(client_id, dry_run=dry_run).guard)
         except EXPLAINED as error:
             noted = (findings or {}) | _findings_of(error)
             with self.engine.begin() as connection:
@@ -79,7 +82,8 @@ class ClientRun:
                 scope,
                 answers_requests=answers_requests,
             )
-            runs.add_findings(connection, client_id, self.run_id, findings or {})
+            told = {"guard": [str(problem) for problem in guard]}
+            runs.add_findings(connection, client_id, self.run_id, told | (findings or {}))
 
     @contextmanager
     def step(self, client_id: str, *, dry_run: bool = False) -> Iterator[Session]:

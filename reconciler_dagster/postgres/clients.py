@@ -11,6 +11,15 @@ from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.normal import identifier
 from reconciler_dagster.core.pairs import Column
 from reconciler_dagster.core.values import Directory
+from reconciler_dagster.postgres import guard
+
+# What the engine finds a lead by, and the types that it can do so with.
+_KEYS = {
+    "id": ("uuid",),
+    "client_id": ("uuid",),
+    "airtable_record_id": ("character varying", "text"),
+    "is_active": ("boolean",),
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,10 @@ class Client:
 
 
 def active_clients(connection: Connection) -> list[Client]:
-    """Every active client, by name; its base id without blanks that came along with it."""
+    """Every active client, by name; its base id without blanks that came along with it. Raises
+    guard.Unfit where some may be hidden from this role.
+    """
+    guard.require_clients(connection)
     rows = connection.execute(
         text(
             "SELECT id::text AS id, company_name, airtable_base_id FROM public.clients "
@@ -66,7 +78,9 @@ def directory(connection: Connection) -> Directory:
 
 
 def leads_columns(connection: Connection) -> list[Column]:
-    """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing."""
+    """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing or
+    of another type.
+    """
     rows = connection.execute(
         text(
             "SELECT c.column_name, c.character_maximum_length, c.is_nullable = 'YES', "
@@ -83,9 +97,16 @@ def leads_columns(connection: Connection) -> list[Column]:
         )
     )
     columns = [Column(*row) for row in rows]
-    missing = {"id", "client_id", "airtable_record_id", "is_active"} - {c.name for c in columns}
+    types = {column.name: column.sql_type.partition("(")[0] for column in columns}
+    missing = _KEYS.keys() - types.keys()
     if missing:
         raise ConfigurationError(
             f"Table leads has no column {', '.join(sorted(missing))}: this is no lead portal."
         )
+    for name, expected in _KEYS.items():
+        if types[name] not in expected:
+            raise ConfigurationError(
+                f"leads.{name} is {types[name]}, expected {expected[0]}: change it back. Until "
+                "then nothing is carried over, and nothing is lost."
+            )
     return columns

@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.postgres.connection import snapshot
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 
-# The cause of an entry that a run makes for a lead that it could not write.
-DEFERRED = "busy or edited during a run"
+# The cause of an entry that a run makes for a lead that it could not write, and for one whose
+# edit was not noted by the trigger.
+DEFERRED, OVERLOOKED = "busy or edited during a run", "found by comparing"
 
 # The column names come from the field map; they are quoted all the same.
 _STAGE = """
@@ -28,7 +30,8 @@ _STAGE = """
         WHERE client_id = :client_id AND :windowed
           AND created_time >= :created_from AND created_time < :created_to
         UNION
-        SELECT airtable_record_id FROM public.leads WHERE client_id = :client_id AND :everything
+        SELECT airtable_record_id FROM public.leads
+        WHERE client_id = :client_id AND :everything AND airtable_record_id ~ :whole
     ), edits AS (
         SELECT record_id, array_agg(revision) AS revisions,
             (array_agg(deleted_row ORDER BY revision DESC)
@@ -92,6 +95,7 @@ def stage_leads(
                 "record_ids": list(record_ids),
                 "edited": edited,
                 "everything": everything,
+                "whole": WHOLE,
                 "windowed": window is not None,
                 "created_from": created_from,
                 "created_to": created_to,
@@ -164,18 +168,26 @@ def settle(connection: Connection, revisions: Iterable[int]) -> None:
     )
 
 
-def defer(connection: Connection, client_id: str, leads: Iterable[tuple[str, str]]) -> None:
-    """Note (lead id, record id) pairs for the next run, which reads their records again."""
-    rows = [
-        {"client_id": client_id, "lead_id": lead_id, "record_id": record_id, "cause": DEFERRED}
-        for lead_id, record_id in leads
-    ]
-    if not rows:
-        return
+def note(
+    connection: Connection, client_id: str, leads: Iterable[tuple[str, str]], cause: str
+) -> None:
+    """Note (lead id, record id) pairs to be looked at."""
+    lead_ids, record_ids = zip(*leads, strict=True) if (leads := list(leads)) else ((), ())
     connection.execute(
         text(
             "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
-            "VALUES (:client_id, :lead_id, :record_id, :cause)"
+            "SELECT :client_id, l, r, :cause "
+            "FROM unnest(CAST(:lead_ids AS uuid[]), CAST(:record_ids AS text[])) AS n (l, r)"
         ),
-        rows,
+        {
+            "client_id": client_id,
+            "lead_ids": list(lead_ids),
+            "record_ids": list(record_ids),
+            "cause": cause,
+        },
     )
+
+
+def defer(connection: Connection, client_id: str, leads: Iterable[tuple[str, str]]) -> None:
+    """Note (lead id, record id) pairs for the next run, which reads their records again."""
+    note(connection, client_id, leads, DEFERRED)

@@ -7,9 +7,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
 
-from reconciler_dagster.config import project_file
+from reconciler_dagster.config import ConfigurationError, project_file
+from reconciler_dagster.postgres import guard
 
+_INSUFFICIENT_PRIVILEGE = "42501"
 # One migration at a time, whoever starts it.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('reconciler migrate', 0))"
 
@@ -21,11 +24,24 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring a database up: an empty one gets the portal's tables, an existing one is adopted."""
+def upgrade(engine: Engine, revision: str = "head") -> list[str]:
+    """Bring a database up: an empty one gets the portal's tables, an existing one is adopted.
+
+    What keeps edits from being noted is mended, whatever version the database was at. Returns what
+    that was. Raises ConfigurationError where the role does not own the table.
+    """
     with engine.begin() as connection:
         connection.execute(text(_LOCK))
-        command.upgrade(_config(connection), revision)
+        try:
+            command.upgrade(_config(connection), revision)
+            return guard.mend(connection) if revision == "head" else []
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+                raise
+            raise ConfigurationError(
+                "This database role may not do what a migration needs: run `reconciler migrate` "
+                "as the owner of the portal's tables."
+            ) from None
 
 
 def downgrade(engine: Engine, revision: str = "base") -> None:

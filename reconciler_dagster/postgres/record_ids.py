@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.normal import identifier
-
-_RECORD_ID = re.compile(r"rec[A-Za-z0-9]{14}")
+from reconciler_dagster.core.records import WHOLE, is_record_id
 
 
 def mend(connection: Connection, client_id: str, *, everything: bool) -> None:
@@ -20,16 +17,16 @@ def mend(connection: Connection, client_id: str, *, everything: bool) -> None:
     found = connection.execute(
         text(
             "SELECT l.id::text AS id, l.airtable_record_id AS wrong FROM public.leads l "
-            "WHERE l.client_id = :client_id AND l.airtable_record_id !~ '^rec[A-Za-z0-9]{14}$' "
+            "WHERE l.client_id = :client_id AND l.airtable_record_id !~ :whole "
             "AND (:everything OR EXISTS (SELECT FROM reconciler.unsettled u "
             "WHERE u.client_id = l.client_id AND u.record_id = l.airtable_record_id)) "
             "FOR UPDATE OF l SKIP LOCKED"
         ),
-        {"client_id": client_id, "everything": everything},
+        {"client_id": client_id, "everything": everything, "whole": WHOLE},
     ).all()
     for row in found:
         right = identifier(row.wrong)
-        if _RECORD_ID.fullmatch(right):
+        if is_record_id(right):
             _rename(connection, client_id, row.id, row.wrong, right)
 
 

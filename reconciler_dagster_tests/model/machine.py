@@ -37,6 +37,7 @@ from reconciler_dagster_tests.model.people import (
     to_portal,
 )
 from reconciler_dagster_tests.model.stage import Killed
+from reconciler_dagster_tests.model.trigger import Trigger
 from reconciler_dagster_tests.world import ANN, BOB
 
 COLUMNS = [*FIELDS, "notes", "hrq_status", "claimed_by"]
@@ -72,7 +73,7 @@ FAULTS = st.fixed_dictionaries(
 )
 
 
-class Histories(Owners, Forms, Leases):
+class Histories(Owners, Forms, Leases, Trigger):
     """The rules about people and runs."""
 
     @initialize(contents=st.lists(SOME, min_size=2, max_size=3), chance=st.integers(0, 2**64))
