@@ -44,7 +44,7 @@ def error_of(response: requests.Response) -> tuple[str, str]:
     try:
         body: Any = response.json()
     except ValueError:
-        return "", ""
+        return _not_json(response), ""
     if not isinstance(body, dict):
         return "", ""
     errors = body.get("errors")
@@ -53,6 +53,19 @@ def error_of(response: requests.Response) -> tuple[str, str]:
         kind = printable(error.get("type") or error.get("error") or "", 100)
         return kind, printable(error.get("message") or "")
     return printable(error, 100), ""
+
+
+def _not_json(response: requests.Response) -> str:
+    """What came in the place of an answer, and perhaps from whom; never the page itself."""
+    if not response.content.strip():
+        return "(nothing more)"
+    is_page = "html" in response.headers.get("Content-Type", "").lower()
+    who = {
+        403: "perhaps of a proxy or firewall that lets nobody through",
+        407: "perhaps of a proxy that wants to know who asks",
+        413: "perhaps of a proxy that takes only smaller requests",
+    }.get(response.status_code, "perhaps of a proxy")
+    return f"({'an HTML page' if is_page else 'no JSON'}, {who})"
 
 
 def from_response(response: requests.Response, base_id: str) -> Exception:

@@ -22,7 +22,15 @@ class PortalSettings(BaseSettings):
     """Sign-in without a password, as any user. Only `reconciler up` sets it, for its own data."""
 
     rate_limit_per_minute: float = Field(default=300, gt=0)
+    """Of one user; and of one address, of what needs no sign-in."""
     body_limit_bytes: int = Field(default=256 * 1024, gt=0)
+    body_timeout_seconds: float = Field(default=20, gt=0)
+    header_limit_bytes: int = Field(default=32 * 1024, gt=0)
+    header_limit_count: int = Field(default=100, gt=0)
+    header_timeout_seconds: float = Field(default=10, gt=0)
+    half_open_limit: int = Field(default=200, gt=0)
+    """Connections that have not sent a whole request yet; the oldest makes room for a new one."""
+    half_open_limit_per_address: int = Field(default=50, gt=0)
     allowed_hosts: str | None = None
     """Host names that are answered, comma-separated. In the demo loopback alone, else any."""
 
