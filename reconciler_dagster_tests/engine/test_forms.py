@@ -162,7 +162,7 @@ def test_a_lead_that_is_locked_when_airtable_answers_takes_the_form_later(rich: 
 
 
 def unanswered(acme: World) -> None:
-    """Two runs' worth of writes arrive, and no answer comes."""
+    """The writes arrive, no answer comes, and the run ends there."""
     acme.sandbox.fault("cut_after_commit", method="PATCH", times=1)
 
     def kill(moment: str, name: str) -> None:
@@ -210,13 +210,16 @@ def test_nor_does_it_grow_where_somebody_typed_into_it_since(
     assert_settled(rich, record_id, "notes", "Notes", stands)
 
 
-def test_an_unanswered_text_that_was_trimmed_settles(acme: World) -> None:
+@pytest.mark.parametrize("edited", [None, "edited since"])
+def test_an_unanswered_text_that_was_trimmed_settles(acme: World, edited: str | None) -> None:
     record_id = one(acme)
     acme.sandbox.switch(trim_text=True)
     acme.update(record_id, sms_stop_reason=" asked ")
     unanswered(acme)
+    if edited:
+        acme.update(record_id, sms_stop_reason=edited)
     acme.sync()
-    assert_settled(acme, record_id, "sms_stop_reason", "SMS Stop Reason", "asked")
+    assert_settled(acme, record_id, "sms_stop_reason", "SMS Stop Reason", edited or "asked")
 
 
 def test_notes_appended_on_both_sides_stand_once_in_airtables_form(rich: World) -> None:
