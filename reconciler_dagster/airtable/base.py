@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -15,6 +16,7 @@ from pyairtable import Api
 from pyairtable.formulas import AND, NOT, Formula, quoted
 
 from reconciler_dagster.airtable.errors import (
+    NO_CALL,
     AirtableError,
     NotSent,
     NotUnderstood,
@@ -73,7 +75,8 @@ class Base:
         Raises ConfigurationError where token, base or table are wrong.
         """
         url = self._api.build_url("meta/bases", self.base_id, "tables")
-        tables = self._api.get(url).get("tables") or []
+        with self._asking():
+            tables = self._api.get(url).get("tables") or []
         wanted = [t for t in tables if t.get("id") == table_id] or [
             t for t in tables if self._table_name in (t.get("name"), t.get("id"))
         ]
@@ -102,14 +105,16 @@ class Base:
             options["formula"] = formula
         for left in reversed(range(RESTARTS)):
             try:
-                for page in table.iterate(**options):
+                pages = iter(table.iterate(**options))
+                while True:
+                    with self._asking():  # pyairtable looks at the records, and names their values
+                        page = next(pages, None)
+                    if page is None:
+                        return
                     yield [_record(cast(Mapping[str, Any], record)) for record in page]
-                return
             except AirtableError as error:
                 if error.kind != "LIST_RECORDS_ITERATOR_NOT_AVAILABLE" or not left:
                     raise
-            except ValueError:  # pyairtable's own look at the records; it names the values
-                raise NotUnderstood("a record without id, creation time or fields") from None
 
     def read(self, table_id: str, ids: Iterable[str], field_ids: list[str]) -> list[Record]:
         """Records by id, up to 100 a call; without those that are gone or are no record id."""
@@ -130,7 +135,8 @@ class Base:
         table = self._api.table(self.base_id, table_id)
         records = [{"id": key, "fields": dict(cells)} for key, cells in changes.items()]
         try:
-            answered = table.batch_update(cast(Any, records), use_field_ids=True)
+            with self._asking():
+                answered = table.batch_update(cast(Any, records), use_field_ids=True)
             return [_record(cast(Mapping[str, Any], record)) for record in answered]
         except NotSent:
             raise
@@ -139,8 +145,21 @@ class Base:
             if lost:
                 raise OutcomeUnknown(error.status, error.kind, error.message) from None
             raise
-        except (ValueError, KeyError, TypeError):
-            raise OutcomeUnknown(200, "unreadable answer", "") from None
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """One call. A foreign error is about its answer where there was one (it names the values);
+        where there was none, no call could be made.
+        """
+        answered = self.transport.answered
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if self.transport.answered > answered:
+                raise NotUnderstood("not what was asked for") from None
+            if isinstance(error, ValueError):
+                raise ConfigurationError(NO_CALL) from None
+            raise
 
 
 def by_ids(ids: Iterable[str]) -> Formula:

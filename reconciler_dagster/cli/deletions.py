@@ -6,7 +6,6 @@ import getpass
 from typing import Literal
 
 import click
-import dagster as dg
 
 from reconciler_dagster.cli.output import (
     as_one_object,
@@ -24,7 +23,7 @@ from reconciler_dagster.orchestration.execute import (
     decide_deletions,
     open_portal,
 )
-from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.orchestration.instance import dagster_instance
 from reconciler_dagster.postgres import tombstones
 
 
@@ -82,8 +81,7 @@ def _decide(
     if bool(record_ids) == every:
         raise click.UsageError("Name the record ids, or say --all.")
     settings = Settings.load()
-    dagster_home()
-    with dg.DagsterInstance.get() as instance:
+    with dagster_instance(settings) as instance:
         done = decide_deletions(
             settings, instance, client_id, decision, list(record_ids) or None, getpass.getuser()
         )

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 import click
-import dagster as dg
 
 from reconciler_dagster.cli.output import as_one_object, echo_json, one_client, say_if_nobody
 from reconciler_dagster.config import Settings
 from reconciler_dagster.engine.diff import NEW_LEAD
 from reconciler_dagster.orchestration.execute import ClientResult, sync_clients
-from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.orchestration.instance import dagster_instance
 from reconciler_dagster.orchestration.ops import SyncConfig
 
 
@@ -40,9 +39,8 @@ def run(
     """
     config = SyncConfig(scope=scope, dry_run=dry_run, allow_mass_clear=allow_mass_clear)
     settings = Settings.load()
-    dagster_home()
     results = []
-    with dg.DagsterInstance.get() as instance:
+    with dagster_instance(settings) as instance:
         for result in sync_clients(settings, instance, client_id, config):
             results.append(result)
             if not as_json:

@@ -24,6 +24,7 @@ from reconciler_dagster.postgres.clients import Client, active_clients, find_cli
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import is_current
 from reconciler_dagster.postgres.runs import Summary
+from reconciler_dagster.telling import told_of_record
 
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
@@ -226,12 +227,14 @@ def _result(client: Client, summary: Summary) -> ClientResult:
 
 
 def reason_of(result: dg.ExecuteInProcessResult) -> str:
-    """The innermost error of a failed run, in one line."""
+    """The innermost error of a failed run, as far as it may be told."""
     for event in result.all_events:
         failure = event.event_specific_data if event.is_step_failure else None
+        if described := getattr(getattr(failure, "user_failure_data", None), "description", None):
+            return str(described)
         error = getattr(failure, "error", None)
         while error is not None and error.cause is not None:
             error = error.cause
         if error is not None:
-            return str(error.message).strip().splitlines()[0]
+            return told_of_record(error.message, f"step failures of run {result.run_id}")
     return "The run failed before its first step."

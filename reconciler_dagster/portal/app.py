@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import text
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster.outlets import guard
 from reconciler_dagster.portal import admin_api, api, console, openapi, problems
 from reconciler_dagster.portal.guard import Guard
 from reconciler_dagster.portal.settings import PortalSettings
@@ -22,6 +23,7 @@ def create_app(
     settings: Settings | None = None, portal_settings: PortalSettings | None = None
 ) -> FastAPI:
     """The HTTP API and the console. Raises ConfigurationError when a setting is missing."""
+    guard()
     portal = Portal.build(settings or Settings.load(), portal_settings or PortalSettings.load())
     app = FastAPI(
         title="Lead portal",

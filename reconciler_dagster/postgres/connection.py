@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.effects import effect
+from reconciler_dagster.telling import why_no_connection
 
 set_json_dumps(lambda value: orjson.dumps(value).decode())
 set_json_loads(orjson.loads)
@@ -25,20 +26,6 @@ class _Connection(psycopg.Connection[Any]):
             super().commit()
 
 
-# These errors quote a part of the URL before anything was reached. Where a character of the
-# password is not escaped, what libpq takes for the host or the port is a part of the password.
-_QUOTES_THE_URL = {
-    "resolve host": "its host name cannot be resolved",
-    "translate host name": "its host name cannot be resolved",
-    "connection option": "a part of the URL has no usable value",
-}
-
-
-def _reason(error: psycopg.OperationalError) -> str:
-    reason = (str(error).strip().splitlines() or ["no reason given"])[0]
-    return next((told for text, told in _QUOTES_THE_URL.items() if text in reason), reason)
-
-
 def _connect(url: str) -> _Connection:
     try:
         return _Connection.connect(
@@ -46,8 +33,8 @@ def _connect(url: str) -> _Connection:
         )
     except psycopg.OperationalError as error:
         raise ConfigurationError(
-            f"The Postgres of DATABASE_URL cannot be reached ({_reason(error)}): check the "
-            "address, the credentials and that the server runs."
+            f"The Postgres of DATABASE_URL cannot be reached ({why_no_connection(error)}): check "
+            "the address, the credentials and that the server runs."
         ) from None
     except psycopg.ProgrammingError:
         raise ConfigurationError(

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.redaction import redacted
 
 Direction = Literal["to_postgres", "to_airtable"]
 
@@ -43,7 +44,7 @@ def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> 
             "record_id": refusal.record_id,
             "field": refusal.field,
             "direction": refusal.direction,
-            "reason": refusal.reason,
+            "reason": redacted(refusal.reason),
             "value": refusal.value,
         }
         for refusal in refusals

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.redaction import redacted, redacted_values
 
 # Of a row ``s`` of run_summary: the run wrote nothing, whatever it found.
 DRY = "coalesce((s.findings ->> 'dry_run')::boolean, false)"
@@ -129,8 +130,8 @@ def refuse(
             "run_id": run_id,
             "purpose": purpose,
             "scope": scope,
-            "message": message[:2000],
-            "findings": dump(findings),
+            "message": redacted(message)[:2000],
+            "findings": dump(redacted_values(findings)),
         },
     )
 
@@ -161,7 +162,11 @@ def add_findings(
             "UPDATE reconciler.run_summary SET findings = findings || CAST(:findings AS jsonb) "
             "WHERE client_id = :client_id AND run_id = :run_id"
         ),
-        {"client_id": client_id, "run_id": run_id, "findings": dump(findings)},
+        {
+            "client_id": client_id,
+            "run_id": run_id,
+            "findings": dump(redacted_values(findings)),
+        },
     )
 
 
@@ -256,7 +261,7 @@ def finish(
         "client_id": client_id,
         "run_id": run_id,
         "state": state,
-        "message": message,
+        "message": message and redacted(message),
     }
     connection.execute(
         text(

@@ -13,6 +13,7 @@ from reconciler_dagster.core.deletions import State
 from reconciler_dagster.postgres import baseline
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.windows import EXPECTED
+from reconciler_dagster.redaction import redacted
 
 # Missing for a reason that may be an accident, or already gone: what the limit is held against.
 _COUNTED = (
@@ -126,7 +127,7 @@ def absent(
             "ELSE t.missing_since END, "
             "run_id = excluded.run_id, reason = excluded.reason, looked_at = clock_timestamp()"
         ),
-        {"client_id": client_id, "run_id": run_id, "rows": dump(rows), "reason": reason},
+        {"client_id": client_id, "run_id": run_id, "rows": dump(rows), "reason": redacted(reason)},
     )
 
 
