@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
-from pyairtable import Api
-from pyairtable.formulas import AND, NOT, Formula, quoted
+import requests
 
 from reconciler_dagster.airtable.errors import (
     NO_CALL,
@@ -26,6 +26,10 @@ from reconciler_dagster.airtable.transport import Bucket, Transport
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.binding import AirtableField
 from reconciler_dagster.core.values import printable
+
+if TYPE_CHECKING:
+    from pyairtable import Api
+    from pyairtable.formulas import Formula
 
 PAGE = 100
 BATCH = 10
@@ -58,25 +62,37 @@ class Base:
     def __init__(self, settings: Settings, base_id: str, bucket: Bucket) -> None:
         self.base_id = base_id
         self._table_name = settings.airtable_leads_table
-        self._api = Api(
-            settings.require_api_key(),
-            endpoint_url=settings.airtable_endpoint_url.rstrip("/"),
-            retry_strategy=None,
-        )
+        self._token = settings.require_api_key()
+        self._endpoint = settings.airtable_endpoint_url.rstrip("/")
         self.transport = Transport(
             base_id, bucket, settings.lockout_seconds, settings.retry_seconds
         )
+
+    @cached_property
+    def _api(self) -> Api:
+        """pyairtable, over our transport. Imported here: metadata is read without it."""
+        from pyairtable import Api
+
+        with self._asking():
+            api = Api(self._token, endpoint_url=self._endpoint, retry_strategy=None)
+        self._over_transport(api.session)
+        return api
+
+    def _over_transport(self, session: requests.Session) -> None:
         for scheme in ("http://", "https://"):
-            self._api.session.mount(scheme, self.transport)
+            session.mount(scheme, self.transport)
 
     def schema(self, table_id: str | None = None) -> TableSchema:
         """The leads table, by remembered id first, else by name.
 
         Raises ConfigurationError where token, base or table are wrong.
         """
-        url = self._api.build_url("meta/bases", self.base_id, "tables")
+        url = f"{self._endpoint}/v0/meta/bases/{self.base_id}/tables"
+        session = requests.Session()
+        self._over_transport(session)
         with self._asking():
-            tables = self._api.get(url).get("tables") or []
+            answer = session.get(url, headers={"Authorization": f"Bearer {self._token}"})
+            tables = answer.json().get("tables") or []
         wanted = [t for t in tables if t.get("id") == table_id] or [
             t for t in tables if self._table_name in (t.get("name"), t.get("id"))
         ]
@@ -164,6 +180,8 @@ class Base:
 
 def by_ids(ids: Iterable[str]) -> Formula:
     """A filter for records by id."""
+    from pyairtable.formulas import Formula, quoted
+
     return Formula(f"FIND(RECORD_ID(), {quoted(','.join(ids))}) > 0")
 
 
@@ -174,6 +192,8 @@ def modified_since(
 
     Leaves out those of ``seen`` that were not modified at or after ``seen_before``.
     """
+    from pyairtable.formulas import AND, NOT
+
     recent = _from("LAST_MODIFIED_TIME()", moment)
     ids = list(seen)
     if not ids or seen_before is None:
@@ -183,6 +203,8 @@ def modified_since(
 
 def created_between(start: datetime | None, end: datetime | None) -> Formula | None:
     """Records whose creation lies in the half-open window; None for all of them."""
+    from pyairtable.formulas import AND, Formula
+
     bounds = []
     if start is not None:
         bounds.append(_from("CREATED_TIME()", start))
@@ -193,6 +215,8 @@ def created_between(start: datetime | None, end: datetime | None) -> Formula | N
 
 def _from(function: str, moment: datetime) -> Formula:
     """At or after a whole second: IS_AFTER is strict, so it is asked with the second before."""
+    from pyairtable.formulas import Formula
+
     before = moment - timedelta(seconds=1)
     return Formula(f"IS_AFTER({function}, DATETIME_PARSE('{_iso(before)}'))")
 

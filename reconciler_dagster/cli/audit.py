@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from reconciler_dagster.cli.output import as_one_object, echo_json, one_client, say_if_nobody
-from reconciler_dagster.cli.run import exit_code, show
+from reconciler_dagster.cli.results import exit_code, show
 from reconciler_dagster.config import Settings
 from reconciler_dagster.orchestration.execute import audit_clients
 from reconciler_dagster.orchestration.instance import dagster_instance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -14,17 +14,14 @@ from reconciler_dagster.cli.output import (
     one_client,
     say_if_nobody,
 )
-from reconciler_dagster.cli.run import exit_code
+from reconciler_dagster.cli.results import exit_code
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.deletions import State
-from reconciler_dagster.orchestration.execute import (
-    Decided,
-    chosen_clients,
-    decide_deletions,
-    open_portal,
-)
-from reconciler_dagster.orchestration.instance import dagster_instance
 from reconciler_dagster.postgres import tombstones
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
+
+if TYPE_CHECKING:  # with Dagster: a list needs none
+    from reconciler_dagster.orchestration.execute import Decided
 
 
 @click.group()
@@ -80,6 +77,9 @@ def _decide(
 ) -> None:
     if bool(record_ids) == every:
         raise click.UsageError("Name the record ids, or say --all.")
+    from reconciler_dagster.orchestration.execute import decide_deletions
+    from reconciler_dagster.orchestration.instance import dagster_instance
+
     settings = Settings.load()
     with dagster_instance(settings) as instance:
         done = decide_deletions(

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from reconciler_dagster.cli.output import as_one_object, echo_json, one_client, say_if_nobody
-from reconciler_dagster.cli.run import exit_code, show
+from reconciler_dagster.cli.results import exit_code, show
 from reconciler_dagster.config import Settings
 from reconciler_dagster.orchestration.great_sync import Choice, Progress, sync_windows
 from reconciler_dagster.orchestration.instance import dagster_instance

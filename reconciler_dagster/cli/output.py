@@ -35,10 +35,12 @@ def say_if_nobody(of_clients: Sized) -> None:
         click.echo("No active client: add a row to public.clients (see README).", err=True)
 
 
-def keep_trace() -> str:
-    """Write the stack trace of the error at hand to a file; returns its name, or what hindered."""
+def keep_trace(story: str | None = None) -> str:
+    """Write a story, or the stack trace of the error at hand, to a file; returns its name, or what
+    hindered.
+    """
     name = f"error-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.log"
-    content = redacted(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
+    content = redacted(f"{' '.join(sys.argv)}\n\n{story or traceback.format_exc()}")
     for made in (state_dir, _temporary):
         with suppress(OSError, ConfigurationError):
             path = made() / "logs" / name

@@ -17,7 +17,7 @@ from reconciler_dagster.cli.output import (
 )
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.drift import unexplained
-from reconciler_dagster.orchestration.execute import chosen_clients, open_portal
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.report import drift_report
 
 

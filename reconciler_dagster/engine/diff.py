@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from reconciler_dagster.core.plan import LeadChange, by_lead
+from reconciler_dagster.core.plan import NEW_LEAD, LeadChange, by_lead
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.engine.frames import Sides, sides
 from reconciler_dagster.engine.pull import Pulled
@@ -33,6 +33,8 @@ class Staged:
 
     def plan(self, session: Session) -> dict[str, LeadChange]:
         """The plan lead by lead, without cells whose refusal still stands."""
+        if not self.sides.remote:
+            return {}
         changes = by_lead(self.sides.merge(session.fields))
         for record_id, change in changes.items():
             change.to_airtable = {
@@ -87,7 +89,6 @@ class ChangeSet:
 
 # Examples of each field and side.
 EXAMPLES = 2
-NEW_LEAD = "(a new lead)"
 
 
 def diff(session: Session) -> ChangeSet:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from reconciler_dagster.core.fields import FieldMap
-from reconciler_dagster.core.merge import merge
 from reconciler_dagster.core.plan import Plan
 from reconciler_dagster.core.reading import Row, from_postgres
 from reconciler_dagster.core.values import Directory, frame
@@ -16,6 +14,9 @@ from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.journal import Entry
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedLead, StagedRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Sides:
 
     def merge(self, fields: FieldMap) -> Plan:
         """Merge them."""
+        from reconciler_dagster.core.merge import merge  # with pandas: a quiet run needs none
 
         def as_frame(rows: Mapping[str, Row]) -> pd.DataFrame:
             return frame(rows, fields.columns)

@@ -20,9 +20,8 @@ from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.postgres import runs, tombstones
-from reconciler_dagster.postgres.clients import Client, active_clients, find_client
-from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.migrate import is_current
+from reconciler_dagster.postgres.clients import Client
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.runs import Summary
 from reconciler_dagster.telling import told_of_record
 
@@ -57,24 +56,6 @@ class Decided(ClientResult):
     """What a decision on deletions did. ``decided``: deletions that it was about."""
 
     decided: int = 0
-
-
-def open_portal(settings: Settings) -> Engine:
-    """The portal's Postgres, reachable and migrated. ConfigurationError otherwise."""
-    portal = engine(settings.require_database_url())
-    if not is_current(portal):
-        raise ConfigurationError(
-            "The database is not at this version's migrations: run `reconciler migrate`."
-        )
-    return portal
-
-
-def chosen_clients(portal: Engine, client_id: str | None) -> list[Client]:
-    """The one client, or all active ones."""
-    with portal.connect() as connection:
-        if client_id is not None:
-            return [find_client(connection, client_id)]
-        return active_clients(connection)
 
 
 def sync_clients(

@@ -33,8 +33,6 @@ from reconciler_dagster.engine.windows import combined
 from reconciler_dagster.orchestration.execute import (
     QUIET,
     ClientResult,
-    chosen_clients,
-    open_portal,
     run_in_process,
 )
 from reconciler_dagster.orchestration.listing import (
@@ -51,6 +49,7 @@ from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import quarantine, tombstones
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import Client
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.runs import Summary
 from reconciler_dagster.telling import told
 

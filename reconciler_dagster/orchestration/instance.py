@@ -1,14 +1,20 @@
-"""Dagster's instance, opened for a command: what is wrong with it is one sentence."""
+"""Dagster's instance, opened for a command: what is wrong with it is one sentence.
+
+`python -m reconciler_dagster.orchestration.instance` tells what its storage is, or that sentence.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 import dagster as dg
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.home import dagster_home, require_dagster_postgres
+from reconciler_dagster.outlets import guard
 from reconciler_dagster.telling import told
 
 
@@ -32,3 +38,19 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         ) from None
     with instance:
         yield instance
+
+
+def _main() -> int:
+    guard()
+    try:
+        with dagster_instance(Settings.load()) as instance:
+            kind = type(instance.run_storage).__name__.removesuffix("RunStorage")
+            click.echo(f"{kind}, {instance.get_runs_count()} runs")
+            return 0
+    except ConfigurationError as error:
+        click.echo(str(error))
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
