@@ -6,11 +6,17 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
 from reconciler_dagster import environment, redaction
 
@@ -52,32 +58,27 @@ def project_file(name: str) -> Path:
     return inside if inside.exists() else beside
 
 
-class _Environment(PydanticBaseSettingsSource):
-    """The variables of the fields' names in capitals, cleaned; an empty one counts as not set."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        redaction.know_environment(os.environ)
-        names = {
-            field.alias or name: name for name, field in self.settings_cls.model_fields.items()
-        }
-        prefix = str(self.config.get("env_prefix") or "")
-        found = {key: environment.value((prefix + key).upper()) for key in names}
-        return {key: text for key, text in found.items() if text is not None}
-
-
-class FromEnvironment(BaseSettings):
+class FromEnvironment(BaseModel):
     """Settings whose every value is cleaned and looked at before anybody uses it.
 
-    Secrets are ``SecretStr``: they do not show in a repr, a log or an exception; and they are
-    remembered, to be struck out of whatever is said (:mod:`reconciler_dagster.redaction`).
+    Each field is read from the variable of its alias or its name in capitals, with ``prefix``; an
+    empty one counts as not set. Secrets are ``SecretStr``: they do not show in a repr, a log or an
+    exception; and they are remembered, to be struck out of whatever is said
+    (:mod:`reconciler_dagster.redaction`).
     """
 
-    model_config = SettingsConfigDict(
-        extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, allow_inf_nan=False)
+    prefix: ClassVar[str] = ""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**(self._found() | given))
+
+    @classmethod
+    def _found(cls) -> dict[str, Any]:
+        redaction.know_environment(os.environ)
+        keys = [field.alias or name for name, field in cls.model_fields.items()]
+        found = {key: environment.value((cls.prefix + key).upper()) for key in keys}
+        return {key: text for key, text in found.items() if text is not None}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -93,45 +94,28 @@ class FromEnvironment(BaseSettings):
         redaction.know(*(one.get_secret_value() for one in held if isinstance(one, SecretStr)))
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment."""
-        return init_settings, _Environment(settings_cls)
-
-    @classmethod
     def load(cls) -> Self:
         """Read the settings; a malformed one raises ConfigurationError that names it."""
         try:
             return cls()
         except ValidationError as error:
             first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-            name = f"{cls.model_config.get('env_prefix') or ''}{first['loc'][0]}".upper()
+            name = f"{cls.prefix}{first['loc'][0]}".upper()
             why = first["msg"].removeprefix("Value error, ")
             raise ConfigurationError(f"{name} is not usable: {why}.") from None
 
 
-class _RunningSource(PydanticBaseSettingsSource):
+def _running() -> dict[str, Any]:
     """What `reconciler up` wrote down about what it started; ignored once that process is gone."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        try:
-            running = json.loads((state_dir() / RUNNING).read_text())
-            os.kill(running.pop("pid"), 0)
-        except (ConfigurationError, OSError, ValueError, KeyError):
-            return {}
-        if environment.value("AIRTABLE_API_KEY"):
-            # A real token must not be sent to the sandbox that happens to run.
-            running.pop("airtable_endpoint_url", None)
-        return {key: value for key, value in running.items() if value}
+    try:
+        running = json.loads((state_dir() / RUNNING).read_text())
+        os.kill(running.pop("pid"), 0)
+    except (ConfigurationError, OSError, ValueError, KeyError):
+        return {}
+    if environment.value("AIRTABLE_API_KEY"):
+        # A real token must not be sent to the sandbox that happens to run.
+        running.pop("airtable_endpoint_url", None)
+    return {key: value for key, value in running.items() if value}
 
 
 class Settings(FromEnvironment):
@@ -185,16 +169,9 @@ class Settings(FromEnvironment):
         return given and environment.require_web_address(given)
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+    def _found(cls) -> dict[str, Any]:
         """The environment first, then what `reconciler up` runs."""
-        return init_settings, _Environment(settings_cls), _RunningSource(settings_cls)
+        return _running() | super()._found()
 
     def require_database_url(self) -> str:
         """The portal's libpq URL."""

@@ -39,8 +39,7 @@ def know(*secrets: str) -> None:
     fresh = {form for form in found if len(form) >= _SHORTEST} - _known
     if fresh:
         _known.update(fresh)
-        longest_first = sorted(_known, key=len, reverse=True)
-        _pattern = re.compile("|".join(map(_matcher, longest_first)), re.IGNORECASE)
+        _pattern = None
 
 
 def know_environment(variables: Mapping[str, str]) -> None:
@@ -53,6 +52,10 @@ def know_environment(variables: Mapping[str, str]) -> None:
 
 def redacted(text: str) -> str:
     """A text without known secrets, and without credentials in any URL."""
+    global _pattern
+    if _pattern is None and _known:
+        longest_first = sorted(_known, key=len, reverse=True)
+        _pattern = re.compile("|".join(map(_matcher, longest_first)), re.IGNORECASE)
     if _pattern is not None:
         text = _pattern.sub(STRUCK_OUT, text)
     text = _ANY_CREDENTIALS.sub(rf"\1{STRUCK_OUT}", text)

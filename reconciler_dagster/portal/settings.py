@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pydantic import Field, field_validator
-from pydantic_settings import SettingsConfigDict
 
 from reconciler_dagster.config import FromEnvironment
 from reconciler_dagster.environment import cleaned, require_web_address
@@ -12,7 +11,7 @@ from reconciler_dagster.environment import cleaned, require_web_address
 class PortalSettings(FromEnvironment):
     """Read from the environment variables ``PORTAL_*``; none of them is a secret."""
 
-    model_config = SettingsConfigDict(env_prefix="PORTAL_")
+    prefix = "PORTAL_"
 
     jwks_url: str | None = None
     """Where the public keys of RS256 tokens are; without it only HS256 tokens are taken."""
