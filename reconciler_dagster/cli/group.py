@@ -84,8 +84,8 @@ class CommandLine(click.Group):
 
     def main(self, *args: Any, **more: Any) -> Any:
         """Run the whole program: nothing secret gets to stderr, and who stops reading ends it."""
-        # Imports make a few hundred thousand objects, none of which is garbage: looking for it among
-        # them, again and again, is a quarter of what a command takes.
+        # Imports make a few hundred thousand objects, none of which is garbage: looking for it
+        # among them, again and again, is a quarter of what a command takes.
         gc.set_threshold(50_000, 20, 20)
         with guarded_stderr(), quiet_end():
             return super().main(*args, **more)

@@ -6,10 +6,6 @@ and blocks the queue behind it.
 
 from __future__ import annotations
 
-import os
-import socket
-
-import psutil
 from dagster import DagsterRun
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
@@ -17,15 +13,17 @@ from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
 
-PROCESS_TAG = "reconciler/process"
+from reconciler_dagster.orchestration.alive import (
+    PROCESS_TAG,
+    lives,
+    process_tag,
+    tagged_process_lives,
+)
+
+__all__ = ["PROCESS_TAG", "WatchedRunLauncher", "process_tag"]
+
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ANSWER_WITHIN_SECONDS = 10
-
-
-def process_tag() -> dict[str, str]:
-    """The tag for a run that this process executes itself, so that it can be seen to live."""
-    started = psutil.Process().create_time()
-    return {PROCESS_TAG: f"{socket.gethostname()} {os.getpid()} {started:.2f}"}
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
@@ -39,7 +37,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Dead only on evidence: run monitoring fails whatever is not RUNNING or SUCCESS."""
         if PROCESS_TAG in run.tags:
-            there = _tagged_process_lives(run.tags[PROCESS_TAG])
+            there = tagged_process_lives(run.tags[PROCESS_TAG])
             return _verdict(there, "the process that executed it is gone")
         client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         if client is None:  # finished meanwhile, or launched by somebody else
@@ -56,7 +54,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
             event = entry.dagster_event
             data = event.engine_event_data if event and event.is_engine_event else None
             pid = data.metadata.get("pid") if data else None
-            if pid is not None and _lives(int(str(pid.value)), entry.timestamp):
+            if pid is not None and lives(int(str(pid.value)), entry.timestamp):
                 return True
         return False
 
@@ -77,17 +75,3 @@ def _server_has(client: DagsterGrpcClient, run_id: str) -> bool | None:
         status = getattr(error.__cause__, "code", lambda: None)()
         return None if getattr(status, "name", "") == "DEADLINE_EXCEEDED" else False
     return deserialize_value(answer, CanCancelExecutionResult).can_cancel
-
-
-def _lives(pid: int, before: float) -> bool:
-    """Whether the process is there and is older than a moment: numbers are used again."""
-    try:
-        process = psutil.Process(pid)
-        return process.create_time() <= before + 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _tagged_process_lives(tag: str) -> bool:
-    host, pid, started = tag.rsplit(" ", 2)
-    return host != socket.gethostname() or _lives(int(pid), float(started))
