@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
-from pyairtable import Api
-from pyairtable.formulas import AND, NOT, Formula, quoted
+import requests
 
 from reconciler_dagster.airtable.errors import (
+    NO_CALL,
     AirtableError,
     NotSent,
     NotUnderstood,
@@ -26,6 +28,10 @@ from reconciler_dagster.core.normal import pick
 from reconciler_dagster.core.pairs import AirtableField
 from reconciler_dagster.core.records import is_record_id
 from reconciler_dagster.core.values import printable
+
+if TYPE_CHECKING:
+    from pyairtable import Api
+    from pyairtable.formulas import Formula
 
 PAGE = 100
 BATCH = 10
@@ -69,24 +75,37 @@ class Base:
     def __init__(self, settings: Settings, base_id: str, bucket: Bucket) -> None:
         self.base_id = base_id
         self._table_name = settings.airtable_leads_table
-        self._api = Api(
-            settings.require_api_key(),
-            endpoint_url=settings.airtable_endpoint_url.rstrip("/"),
-            retry_strategy=None,
-        )
+        self._token = settings.require_api_key()
+        self._endpoint = settings.airtable_endpoint_url.rstrip("/")
         self.transport = Transport(
             base_id, bucket, settings.lockout_seconds, settings.retry_seconds
         )
+
+    @cached_property
+    def _api(self) -> Api:
+        """pyairtable, over our transport. Imported here: metadata is read without it."""
+        from pyairtable import Api
+
+        with self._asking():
+            api = Api(self._token, endpoint_url=self._endpoint, retry_strategy=None)
+        self._over_transport(api.session)
+        return api
+
+    def _over_transport(self, session: requests.Session) -> None:
         for scheme in ("http://", "https://"):
-            self._api.session.mount(scheme, self.transport)
+            session.mount(scheme, self.transport)
 
     def schema(self, table_id: str | None = None) -> TableSchema:
         """The leads table, by remembered id first, else by name.
 
         Raises ConfigurationError where token, base or table are wrong.
         """
-        url = self._api.build_url("meta/bases", self.base_id, "tables")
-        tables = self._api.get(url).get("tables") or []
+        url = f"{self._endpoint}/v0/meta/bases/{self.base_id}/tables"
+        session = requests.Session()
+        self._over_transport(session)
+        with self._asking():
+            answer = session.get(url, headers={"Authorization": f"Bearer {self._token}"})
+            tables = answer.json().get("tables") or []
         name = pick(self._table_name, [str(t.get("name")) for t in tables])
         wanted = [t for t in tables if t.get("id") == table_id] or [
             t for t in tables if t.get("name") == name or t.get("id") == self._table_name
@@ -116,14 +135,16 @@ class Base:
             options["formula"] = formula
         for left in reversed(range(RESTARTS)):
             try:
-                for page in table.iterate(**options):
+                pages = iter(table.iterate(**options))
+                while True:
+                    with self._asking():  # pyairtable looks at the records, and names their values
+                        page = next(pages, None)
+                    if page is None:
+                        return
                     yield [_record(cast(Mapping[str, Any], record)) for record in page]
-                return
             except AirtableError as error:
                 if error.kind != "LIST_RECORDS_ITERATOR_NOT_AVAILABLE" or not left:
                     raise
-            except ValueError:  # pyairtable's own look at the records; it names the values
-                raise NotUnderstood("a record without id, creation time or fields") from None
 
     def read(self, table_id: str, ids: Iterable[str], field_ids: list[str]) -> list[Record]:
         """Records by id, up to 100 a call; without those that are gone or are no record id."""
@@ -144,7 +165,8 @@ class Base:
         table = self._api.table(self.base_id, table_id)
         records = [{"id": key, "fields": dict(cells)} for key, cells in changes.items()]
         try:
-            answered = table.batch_update(cast(Any, records), use_field_ids=True)
+            with self._asking():
+                answered = table.batch_update(cast(Any, records), use_field_ids=True)
             return [_record(cast(Mapping[str, Any], record)) for record in answered]
         except NotSent:
             raise
@@ -153,12 +175,27 @@ class Base:
             if lost:
                 raise OutcomeUnknown(error.status, error.kind, error.message) from None
             raise
-        except (ValueError, KeyError, TypeError):
-            raise OutcomeUnknown(200, "unreadable answer", "") from None
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """One call. A foreign error is about its answer where there was one (it names the values);
+        where there was none, no call could be made.
+        """
+        answered = self.transport.answered
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if self.transport.answered > answered:
+                raise NotUnderstood("not what was asked for") from None
+            if isinstance(error, ValueError):
+                raise ConfigurationError(NO_CALL) from None
+            raise
 
 
 def by_ids(ids: Iterable[str]) -> Formula:
     """A filter for records by id."""
+    from pyairtable.formulas import Formula, quoted
+
     return Formula(f"FIND(RECORD_ID(), {quoted(','.join(ids))}) > 0")
 
 
@@ -169,6 +206,8 @@ def modified_since(
 
     Leaves out those of ``seen`` that were not modified at or after ``seen_before``.
     """
+    from pyairtable.formulas import AND, NOT
+
     recent = _from("LAST_MODIFIED_TIME()", moment)
     ids = list(seen)
     if not ids or seen_before is None:
@@ -178,6 +217,8 @@ def modified_since(
 
 def created_between(start: datetime | None, end: datetime | None) -> Formula | None:
     """Records whose creation lies in the half-open window; None for all of them."""
+    from pyairtable.formulas import AND, Formula
+
     bounds = []
     if start is not None:
         bounds.append(_from("CREATED_TIME()", start))
@@ -188,6 +229,8 @@ def created_between(start: datetime | None, end: datetime | None) -> Formula | N
 
 def _from(function: str, moment: datetime) -> Formula:
     """At or after a whole second: IS_AFTER is strict, so it is asked with the second before."""
+    from pyairtable.formulas import Formula
+
     before = moment - timedelta(seconds=1)
     return Formula(f"IS_AFTER({function}, DATETIME_PARSE('{_iso(before)}'))")
 

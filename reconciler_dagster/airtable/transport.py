@@ -17,10 +17,13 @@ from typing import Any, ClassVar, Protocol
 
 import orjson
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from reconciler_dagster.airtable.errors import (
+    NO_ANSWER,
+    NO_CALL,
     AirtableError,
     MonthlyLimitReached,
     NotSent,
@@ -29,6 +32,7 @@ from reconciler_dagster.airtable.errors import (
     error_of,
     from_response,
 )
+from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.effects import effect
 
 ATTEMPTS = 6
@@ -37,7 +41,6 @@ LOCKOUTS_BORNE = 20
 # record meanwhile, and Airtable knows no "only if unchanged".
 WRITE_WAITS_SECONDS = 5.0
 TIMEOUT = (10.0, 60.0)
-NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
 
 
 class Bucket(Protocol):
@@ -56,7 +59,8 @@ class Bucket(Protocol):
 class Transport(HTTPAdapter):
     """A requests adapter for one base and one purpose.
 
-    ``calls``: requests sent on the wire, retries included. ``earliest``: a moment on Airtable's
+    ``calls``: requests sent on the wire, retries included; ``answered``: those that brought an
+    answer, whatever it says. ``earliest``: a moment on Airtable's
     clock that is certainly not later than the first answer of this run (None before it);
     ``earliest_here``: our clock then. ``may_write``: called at the last moment before a write goes
     out; raises where it must not.
@@ -73,7 +77,7 @@ class Transport(HTTPAdapter):
         self._wait = wait_exponential_jitter(
             multiplier=retry_seconds, max=40 * retry_seconds, jitter=retry_seconds
         )
-        self.calls = 0
+        self.calls = self.answered = 0
         self.may_write: Callable[[], None] = lambda: None
         self.earliest: datetime | None = None
         self.earliest_here = datetime.now(UTC)
@@ -136,8 +140,14 @@ class Transport(HTTPAdapter):
                     self.may_write()
                 response = super().send(request, **options)
             response.content  # noqa: B018 - the body is read here, where its loss is handled
-        except (requests.RequestException, OSError) as error:
+        except requests.exceptions.InvalidHeader as error:  # of the answer: ours was checked before
             raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
+        except ValueError:  # an address or a header that nothing can be sent with
+            self.calls -= 1
+            raise ConfigurationError(NO_CALL) from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
+        self.answered += 1
         elapsed = time.monotonic() - sent
         self._keep_time(response, elapsed)
         self._tell_delay(str(request.method), slot, sent, elapsed)

@@ -18,8 +18,8 @@ from reconciler_dagster.cli.output import (
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.drift import unexplained
 from reconciler_dagster.core.guard import problems
-from reconciler_dagster.orchestration.execute import chosen_clients, open_portal
 from reconciler_dagster.postgres.guard import look
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.report import drift_report
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import pandas as pd
+if TYPE_CHECKING:  # they take half a second, and most who need a value need no frame
+    import numpy as np
+    import pandas as pd
 
 from reconciler_dagster.core.normal import key
 
@@ -57,6 +58,9 @@ class Directory:
 
 def frame(rows: Mapping[str, Mapping[str, Value]], columns: Sequence[str]) -> pd.DataFrame:
     """Canonical rows as a frame: index ``record_id``, object columns, absent keys ``UNKNOWN``."""
+    import numpy as np
+    import pandas as pd
+
     data = {}
     for column in columns:
         cells = np.empty(len(rows), dtype=object)
@@ -68,6 +72,8 @@ def frame(rows: Mapping[str, Mapping[str, Value]], columns: Sequence[str]) -> pd
 
 def object_array(values: Iterable[Value]) -> np.ndarray[Any, Any]:
     """A one-dimensional object array, also where the values are lists of one length."""
+    import numpy as np
+
     listed = list(values)
     array = np.empty(len(listed), dtype=object)
     array[:] = listed

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
 from reconciler_dagster.core.fields import LEADS
-from reconciler_dagster.core.plan import LeadChange, by_lead
+from reconciler_dagster.core.plan import NEW_LEAD, LeadChange, by_lead
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.engine.frames import Sides, sides
 from reconciler_dagster.engine.pull import Pulled
@@ -39,6 +39,8 @@ class Staged:
         """The plan lead by lead, without cells whose refusal still stands, or that the engine has
         written too often.
         """
+        if not self.sides.remote:
+            return {}
         changes = by_lead(self.sides.merge(session.fields))
         for record_id, change in changes.items():
             for column in change.to_airtable.keys() & change.to_postgres.keys():
@@ -129,7 +131,6 @@ class ChangeSet:
 
 # Examples of each field and side.
 EXAMPLES = 2
-NEW_LEAD = "(a new lead)"
 
 
 def diff(session: Session) -> ChangeSet:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from reconciler_dagster.core.appending import begins_like, has_got
 from reconciler_dagster.core.fields import FieldMap, MappedField, Policy
-from reconciler_dagster.core.merge import merge
 from reconciler_dagster.core.plan import Plan
 from reconciler_dagster.core.reading import Row, from_postgres
 from reconciler_dagster.core.values import UNKNOWN, Directory, Value, frame
@@ -17,6 +15,9 @@ from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.journal import Entry
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedLead, StagedRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Sides:
 
     def merge(self, fields: FieldMap) -> Plan:
         """Merge them."""
+        from reconciler_dagster.core.merge import merge  # with pandas: a quiet run needs none
 
         def as_frame(rows: Mapping[str, Row]) -> pd.DataFrame:
             return frame(rows, fields.columns)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-
-from pyairtable.formulas import Formula
+from typing import TYPE_CHECKING
 
 from reconciler_dagster.airtable.base import Record, created_between, modified_since
 from reconciler_dagster.airtable.errors import AirtableError
@@ -27,6 +26,9 @@ from reconciler_dagster.postgres import (
 )
 from reconciler_dagster.postgres.overlooked import Overlooked
 from reconciler_dagster.postgres.staging import StagedRecord
+
+if TYPE_CHECKING:
+    from pyairtable.formulas import Formula
 
 # A record left out as seen must not have been edited this shortly before it was seen: Airtable's
 # times are whole seconds, and a list may lag behind a write (Airtable facts, section 9).

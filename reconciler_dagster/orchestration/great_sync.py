@@ -33,8 +33,6 @@ from reconciler_dagster.engine.windows import combined
 from reconciler_dagster.orchestration.execute import (
     QUIET,
     ClientResult,
-    chosen_clients,
-    open_portal,
     run_in_process,
 )
 from reconciler_dagster.orchestration.listing import (
@@ -51,7 +49,9 @@ from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import quarantine, tombstones
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import Client
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.runs import Summary
+from reconciler_dagster.telling import told
 
 # Windows listed ahead of the one that is being written; their rows lie in Postgres.
 AHEAD = 3
@@ -156,8 +156,7 @@ class _GreatSync:
             explained = isinstance(error, EXPLAINED)
             level = logging.DEBUG if explained or isinstance(error, DBAPIError) else logging.ERROR
             logging.getLogger(__name__).log(level, client.name, exc_info=True)
-            first = (str(error).strip().splitlines() or [""])[0]
-            why = [str(error) if explained else f"{type(error).__name__}: {first}"]
+            why = [told(error, "above")]
             self._count_calls()
         return _together(client, self.counts, self.summaries, why, wrong)
 

@@ -6,7 +6,6 @@ and blocks the queue behind it.
 
 from __future__ import annotations
 
-import psutil
 from dagster import DagsterRun
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
@@ -14,16 +13,11 @@ from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
 
-from reconciler_dagster.processes import has_ended, this_process
+from reconciler_dagster.orchestration.alive import PROCESS_TAG, lives
+from reconciler_dagster.processes import has_ended
 
-PROCESS_TAG = "reconciler/process"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ANSWER_WITHIN_SECONDS = 10
-
-
-def process_tag() -> dict[str, str]:
-    """The tag for a run that this process executes itself, so that it can be seen to live."""
-    return {PROCESS_TAG: this_process()}
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
@@ -54,7 +48,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
             event = entry.dagster_event
             data = event.engine_event_data if event and event.is_engine_event else None
             pid = data.metadata.get("pid") if data else None
-            if pid is not None and _lives(int(str(pid.value)), entry.timestamp):
+            if pid is not None and lives(int(str(pid.value)), entry.timestamp):
                 return True
         return False
 
@@ -75,12 +69,3 @@ def _server_has(client: DagsterGrpcClient, run_id: str) -> bool | None:
         status = getattr(error.__cause__, "code", lambda: None)()
         return None if getattr(status, "name", "") == "DEADLINE_EXCEEDED" else False
     return deserialize_value(answer, CanCancelExecutionResult).can_cancel
-
-
-def _lives(pid: int, before: float) -> bool:
-    """Whether the process is there and is older than a moment: numbers are used again."""
-    try:
-        process = psutil.Process(pid)
-        return process.create_time() <= before + 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False

@@ -21,6 +21,7 @@ from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import Unfit
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
 from reconciler_dagster.postgres.staging import StagingLost
+from reconciler_dagster.telling import told
 
 PURPOSE_TAG = "reconciler/purpose"
 # How long a run waits for another one that writes for the same client.
@@ -70,9 +71,9 @@ class ClientRun:
             noted = (findings or {}) | _findings_of(error)
             with self.engine.begin() as connection:
                 runs.refuse(
-                    connection, client_id, self.run_id, self.purpose, scope, str(error), noted
+                    connection, client_id, self.run_id, self.purpose, scope, told(error), noted
                 )
-            raise dg.Failure(str(error), allow_retries=False) from None
+            raise dg.Failure(told(error), allow_retries=False) from None
         with self.engine.begin() as connection:
             runs.start(
                 connection,
@@ -82,8 +83,8 @@ class ClientRun:
                 scope,
                 answers_requests=answers_requests,
             )
-            told = {"guard": [str(problem) for problem in guard]}
-            runs.add_findings(connection, client_id, self.run_id, told | (findings or {}))
+            noted = {"guard": [str(problem) for problem in guard]} | (findings or {})
+            runs.add_findings(connection, client_id, self.run_id, noted)
 
     @contextmanager
     def step(self, client_id: str, *, dry_run: bool = False) -> Iterator[Session]:
@@ -100,7 +101,7 @@ class ClientRun:
                     runs.add_counts(connection, client_id, self.run_id, asdict(session.counts))
         except Exception as error:
             nothing = type(error) is LookupError  # of staging: another run's listing is too old
-            why = NOTHING_LISTED if nothing else str(error)
+            why = NOTHING_LISTED if nothing else told(error, f"step failures of run {self.run_id}")
             if client_id in self._sessions:
                 self._note_failure(client_id, why, _findings_of(error))
             if nothing or isinstance(error, EXPLAINED):  # the sentence says it all: no stack trace

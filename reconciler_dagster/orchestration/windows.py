@@ -29,6 +29,7 @@ from reconciler_dagster.postgres import bindings, cursor, runs, staging
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.runs import Summary
+from reconciler_dagster.telling import told
 
 warnings.filterwarnings("ignore", "Parameter `backfill_policy`", BetaWarning)
 
@@ -92,8 +93,9 @@ class Failures:
             yield
         except Exception as error:
             explained = isinstance(error, dg.Failure)
-            self._log.error(f"{self.name(client)}: {error}", exc_info=not explained)
-            self.reasons[client] = str(error)
+            why = told(error, "the log of this step")
+            self._log.error(f"{self.name(client)}: {why}", exc_info=not explained)
+            self.reasons[client] = why
 
     def name(self, client: str) -> str:
         """For a person."""

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from starlette.types import Receive, Scope, Send
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster.outlets import guard
 from reconciler_dagster.portal import admin_api, api, console, openapi, problems
 from reconciler_dagster.portal.connections import bound
 from reconciler_dagster.portal.guard import Guard
@@ -36,6 +37,7 @@ def create_app(
     settings: Settings | None = None, portal_settings: PortalSettings | None = None
 ) -> FastAPI:
     """The HTTP API and the console. Raises ConfigurationError when a setting is missing."""
+    guard()
     portal = Portal.build(settings or Settings.load(), portal_settings or PortalSettings.load())
     app = PortalApp(
         title="Lead portal",

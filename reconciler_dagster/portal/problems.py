@@ -16,6 +16,7 @@ from starlette.routing import Match
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.portal.headers import SECURITY_HEADERS
+from reconciler_dagster.redaction import redacted_values
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -72,7 +73,8 @@ class Problem(Exception):
 
     def response(self) -> JSONResponse:
         """The document as an HTTP answer."""
-        return JSONResponse(self.document, self.status, headers=self.headers, media_type=MEDIA_TYPE)
+        document = redacted_values(self.document)
+        return JSONResponse(document, self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def not_found(what: str = "lead") -> Problem:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
 
-from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.config import FromEnvironment
+from reconciler_dagster.environment import cleaned, require_web_address
 
 
-class PortalSettings(BaseSettings):
+class PortalSettings(FromEnvironment):
     """Read from the environment variables ``PORTAL_*``; none of them is a secret."""
 
-    model_config = SettingsConfigDict(env_prefix="PORTAL_", env_ignore_empty=True, extra="ignore")
+    prefix = "PORTAL_"
 
     jwks_url: str | None = None
     """Where the public keys of RS256 tokens are; without it only HS256 tokens are taken."""
@@ -34,19 +34,14 @@ class PortalSettings(BaseSettings):
     allowed_hosts: str | None = None
     """Host names that are answered, comma-separated. In the demo loopback alone, else any."""
 
+    @field_validator("jwks_url")
     @classmethod
-    def load(cls) -> PortalSettings:
-        """Read the settings; a malformed one raises ConfigurationError that names it."""
-        try:
-            return cls()
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            name = f"PORTAL_{first['loc'][0]}".upper()
-            raise ConfigurationError(f"{name} is not usable: {first['msg']}.") from None
+    def _web(cls, given: str | None) -> str | None:
+        return given and require_web_address(given)
 
     def hosts(self) -> frozenset[str] | None:
         """The host names that are answered; None for any."""
         if self.allowed_hosts is not None:
-            return frozenset(name.strip().lower() for name in self.allowed_hosts.split(","))
+            return frozenset(cleaned(name).lower() for name in self.allowed_hosts.split(","))
         # A page of another site whose name is made to point at this machine is a stranger here.
         return frozenset({"127.0.0.1", "localhost", "[::1]"}) if self.demo else None

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.effects import effect
+from reconciler_dagster.telling import why_no_connection
 
 
 def _loads(stored: str | bytes) -> Any:
@@ -106,20 +107,6 @@ class _Connection(psycopg.Connection[Any]):
         )
 
 
-# These errors quote a part of the URL before anything was reached. Where a character of the
-# password is not escaped, what libpq takes for the host or the port is a part of the password.
-_QUOTES_THE_URL = {
-    "resolve host": "its host name cannot be resolved",
-    "translate host name": "its host name cannot be resolved",
-    "connection option": "a part of the URL has no usable value",
-}
-
-
-def _reason(error: psycopg.OperationalError) -> str:
-    reason = (str(error).strip().splitlines() or ["no reason given"])[0]
-    return next((told for text, told in _QUOTES_THE_URL.items() if text in reason), reason)
-
-
 def _connect(url: str) -> _Connection:
     try:
         options: dict[str, Any] = _UNLESS_SAID | conninfo_to_dict(url)
@@ -128,8 +115,8 @@ def _connect(url: str) -> _Connection:
         connection = _Connection.connect(**options, autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
         raise ConfigurationError(
-            f"The Postgres of DATABASE_URL cannot be reached ({_reason(error)}): check the "
-            "address, the credentials and that the server runs."
+            f"The Postgres of DATABASE_URL cannot be reached ({why_no_connection(error)}): check "
+            "the address, the credentials and that the server runs."
         ) from None
     except psycopg.ProgrammingError:
         raise ConfigurationError(

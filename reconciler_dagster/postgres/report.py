@@ -15,6 +15,7 @@ from reconciler_dagster.postgres import bindings, tombstones, windows
 from reconciler_dagster.postgres.clients import directory, leads_columns
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 from reconciler_dagster.postgres.runs import DRY
+from reconciler_dagster.redaction import redacted
 
 _FIGURES = f"""
     WITH gone AS (  -- complete listings did not have them, and nothing was done about it yet
@@ -105,13 +106,13 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
         "conflicts_last_7_days": figures.conflicts,
         "missing": figures.missing,
         "deletions_pending": tombstones.pending(connection, client_id),
-        "stopped_fields": [binding.problem for binding in bound if binding.problem],
+        "stopped_fields": [redacted(binding.problem) for binding in bound if binding.problem],
         "moved_at": moved[0] if moved else None,
         "moved": moved[1] if moved else None,
         "never_verified": never,
         "oldest_verified_at": oldest,
         "last_success_at": figures.last_success,
-        "last_failure": figures.last_failure,
+        "last_failure": figures.last_failure and redacted(figures.last_failure),
     }
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.postgres.encoding import storable
 from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.redaction import redacted, redacted_values
 
 # Of a row ``s`` of run_summary: the run wrote nothing, whatever it found.
 DRY = "coalesce((s.findings ->> 'dry_run')::boolean, false)"
@@ -130,8 +131,8 @@ def refuse(
             "run_id": run_id,
             "purpose": purpose,
             "scope": scope,
-            "message": storable(connection, message[:2000]),
-            "findings": storable(connection, dump(findings)),
+            "message": storable(connection, redacted(message)[:2000]),
+            "findings": storable(connection, dump(redacted_values(findings))),
         },
     )
 
@@ -165,7 +166,7 @@ def add_findings(
         {
             "client_id": client_id,
             "run_id": run_id,
-            "findings": storable(connection, dump(findings)),
+            "findings": storable(connection, dump(redacted_values(findings))),
         },
     )
 
@@ -261,7 +262,7 @@ def finish(
         "client_id": client_id,
         "run_id": run_id,
         "state": state,
-        "message": message and storable(connection, message),
+        "message": message and storable(connection, redacted(message)),
     }
     connection.execute(
         text(

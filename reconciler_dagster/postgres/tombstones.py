@@ -113,7 +113,7 @@ def absent(
     connection: Connection, client_id: str, run_id: str, absences: Iterable[Absence]
 ) -> None:
     """Note absences."""
-    rows = [asdict(absence) for absence in absences]
+    rows = [asdict(absence) | {"reason": redacted(absence.reason)} for absence in absences]
     connection.execute(
         text(
             "INSERT INTO reconciler.tombstone AS t "  # noqa: S608 - a constant

@@ -13,10 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import psycopg
 
-from reconciler_dagster.config import RUNNING, ConfigurationError, Settings, state_dir
-from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.config import (
+    RUNNING,
+    ConfigurationError,
+    Settings,
+    state_dir,
+    usable_folder,
+)
+from reconciler_dagster.orchestration.home import dagster_home, require_dagster_postgres
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox import DEMO_BASE_ID
@@ -106,9 +111,9 @@ class Stack:
             click.echo("Cleared away what an earlier `reconciler up` had left running.")
         settings = Settings.load()
         plan = Plan.of(settings)
-        self._check_real(plan)
+        self._check_real(plan, settings)
         addresses = self._addresses(plan, settings)
-        self._logs.mkdir(exist_ok=True)
+        usable_folder(self._logs, "RECONCILER_STATE_DIR")
 
         urls = {
             "sandbox": addresses["sandbox"],
@@ -171,27 +176,19 @@ class Stack:
         return {name: self._postgres.url(name) for name in ("portal", "dagster")}
 
     def _prepare_portal(self, plan: Plan) -> None:
-        portal = engine(os.environ["DATABASE_URL"])
+        portal = engine(Settings.load().require_database_url())
         upgrade(portal)
         if plan.is_demo:
             demo.seed(portal, DEMO_BASE_ID)
         portal.dispose()
         self._look()
 
-    def _check_real(self, plan: Plan) -> None:
+    def _check_real(self, plan: Plan, settings: Settings) -> None:
         """Before anything is started: whether the databases that are not ours can be reached."""
         if not plan.portal_postgres:
-            engine(os.environ["DATABASE_URL"]).connect().close()
-        if plan.dagster_postgres:
-            return
-        try:
-            psycopg.connect(os.environ["DAGSTER_POSTGRES_URL"], connect_timeout=10).close()
-        except psycopg.Error as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ConfigurationError(
-                f"The Postgres of DAGSTER_POSTGRES_URL cannot be reached ({reason}): check the "
-                "address, the credentials and that the server runs."
-            ) from None
+            engine(settings.require_database_url()).connect().close()
+        if settings.dagster_postgres_url is not None:
+            require_dagster_postgres(settings.dagster_postgres_url.get_secret_value())
 
     def _spawn(self, name: str, *arguments: str, **env: str) -> None:
         self._look()
