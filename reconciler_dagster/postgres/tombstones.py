@@ -13,6 +13,7 @@ from reconciler_dagster.core.deletions import State
 from reconciler_dagster.postgres import baseline
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.windows import EXPECTED
+from reconciler_dagster.redaction import redacted
 
 # Missing for a reason that may be an accident, or already gone: what the limit is held against.
 # Leads on which nothing was ever agreed wait for a person, and do not count.
