@@ -122,10 +122,10 @@ def owner_router(world: World) -> APIRouter:
 
 def _view(table: Table, given: NewView) -> View:
     def known(name: str) -> str:
-        found = table.resolve(name)
+        found = table.find(name)
         if found is None:
             raise ValueError(f"No field {name}.")
-        return found
+        return found.id
 
     if given.formula is not None:
         compile_formula(parse(given.formula), table.resolve)

@@ -3,17 +3,21 @@
 Selects may get new options, links new records: these are staged, not made.
 """
 
+import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler_dagster.sandbox import errors
 from reconciler_dagster.sandbox.ids import is_id, new_id
+from reconciler_dagster.sandbox.model.attachments import attached
 from reconciler_dagster.sandbox.model.base import Base
-from reconciler_dagster.sandbox.model.cells import PLAIN, Unacceptable
+from reconciler_dagster.sandbox.model.cells import PLAIN, Unacceptable, accept_plain
 from reconciler_dagster.sandbox.model.definition import choice_colour
+from reconciler_dagster.sandbox.model.forms import emptied_text
 from reconciler_dagster.sandbox.model.schema import Field
 from reconciler_dagster.sandbox.model.table import Record, Table
+from reconciler_dagster.sandbox.switches import Switches
 
 NOT_LINKS = "Value is not an array of record IDs."
 
@@ -38,18 +42,25 @@ class Acceptance:
     """
 
     def __init__(
-        self, base: Base, drafts: Mapping[str, Draft], create: Callable[[Table, str], str]
+        self,
+        base: Base,
+        drafts: Mapping[str, Draft],
+        create: Callable[[Table, str], str],
+        switches: Switches,
     ) -> None:
         self._base = base
+        self._switches = switches
         self._drafts = drafts
         self._create = create
         self.new_choices: dict[str, list[dict[str, Any]]] = {}
 
     def accept(self, draft: Draft, field_: Field, value: Any, typecast: bool) -> Any:
         """Return what the cell keeps, None if it is empty. Raises Unacceptable or a Refusal."""
-        plain = PLAIN.get(field_.type)
-        if plain:
-            return plain(field_, value, typecast)
+        if value is None:
+            return self._cleared(draft, field_)
+        if field_.type in PLAIN:
+            kept = accept_plain(field_, value, typecast, self._switches)
+            return self._cleared(draft, field_) if kept is None else kept
         match field_.type:
             case "singleSelect":
                 return self._choice(field_, value, typecast)
@@ -68,6 +79,10 @@ class Acceptance:
                 return [self._attachment(draft, field_, one) for one in files] or None
         raise Unacceptable
 
+    def _cleared(self, draft: Draft, field_: Field) -> str | None:
+        """Return what the cell keeps once it is emptied."""
+        return emptied_text(field_.type, draft.cells.get(field_.id), self._switches)
+
     def _choice(self, field_: Field, value: Any, typecast: bool) -> str | None:
         if typecast and isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)
@@ -76,7 +91,7 @@ class Acceptance:
         known = [*field_.choices, *self.new_choices.get(field_.id, ())]
         if any(choice["name"] == value for choice in known):
             return value
-        if not value or (typecast and not value.strip()):
+        if typecast and not value.strip():
             return None
         if not typecast:
             raise errors.unknown_choice(value)
@@ -146,15 +161,14 @@ class Acceptance:
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise Unacceptable
         size, kind = value.get("size"), value.get("type")
-        return {
-            "id": new_id("att"),
-            "url": url,
-            "filename": name
-            if isinstance(name, str) and name
-            else url.rsplit("/", 1)[-1] or "file",
-            "size": size if isinstance(size, int) else 0,
-            "type": kind if isinstance(kind, str) else "application/octet-stream",
-        }
+        if not isinstance(name, str) or not name:
+            name = urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1] or "file"
+        return attached(
+            url,
+            name,
+            kind if isinstance(kind, str) else None,
+            size if isinstance(size, int) else None,
+        )
 
 
 def _list(value: Any, split: bool) -> list[Any]:

@@ -16,6 +16,10 @@ JOURNAL_KEPT = 5_000
 """Entries of "who changed what" kept in memory."""
 
 
+HOME = "wspSandboxHome001"
+"""The workspace of every base that is made without naming another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """A user of Airtable."""
@@ -83,6 +87,8 @@ class Base:
 
     id: str
     name: str
+    workspace: str = HOME
+    created: int = 0
     tables: dict[str, Table] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
     transaction: int = 0
