@@ -14,6 +14,7 @@ from reconciler_dagster.portal import admin_api, api, console, openapi, problems
 from reconciler_dagster.portal.guard import Guard
 from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster.portal.state import Portal, ThePortal
+from reconciler_dagster.vendor import HTMX, SWAGGER_UI
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -41,6 +42,8 @@ def create_app(
         app.include_router(router)
     # For the Allow header of a 405: the application keeps the included routers to itself.
     app.state.routes = [route for router in routers for route in router.routes]
+    app.mount("/static/vendor/htmx", StaticFiles(directory=HTMX), name="htmx")
+    app.mount("/static/vendor", StaticFiles(directory=SWAGGER_UI), name="swagger-ui")
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     openapi.install(app)
     console.install(app)

@@ -1,8 +1,10 @@
 """The control API: who may speak to it, how it refuses, and its document."""
 
+import asyncio
 import re
 from typing import Any
 
+import httpx
 import pytest
 import requests
 from hypothesis import given
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from reconciler_dagster.sandbox.control.guard import why_refused
+from reconciler_dagster.sandbox.server import build_app
+from reconciler_dagster.sandbox.start import open_world
 from reconciler_dagster.sandbox.testing import SandboxClient
 
 API = "/sandbox/api"
@@ -188,3 +192,18 @@ def test_airtable_s_own_api_asks_for_a_token_instead(shared: SandboxClient) -> N
     headers = {"Host": "api.airtable.example", "Authorization": f"Bearer {shared.token}"}
     url = f"{shared.url}/v0/meta/whoami"
     assert requests.get(url, headers=headers, timeout=30).status_code == 200
+
+
+def test_allowed_names_reach_the_guard() -> None:
+    world = open_world((), 0, 1, [])
+
+    async def statuses(*names: str) -> list[int]:
+        app = build_app(world, {"sandbox.internal"})
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+            return [(await client.get(f"http://{name}{API}/status")).status_code for name in names]
+
+    assert asyncio.run(statuses("sandbox.internal", "localhost", "other.internal")) == [
+        200,
+        200,
+        403,
+    ]

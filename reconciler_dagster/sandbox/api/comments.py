@@ -46,7 +46,7 @@ class Comments:
             "createdTime": iso(self._world.clock.now()),
             "author": self._world.user.cell(),
             "lastUpdatedTime": None,
-            **_said(base, text),
+            **self._said(base, text),
         }
         parent = body.get("parentCommentId")
         if parent is not None:
@@ -64,7 +64,7 @@ class Comments:
         comment = self._one(base, table, record, comment_id)
         text = _text(call)
         comment.pop("mentioned", None)
-        comment |= _said(base, text)
+        comment |= self._said(base, text)
         comment["lastUpdatedTime"] = iso(self._world.clock.now())
         self._world.save(base)
         return comment
@@ -78,6 +78,21 @@ class Comments:
         self._world.save(base)
         return {"id": comment_id, "deleted": True}
 
+    def _said(self, base: Base, text: str) -> dict[str, Any]:
+        """Return a comment's text, and who of the base is mentioned in it, if anybody is."""
+        people = {**base.people, self._world.user.id: self._world.user}
+        mentioned = {
+            person_id: {
+                "type": "user",
+                "id": person_id,
+                "displayName": people[person_id].name,
+                "email": people[person_id].email,
+            }
+            for person_id in _MENTION.findall(text)
+            if person_id in people
+        }
+        return {"text": text, "mentioned": mentioned} if mentioned else {"text": text}
+
     def _of(self, base: Base, table: Table, record: str) -> list[dict[str, Any]]:
         if record not in table.records:
             raise errors.model_not_found()
@@ -88,21 +103,6 @@ class Comments:
             if comment["id"] == comment_id:
                 return comment
         raise errors.model_not_found()
-
-
-def _said(base: Base, text: str) -> dict[str, Any]:
-    """Return a comment's text, and who of the base is mentioned in it, if anybody is."""
-    mentioned = {
-        person.id: {
-            "type": "user",
-            "id": person.id,
-            "displayName": person.name,
-            "email": person.email,
-        }
-        for person_id in _MENTION.findall(text)
-        if (person := base.people.get(person_id)) is not None
-    }
-    return {"text": text, "mentioned": mentioned} if mentioned else {"text": text}
 
 
 def _text(call: Call) -> str:

@@ -13,9 +13,11 @@ from reconciler_dagster.sandbox.control.machine import machine_router
 from reconciler_dagster.sandbox.control.owner import owner_router
 from reconciler_dagster.sandbox.control.people import people_router
 from reconciler_dagster.sandbox.world import World
+from reconciler_dagster.vendor import AG_GRID, SWAGGER_UI
 
 PAGE = Path(__file__).with_name("page")
 PREFIX = "/sandbox/api"
+SWAGGER = "/sandbox/page/vendor/swagger-ui"
 
 
 def control_app(world: World, listings: Listings) -> FastAPI:
@@ -32,6 +34,8 @@ def control_app(world: World, listings: Listings) -> FastAPI:
     app.include_router(machine_router(world, listings), prefix=PREFIX)
     app.include_router(people_router(world), prefix=PREFIX)
     app.include_router(owner_router(world), prefix=PREFIX)
+    app.mount("/sandbox/page/vendor/ag-grid", StaticFiles(directory=AG_GRID), name="ag-grid")
+    app.mount(SWAGGER, StaticFiles(directory=SWAGGER_UI), name="swagger-ui")
     app.mount("/sandbox/page", StaticFiles(directory=PAGE), name="page")
 
     @app.get("/", include_in_schema=False)
@@ -44,8 +48,8 @@ def control_app(world: World, listings: Listings) -> FastAPI:
         return get_swagger_ui_html(
             openapi_url=f"{PREFIX}/openapi.json",
             title="Airtable sandbox",
-            swagger_js_url="/sandbox/page/vendor/swagger-ui/swagger-ui-bundle.js",
-            swagger_css_url="/sandbox/page/vendor/swagger-ui/swagger-ui.css",
+            swagger_js_url=f"{SWAGGER}/swagger-ui-bundle.js",
+            swagger_css_url=f"{SWAGGER}/swagger-ui.css",
             swagger_favicon_url="data:,",
         )
 
