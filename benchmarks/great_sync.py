@@ -81,7 +81,7 @@ def main(leads: int, port: int, answers: str) -> None:
                     text("INSERT INTO clients (company_name, airtable_base_id) VALUES ('A', :b)"),
                     {"b": client.base_id},
                 )
-            client.switch(thinking_ms=150)
+            client.switch(**ANSWERS[answers])
             _measure(client, portal, leads)
         finally:
             sandbox.terminate()
