@@ -86,6 +86,18 @@ class Session:
         self._bases.append(opened)
         return opened
 
+    @contextmanager
+    def borrowed_base(self) -> Iterator[Base]:
+        """A door to the base that nobody else uses within the block; its connection is kept."""
+        try:
+            opened = self._idle.pop()
+        except IndexError:
+            opened = self.another_base()
+        try:
+            yield opened
+        finally:
+            self._idle.append(opened)
+
     @property
     def calls(self) -> int:
         """Calls sent on the wire so far."""
@@ -139,6 +151,7 @@ class Session:
     # Cells that Airtable refused as forbidden, by column.
     forbidden: Counter[str] = field(default_factory=Counter)
     _bases: list[Base] = field(default_factory=list)
+    _idle: list[Base] = field(default_factory=list)
     _table_id: str = ""
     _bound: BoundMap | None = None
 

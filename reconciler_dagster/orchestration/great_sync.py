@@ -28,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.windows import PAGE, grouped, month_of, months_until, unknown_grouped
 from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.listing import sample_base
 from reconciler_dagster.engine.session import Counts, Session
 from reconciler_dagster.engine.windows import combined
 from reconciler_dagster.orchestration.execute import (
@@ -199,7 +200,7 @@ class _GreatSync:
                 "--afresh begins anew."
             )
         if not leads:
-            groups = unknown_grouped(left.months)
+            groups = unknown_grouped(left.months, sample_base(self.ahead))
             return groups, Progress(len(groups), len(groups), None)
         groups = grouped(left.months, leads, WINDOW_LEADS)
         expected = [sum(leads.get(month, 0) for month in group) for group in groups]

@@ -19,8 +19,9 @@ from dagster_shared.utils.warnings import BetaWarning
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.windows import FIRST_MONTH, months_scope, months_until
 from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.listing import Window
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import Window, combined, discard, preview, reconcile
+from reconciler_dagster.engine.windows import combined, discard, preview, reconcile
 from reconciler_dagster.orchestration import listing, metadata, verdicts
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import CLIENTS

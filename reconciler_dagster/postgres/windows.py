@@ -73,13 +73,26 @@ def leads_of(connection: Connection, client_id: str, scope: Scope) -> set[str]:
             "AND created_time >= CAST(:start AS timestamptz) "
             "AND created_time < CAST(:end AS timestamptz)"
         ),
-        {
-            "client_id": client_id,
-            "start": scope.start or "-infinity",
-            "end": scope.end or "infinity",
-        },
+        {"client_id": client_id, **_bounds(scope)},
     )
     return set(rows.scalars())
+
+
+def creation_times(connection: Connection, client_id: str, scope: Scope) -> list[datetime]:
+    """When the records of a window were created on which something is agreed, in order."""
+    rows = connection.execute(
+        text(
+            "SELECT created_time FROM reconciler.baseline WHERE client_id = :client_id "
+            "AND created_time >= CAST(:start AS timestamptz) "
+            "AND created_time < CAST(:end AS timestamptz) ORDER BY created_time"
+        ),
+        {"client_id": client_id, **_bounds(scope)},
+    )
+    return list(rows.scalars())
+
+
+def _bounds(scope: Scope) -> dict[str, datetime | str]:
+    return {"start": scope.start or "-infinity", "end": scope.end or "infinity"}
 
 
 def spent_by_hour(connection: Connection, base_id: str, purpose: str, hours: int) -> list[int]:

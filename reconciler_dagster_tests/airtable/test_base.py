@@ -26,7 +26,7 @@ class Unlimited:
         """Never wait."""
         return time.monotonic()
 
-    def delayed(self, elapsed: float, delay: float) -> None:
+    def arrived_late(self, slot: float, delay: float) -> None:
         """Never mind."""
 
     def lock_out(self, seconds: float, reason: str) -> None:

@@ -71,7 +71,7 @@ def test_one_run_is_one_listing_however_often_it_looks(acme: World) -> None:
     from reconciler_dagster_tests.windows import EVERYTHING, carried_out, list_window
 
     for _ in range(3):
-        carried_out(own, list_window(own, own.base, EVERYTHING, own.run_id))
+        carried_out(own, list_window(own, EVERYTHING, own.run_id))
     assert states(acme) == {record_id: "missing"}
 
 
