@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 RUNNING = "running.json"
+SETTLE_SECONDS = 5.0
 
 
 class ConfigurationError(Exception):
@@ -93,10 +94,29 @@ class Settings(BaseSettings):
     retry_seconds: float = Field(default=0.5, gt=0, alias="RECONCILER_RETRY_SECONDS")
     # How long the history of every field is kept.
     history_days: int = Field(default=90, ge=1, alias="RECONCILER_HISTORY_DAYS")
+    # Seconds that a portal edit may settle before it is synced at once; None: edits wait for the
+    # schedule.
+    on_edit: float | None = Field(default=None, alias="RECONCILER_ON_EDIT")
     # The deployed Dagster UI, for links from the portal and from run summaries.
     dagster_ui_url: str = Field(default="http://127.0.0.1:3000", alias="RECONCILER_DAGSTER_URL")
     # The portal, for links from a run to what it changed; no links unless set.
     portal_url: str | None = Field(default=None, alias="RECONCILER_PORTAL_URL")
+
+    @field_validator("on_edit", mode="before")
+    @classmethod
+    def _settle_seconds(cls, value: Any) -> Any:
+        word = str(value).strip().lower()
+        if word in ("true", "yes", "on"):
+            return SETTLE_SECONDS
+        if word in ("none", "false", "no", "off"):
+            return None
+        try:
+            seconds = float(word)
+        except ValueError:
+            seconds = -1
+        if not 0 < seconds <= 3600:
+            raise ValueError("expected true, false, or the seconds that an edit may settle")
+        return seconds
 
     @field_validator("database_url", "dagster_postgres_url")
     @classmethod

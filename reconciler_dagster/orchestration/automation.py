@@ -7,9 +7,10 @@ import dagster as dg
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.assets import ASSETS
+from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
-from reconciler_dagster.postgres import runs
+from reconciler_dagster.postgres import requests, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 
@@ -45,52 +46,27 @@ def every_15_minutes(
         )
 
 
-# Enough to get over a launch that failed; after that a person must look.
-LAUNCH_ATTEMPTS = 5
-
-
 @dg.sensor(
     job=sync_job,
+    name=MANUAL_SYNC,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts a run for the rows that wait in reconciler.manual_sync_request.",
+    description="Starts a run for the rows that wait in reconciler.manual_sync_request, where no "
+    "listener has done so.",
 )
 def manual_sync(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Reads the flag rows; the run marks them. Several rows of a client give one run.
-
-    A run key is remembered for ever, so it is made of the oldest waiting row's id, and of how
-    many runs for that row have ended without taking it over.
-    """
-    settings = Settings.load()
-    with engine(settings.require_database_url()).begin() as connection:
-        runs.refuse_unknown(connection)
-        waiting = runs.waiting(connection)
-        clients = active_clients(connection) if waiting else []
-    if not waiting:
+    """Reads the flag rows; the run marks them. Several rows of a client give one run."""
+    portal = engine(Settings.load().require_database_url())
+    wanted = wanted_runs(portal, context.instance)
+    if not wanted:
         return dg.SkipReason("No request is waiting.")
-    ensure_partitions(context.instance, clients)
-    requests = []
-    for row in waiting:
-        tag = {"reconciler/request": str(row.first)}
-        ended = context.instance.get_runs_count(
-            dg.RunsFilter(
-                tags=tag,
-                statuses=[
-                    dg.DagsterRunStatus.FAILURE,
-                    dg.DagsterRunStatus.CANCELED,
-                    dg.DagsterRunStatus.SUCCESS,
-                ],
-            )
-        )
-        if ended < LAUNCH_ATTEMPTS:
-            requests.append(
-                dg.RunRequest(
-                    run_key=f"manual {row.first} {ended}",
-                    partition_key=row.client_id,
-                    tags={PURPOSE_TAG: "manual", "dagster/priority": "10", **tag},
-                )
-            )
-    return dg.SensorResult(run_requests=requests)
+    with portal.begin() as connection:
+        mine = [
+            run
+            for run in wanted
+            if requests.claim_for_sensor(connection, run.request_id, run.run_key)
+        ]
+    return dg.SensorResult(run_requests=[run.as_run_request() for run in mine])
 
 
 @dg.run_failure_sensor(

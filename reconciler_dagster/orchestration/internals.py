@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from threading import Event, Thread
@@ -14,7 +16,9 @@ from typing import Any
 import dagster as dg
 from dagster._cli.api import _execute_run_command_body
 from dagster._cli.utils import get_instance_for_cli
+from dagster._core.code_pointer import CodePointer
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.execution.api import create_execution_plan
 from dagster._core.instance import InstanceRef
 from dagster._core.launcher import (
     CheckRunHealthResult,
@@ -22,8 +26,21 @@ from dagster._core.launcher import (
     LaunchRunContext,
     WorkerStatus,
 )
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+from dagster._core.origin import (
+    DEFAULT_DAGSTER_ENTRY_POINT,
+    JobPythonOrigin,
+    RepositoryPythonOrigin,
+)
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.snap import snapshot_from_execution_plan
 from dagster._core.storage.dagster_run import ACTIVE_RUN_STATUSES
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value, serialize_value
@@ -36,18 +53,13 @@ __all__ = [
     "DefaultRunLauncher",
     "LaunchRunContext",
     "WorkerStatus",
-    "enqueue",
-    "execute_run",
-    "executable_of",
-    "fits_the_queue",
-    "host_of_location",
-    "reference",
-    "server_has",
 ]
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # How often a run looks whether somebody on another host has asked for its end.
 CANCEL_POLL_SECONDS = 5.0
+_LONGEST_STATEMENT_MS = 600_000
+_CONNECTION_SECONDS = 3600
 
 
 def reference(instance: dg.DagsterInstance) -> str:
@@ -61,11 +73,21 @@ def execute_run(run_id: str, instance_reference: str) -> bool:
     """
     reference = deserialize_value(instance_reference, InstanceRef)
     with capture_interrupts(), get_instance_for_cli(instance_ref=reference) as instance:
+        keep_connections(instance)
         with ExitStack() as watched:
             watched.callback(_watch_for_cancel(instance, run_id))
             _execute_run_command_body(run_id, instance, lambda _event: None, False)
         run = instance.get_run_by_id(run_id)
         return run is None or run.is_finished
+
+
+def keep_connections(instance: dg.DagsterInstance) -> None:
+    """Have this process keep its connections to Dagster's storage: otherwise every event of a run
+    opens one of its own, a hundred times a run.
+    """
+    instance.optimize_for_webserver(
+        statement_timeout=_LONGEST_STATEMENT_MS, pool_recycle=_CONNECTION_SECONDS, max_overflow=10
+    )
 
 
 def _watch_for_cancel(instance: dg.DagsterInstance, run_id: str) -> Callable[[], None]:
@@ -128,7 +150,7 @@ def enqueue(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run_id=run.run_id)
 
 
-def server_has(client: DagsterGrpcClient, run_id: str, timeout: float) -> bool | None:
+def server_has(client: DagsterGrpcClient, run_id: str, timeout: int) -> bool | None:
     """Whether the run lives on the code server; None where it does not answer in time."""
     try:
         answer: Any = client.can_cancel_execution(
@@ -138,3 +160,81 @@ def server_has(client: DagsterGrpcClient, run_id: str, timeout: float) -> bool |
         status = getattr(error.__cause__, "code", lambda: None)()
         return None if getattr(status, "name", "") == "DEADLINE_EXCEEDED" else False
     return deserialize_value(answer, CanCancelExecutionResult).can_cancel
+
+
+class Submission:
+    """Runs of one job as a sensor's daemon would create them, without a code server.
+
+    The definitions are those of this process: they are read once.
+    """
+
+    def __init__(self, module: str, job_name: str, sensor_name: str, location_name: str) -> None:
+        defs = importlib.import_module(module).defs
+        self._repository = defs.get_repository_def()
+        self._job = self._repository.get_job(job_name)
+        self._sensor_name = sensor_name
+        python = RepositoryPythonOrigin(
+            sys.executable,
+            CodePointer.from_module(module, "defs", os.getcwd()),
+            entry_point=DEFAULT_DAGSTER_ENTRY_POINT,
+        )
+        self._python_origin = JobPythonOrigin(job_name, python)
+        target = LoadableTargetOrigin(module_name=module, executable_path=sys.executable)
+        location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name)
+        self._origin = RemoteJobOrigin(
+            RemoteRepositoryOrigin(location, self._repository.name), job_name
+        )
+        self._plan = snapshot_from_execution_plan(
+            create_execution_plan(self._job), self._job.get_job_snapshot_id()
+        )
+
+    def create(
+        self, instance: dg.DagsterInstance, partition: str, run_key: str, tags: dict[str, str]
+    ) -> str:
+        """Create a run, not yet submitted; one that was left so under this key is taken up again.
+
+        Returns its id.
+        """
+        all_tags = {
+            **self._job.run_tags,
+            **tags,
+            PARTITION_NAME_TAG: partition,
+            RUN_KEY_TAG: run_key,
+            SENSOR_NAME_TAG: self._sensor_name,
+        }
+        left = instance.get_runs(
+            dg.RunsFilter(tags={RUN_KEY_TAG: run_key, SENSOR_NAME_TAG: self._sensor_name})
+        )
+        if left:
+            return left[0].run_id
+        return instance.create_run(
+            job_name=self._job.name,
+            run_id=None,
+            run_config=None,
+            status=dg.DagsterRunStatus.NOT_STARTED,
+            tags=all_tags,
+            root_run_id=None,
+            parent_run_id=None,
+            step_keys_to_execute=None,
+            execution_plan_snapshot=self._plan,
+            job_snapshot=self._job.get_job_snapshot(),
+            parent_job_snapshot=self._job.get_parent_job_snapshot(),
+            asset_selection=None,
+            asset_check_selection=None,
+            resolved_op_selection=None,
+            op_selection=None,
+            remote_job_origin=self._origin,
+            job_code_origin=self._python_origin,
+            asset_graph=self._job.asset_layer.asset_graph,
+        ).run_id
+
+
+def start(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Launch a run that was created, or queue it where the limits leave no room for it."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.status is not dg.DagsterRunStatus.NOT_STARTED:
+        return  # somebody else has submitted it meanwhile
+    if fits_the_queue(instance, run):
+        instance.launch_run(run_id, None)  # type: ignore[arg-type]  # no server is asked
+    else:
+        enqueue(instance, run)

@@ -68,7 +68,10 @@ class WatchedRunLauncher(DefaultRunLauncher):
                 run,
                 cls=self.__class__,
             )
-            super().launch_run(context)
+            if context.workspace is None:  # the listener has none: the daemon shall launch it
+                internals.enqueue(self._instance, run)
+            else:
+                super().launch_run(context)
 
     def terminate(self, run_id: str) -> bool:
         """Interrupt a run. One on another host sees by itself that it is to be cancelled."""

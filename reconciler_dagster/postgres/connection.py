@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from typing import Any
 
 import orjson
 import psycopg
+from psycopg.sql import SQL, Identifier
 from psycopg.types.json import set_json_dumps, set_json_loads
 from sqlalchemy import Connection, Engine, create_engine, text
 
@@ -68,6 +69,18 @@ def engine(url: str) -> Engine:
         pool_size=4,
         hide_parameters=True,  # people's data is in them, and an error's text ends in a log
     )
+
+
+@contextmanager
+def listening(url: str, channel: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of its own that hears the notices of a channel.
+
+    Raises ConfigurationError when the URL or the server is no good.
+    """
+    with closing(_connect(url)) as connection:
+        connection.autocommit = True
+        connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+        yield connection
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from reconciler_dagster.orchestration.warm.protocol import (
 START_WITHIN_SECONDS = 60.0
 ANSWER_WITHIN_SECONDS = 30.0
 _ATTEMPTS = 3
+_PARENT = "reconciler_dagster.orchestration.warm.parent"
 
 
 class NoWarmProcess(Exception):
@@ -94,9 +95,7 @@ def _peer(connection: socket.socket) -> int:
     return int.from_bytes(credentials[:4], sys.byteorder)
 
 
-def _hand_over(
-    connection: socket.socket, request: Request, note: Callable[[str], None]
-) -> bool:
+def _hand_over(connection: socket.socket, request: Request, note: Callable[[str], None]) -> bool:
     """Whether the run is on its way; not where the parent was of other code, or died."""
     try:
         connection.settimeout(ANSWER_WITHIN_SECONDS)
@@ -124,7 +123,10 @@ def _connect(folder: Path) -> socket.socket | None:
 def _start_and_connect(folder: Path, code: str) -> socket.socket:
     """Start a parent, unless another launcher just did."""
     with _alone(folder):
-        connection = _connect(folder) or (_start(folder), _connect(folder))[1]
+        connection = _connect(folder)
+        if connection is None:
+            _start(folder)
+            connection = _connect(folder)
     if connection is None:
         raise NoWarmProcess("the warm parent ended as soon as it was there")
     return connection
@@ -138,8 +140,7 @@ def _start(folder: Path) -> None:
         alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "reconciler_dagster.orchestration.warm.parent"]
-                + [str(folder), str(theirs)],
+                [sys.executable, "-m", _PARENT, str(folder), str(theirs)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

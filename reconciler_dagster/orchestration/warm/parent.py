@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import selectors
 import signal
@@ -35,6 +36,19 @@ IDLE_SECONDS = 3600.0
 GRACE_SECONDS = 10.0
 LOG_BYTES = 1_000_000
 _LOOK_SECONDS = 1.0
+# The drivers and dialects are loaded by name, when the first connection is made.
+PRELOADED = (
+    "reconciler_dagster.definitions",
+    "reconciler_dagster.orchestration.warm.child",
+    "dagster_postgres",
+    "pandas",
+    "pyairtable",
+    "psycopg",
+    "psycopg2",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.postgresql.psycopg2",
+    "sqlalchemy.dialects.sqlite",
+)
 # A launcher that has connected sends at once.
 _REQUEST_WITHIN_SECONDS = 5.0
 
@@ -183,21 +197,12 @@ def _signals_as_bytes(stop: Callable[[], None]) -> socket.socket:
 
 def preload() -> None:
     """Import what a run imports, and open nothing."""
-    import alembic.command
-    import dagster_postgres
-    import pandas
-    import psycopg
-    import psycopg2
-    import pyairtable
-    import sqlalchemy.dialects.postgresql.psycopg
-    import sqlalchemy.dialects.postgresql.psycopg2
+    for name in PRELOADED:
+        importlib.import_module(name)
+    # Builds what is built on first use: the repository, and the jobs in it.
+    from reconciler_dagster.definitions import defs
 
-    import reconciler_dagster.definitions
-    from reconciler_dagster.orchestration.warm import child  # noqa: F401
-
-    del alembic, dagster_postgres, pandas, psycopg, psycopg2, pyairtable, sqlalchemy
-    # Builds what is built on first use: the jobs, and the repository that holds them.
-    reconciler_dagster.definitions.defs.get_repository_def().get_all_jobs()
+    defs.get_repository_def().load_all_definitions()
 
 
 def listen(path: Path) -> socket.socket:
