@@ -8,7 +8,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from reconciler_dagster.orchestration import internals
-from reconciler_dagster.orchestration.partitions import ensure_partitions
+from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.postgres import requests
 from reconciler_dagster.postgres.clients import active_clients
@@ -43,7 +43,11 @@ class WantedRun:
 
     def as_run_request(self) -> dg.RunRequest:
         """For a sensor to return."""
-        return dg.RunRequest(run_key=self.run_key, partition_key=self.client_id, tags=self.tags)
+        return dg.RunRequest(
+            run_key=self.run_key,
+            partition_key=self.client_id,
+            tags=self.tags | partition_tags(self.client_id),
+        )
 
 
 def wanted_runs(portal: Engine, instance: dg.DagsterInstance) -> list[WantedRun]:

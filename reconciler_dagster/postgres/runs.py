@@ -255,6 +255,15 @@ def finish(
         )
 
 
+def started(connection: Connection) -> list[str]:
+    """The runs that have a summary open."""
+    return list(
+        connection.execute(
+            text("SELECT DISTINCT run_id FROM reconciler.run_summary WHERE state = 'started'")
+        ).scalars()
+    )
+
+
 def abandon(connection: Connection, run_id: str, message: str) -> None:
     """A run that died: close what it left open, so that nobody waits for it."""
     clients = connection.execute(

@@ -23,6 +23,7 @@ from dagster._daemon.monitoring import execute_run_monitoring_iteration
 
 from reconciler_dagster.config import project_file
 from reconciler_dagster.orchestration.warm import client
+from reconciler_dagster.supervisor.ready import listens
 
 MODULE = "reconciler_dagster_tests.orchestration.sleeper"
 
@@ -77,7 +78,7 @@ class System:
             ],
             start_new_session=True,
         )
-        eventually(lambda: Path(self.socket).exists() or server.poll() is not None)
+        eventually(lambda: listens(Path(self.socket)) or server.poll() is not None)
         assert server.poll() is None
         return server
 
