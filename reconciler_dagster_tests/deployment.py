@@ -86,7 +86,7 @@ class Deployment:
         """And wait until it hears."""
         self.sql("DELETE FROM reconciler.listener")
         process = self.start("listener", "reconciler_dagster.orchestration.listener", **env)
-        eventually(lambda: self.sql("SELECT FROM reconciler.listener"))
+        eventually(lambda: self.sql("SELECT 1 FROM reconciler.listener"))
         return process
 
     def start_listener_again(self) -> None:

@@ -17,5 +17,5 @@ def listen() -> None:
     """
     from reconciler_dagster.orchestration import listener
 
-    logging.getLogger("reconciler_dagster").setLevel(logging.INFO)
+    listener.log.setLevel(logging.INFO)
     listener.listen()

@@ -46,7 +46,7 @@ DEAF_SECONDS = 1.0
 CONNECT_ANEW_SECONDS = 60.0
 _LONGEST_PAUSE = 30.0
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("reconciler_dagster.listener")
 
 
 class Ended(Exception):
@@ -221,5 +221,6 @@ def _prepare(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    log.setLevel(logging.INFO)
     listen()

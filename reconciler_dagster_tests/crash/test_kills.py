@@ -94,5 +94,5 @@ def assert_nothing_ran_twice(instance: dg.DagsterInstance) -> None:
     keys = Counter(run.tags["dagster/run_key"] for run in runs)
     assert {key: n for key, n in keys.items() if n > 1} == {}
     for run in runs:
-        started = [e for e in instance.all_logs(run.run_id, dg.DagsterEventType.RUN_START)]
+        started = instance.all_logs(run.run_id, dg.DagsterEventType.RUN_START)
         assert len(started) <= 1, run.tags
