@@ -25,6 +25,7 @@ from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 
+PROGRAM = str(Path(sys.executable).with_name("reconciler"))
 _CEILING = 300
 UNFINISHED = [
     getattr(dg.DagsterRunStatus, name)
@@ -69,11 +70,11 @@ class Deployment:
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, command: list[str], **env: str) -> subprocess.Popen[bytes]:
         """Start a process, its output in a log of its own."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                command,
                 env=self.environment | env,
                 stdout=log,
                 stderr=log,
@@ -82,10 +83,11 @@ class Deployment:
         self._processes[name] = process
         return process
 
-    def start_listener(self, **env: str) -> subprocess.Popen[bytes]:
-        """And wait until it hears."""
+    def start_listener(self, *, command: bool = False, **env: str) -> subprocess.Popen[bytes]:
+        """As `up` starts it, or by `reconciler listen`; and wait for its first sign of life."""
         self.sql("DELETE FROM reconciler.listener")
-        process = self.start("listener", "reconciler_dagster.orchestration.listener", **env)
+        module = [sys.executable, "-m", "reconciler_dagster.orchestration.listener"]
+        process = self.start("listener", [PROGRAM, "listen"] if command else module, **env)
         eventually(lambda: self.sql("SELECT 1 FROM reconciler.listener"))
         return process
 
@@ -99,10 +101,16 @@ class Deployment:
         self._processes[name].kill()
         self._processes[name].wait()
 
+    def end(self, name: str) -> None:
+        """On purpose."""
+        self._processes[name].terminate()
+        self._processes[name].wait()
+
     def start_daemon(self) -> subprocess.Popen[bytes]:
         """With its own code server, as `dagster-daemon run -w workspace.yaml`."""
         workspace = str(project_file("workspace.yaml"))
-        return self.start("daemon", "dagster._daemon", "run", "--workspace", workspace)
+        command = ["-m", "dagster._daemon", "run", "--workspace", workspace]
+        return self.start("daemon", [sys.executable, *command])
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """A statement in the portal's database, in a transaction of its own."""

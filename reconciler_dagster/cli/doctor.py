@@ -13,6 +13,7 @@ from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.listener import doorbell
 from reconciler_dagster.postgres.migrate import is_current
 
 OLDEST_POSTGRES = 13
@@ -67,6 +68,8 @@ def examine() -> Iterator[Finding]:
         yield from _clients(settings, portal)
     else:
         yield Finding("clients", "skipped", "needs Postgres, migrations and the token first")
+    if portal is not None and migrated.state == "ok":
+        yield _try("doorbell", lambda: _doorbell(portal))
     yield _try("Dagster storage", _dagster_storage)
 
 
@@ -92,6 +95,12 @@ def _migrations(portal: Engine) -> tuple[State, str]:
     if not is_current(portal):
         return "failed", "not at this version's migrations: run `reconciler migrate`"
     return "ok", "up to date"
+
+
+def _doorbell(portal: Engine) -> tuple[State, str]:
+    with portal.connect() as connection:
+        found = doorbell(connection)
+    return "ok" if found.word in ("off", "listening") else "warning", found.sentence
 
 
 def _token(settings: Settings) -> tuple[State, str]:

@@ -82,6 +82,6 @@ def submit(
     with requests.claimed_by_listener(portal, run.request_id, run.run_key) as free:
         if not free:
             return None
-        run_id = submission.create(instance, run.client_id, run.run_key, run.tags)
+        run_id = submission.create(run.client_id, run.run_key, run.tags)
     internals.start(instance, run_id)
     return run_id

@@ -168,7 +168,15 @@ class Submission:
     The definitions are those of this process: they are read once.
     """
 
-    def __init__(self, module: str, job_name: str, sensor_name: str, location_name: str) -> None:
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        module: str,
+        job_name: str,
+        sensor_name: str,
+        location_name: str,
+    ) -> None:
+        self._instance = instance
         defs = importlib.import_module(module).defs
         self._repository = defs.get_repository_def()
         self._job = self._repository.get_job(job_name)
@@ -184,13 +192,14 @@ class Submission:
         self._origin = RemoteJobOrigin(
             RemoteRepositoryOrigin(location, self._repository.name), job_name
         )
-        self._plan = snapshot_from_execution_plan(
-            create_execution_plan(self._job), self._job.get_job_snapshot_id()
+        plan = create_execution_plan(
+            self._job,
+            instance_ref=instance.get_ref(),
+            repository_load_data=self._repository.repository_load_data,
         )
+        self._plan = snapshot_from_execution_plan(plan, self._job.get_job_snapshot_id())
 
-    def create(
-        self, instance: dg.DagsterInstance, partition: str, run_key: str, tags: dict[str, str]
-    ) -> str:
+    def create(self, partition: str, run_key: str, tags: dict[str, str]) -> str:
         """Create a run, not yet submitted; one that was left so under this key is taken up again.
 
         Returns its id.
@@ -202,12 +211,12 @@ class Submission:
             RUN_KEY_TAG: run_key,
             SENSOR_NAME_TAG: self._sensor_name,
         }
-        left = instance.get_runs(
+        left = self._instance.get_runs(
             dg.RunsFilter(tags={RUN_KEY_TAG: run_key, SENSOR_NAME_TAG: self._sensor_name})
         )
         if left:
             return left[0].run_id
-        return instance.create_run(
+        return self._instance.create_run(
             job_name=self._job.name,
             run_id=None,
             run_config=None,

@@ -89,7 +89,9 @@ class Listener:
         self._settings, self._instance = settings, instance
         self._code = fingerprint()
         self._process = this_process()
-        self._submission = internals.Submission(MODULE, "sync", doorbell.MANUAL_SYNC, LOCATION)
+        self._submission = internals.Submission(
+            instance, MODULE, "sync", doorbell.MANUAL_SYNC, LOCATION
+        )
         self._end = end
         self._echo, self._heard = "", False
         self._beat_at = self._edits_at = 0.0

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy import text
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.portal import admin_api, api, console, openapi, problems
 from reconciler_dagster.portal.guard import Guard
 from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster.portal.state import Portal, ThePortal
+from reconciler_dagster.postgres.listener import doorbell
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -48,9 +48,10 @@ def create_app(
 
     @app.get("/health", tags=["Health"], responses=openapi.errors())
     def health(portal: ThePortal) -> dict[str, str]:
-        """Whether the portal answers and reaches its database."""
+        """Whether the portal answers and reaches its database; and whether a sync that is asked
+        for starts at once: `listening`, or in seconds: `off`, `deaf`, `silent`.
+        """
         with portal.transaction() as connection:
-            connection.execute(text("SELECT 1"))
-        return {"status": "ok"}
+            return {"status": "ok", "doorbell": doorbell(connection).word}
 
     return app
