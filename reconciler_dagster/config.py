@@ -21,6 +21,7 @@ from pydantic import (
 from reconciler_dagster import environment, redaction
 
 RUNNING = "running.json"
+SETTLE_SECONDS = 5.0
 
 
 class ConfigurationError(Exception):
@@ -146,6 +147,9 @@ class Settings(FromEnvironment):
     lease_seconds: float = Field(default=30, ge=1, le=600, alias="RECONCILER_LEASE_SECONDS")
     # How long the history of every field is kept.
     history_days: int = Field(default=90, ge=1, le=36500, alias="RECONCILER_HISTORY_DAYS")
+    # Seconds that a portal edit may settle before it is synced at once; None: edits wait for the
+    # schedule.
+    on_edit: float | None = Field(default=None, alias="RECONCILER_ON_EDIT")
     # The deployed Dagster UI, for links from the portal and from run summaries.
     dagster_ui_url: str = Field(default="http://127.0.0.1:3000", alias="RECONCILER_DAGSTER_URL")
     # The portal, for links from a run to what it changed; no links unless set.
@@ -157,6 +161,22 @@ class Settings(FromEnvironment):
         if given is not None:
             environment.require_token(given.get_secret_value())
         return given
+
+    @field_validator("on_edit", mode="before")
+    @classmethod
+    def _settle_seconds(cls, value: Any) -> Any:
+        word = str(value).strip().lower()
+        if word in ("true", "yes", "on"):
+            return SETTLE_SECONDS
+        if word in ("none", "false", "no", "off"):
+            return None
+        try:
+            seconds = float(word)
+        except ValueError:
+            seconds = -1
+        if not 0 < seconds <= 3600:
+            raise ValueError("expected true, false, or the seconds that an edit may settle")
+        return seconds
 
     @field_validator("database_url", "dagster_postgres_url")
     @classmethod

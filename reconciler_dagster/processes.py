@@ -33,6 +33,32 @@ def has_ended(identity: str) -> bool:
         return False
 
 
+def may_live(identity: str) -> bool:
+    """Whether a process is not certain to be dead."""
+    return not has_ended(identity)
+
+
+def is_here(identity: str) -> bool:
+    """Whether a process runs, or ran, where this one does."""
+    return identity.rsplit(" ", 3)[1] == _place()
+
+
+def number_of(identity: str) -> int:
+    """The number of a process, where it runs."""
+    return int(identity.rsplit(" ", 3)[2])
+
+
+def lives(number: int, before: float) -> bool:
+    """Whether a process of this number is there and is no younger than a moment (seconds since
+    1970): numbers are used again.
+    """
+    try:
+        process = psutil.Process(number)
+        return process.create_time() <= before + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 def _place() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

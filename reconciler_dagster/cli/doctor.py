@@ -17,6 +17,7 @@ from reconciler_dagster.core.guard import problems
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import Unfit, look
+from reconciler_dagster.postgres.listener import doorbell
 from reconciler_dagster.postgres.migrate import is_current
 from reconciler_dagster.postgres.pooler import Pooling, pooling
 from reconciler_dagster.telling import is_ours, told
@@ -76,6 +77,8 @@ def examine() -> Iterator[Finding]:
         yield from _clients(settings, portal)
     else:
         yield Finding("clients", "skipped", "needs Postgres, migrations and the token first")
+    if portal is not None and migrated.state == "ok":
+        yield _try("doorbell", lambda: _doorbell(portal))
     yield _try("Dagster storage", _dagster_storage)
 
 
@@ -108,6 +111,12 @@ def _noted(portal: Engine) -> tuple[State, str]:
         return "ok", "every writer's, and nothing is hidden from this database role"
     state: State = "failed" if any(problem.stops for problem in found) else "warning"
     return state, " ".join(map(str, found))
+
+
+def _doorbell(portal: Engine) -> tuple[State, str]:
+    with portal.connect() as connection:
+        found = doorbell(connection)
+    return "ok" if found.word in ("off", "listening") else "warning", found.sentence
 
 
 def _token(settings: Settings) -> tuple[State, str]:

@@ -21,6 +21,10 @@ from reconciler_dagster.outlets import INTERRUPTED, guard, guarded_stderr, quiet
 # Name: where it is, and its line in the help. A test holds the lines against the commands.
 COMMANDS = {
     "up": ("reconciler_dagster.cli.up:up", "Start everything that is not configured, on loopback."),
+    "listen": (
+        "reconciler_dagster.cli.listen:listen",
+        "Start a run as soon as a sync is asked for; `up` has this already.",
+    ),
     "run": ("reconciler_dagster.cli.run:run", "Reconcile once, for all active clients or one."),
     "quarantine": (
         "reconciler_dagster.cli.quarantine:quarantine",

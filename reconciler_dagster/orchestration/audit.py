@@ -15,7 +15,7 @@ from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.audit import Audited, audit
 from reconciler_dagster.engine.session import PATIENCE_SECONDS, Session
 from reconciler_dagster.orchestration import metadata
-from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions
+from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, moved
 from reconciler_dagster.orchestration.windows import WindowRun
 from reconciler_dagster.postgres import runs, tombstones
@@ -108,7 +108,7 @@ def every_hour(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest 
         yield dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
             partition_key=client.id,
-            tags={PURPOSE_TAG: "audit"},
+            tags={PURPOSE_TAG: "audit", **partition_tags(client.id)},
         )
 
 

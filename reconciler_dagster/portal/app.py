@@ -7,7 +7,6 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy import text
 from starlette.types import Receive, Scope, Send
 
 from reconciler_dagster.config import Settings
@@ -17,6 +16,7 @@ from reconciler_dagster.portal.connections import bound
 from reconciler_dagster.portal.guard import Guard
 from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster.portal.state import Portal, ThePortal
+from reconciler_dagster.postgres.listener import doorbell
 from reconciler_dagster.vendor import HTMX, SWAGGER_UI
 
 _STATIC = Path(__file__).parent / "static"
@@ -65,9 +65,10 @@ def create_app(
 
     @app.get("/health", tags=["Health"], responses=openapi.errors())
     def health(portal: ThePortal) -> dict[str, str]:
-        """Whether the portal answers and reaches its database."""
+        """Whether the portal answers and reaches its database; and whether a sync that is asked
+        for starts at once: `listening`, or in seconds: `off`, `deaf`, `silent`.
+        """
         with portal.transaction() as connection:
-            connection.execute(text("SELECT 1"))
-        return {"status": "ok"}
+            return {"status": "ok", "doorbell": doorbell(connection).word}
 
     return app

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
 import orjson
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg.types.string import TextLoader
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -161,6 +162,18 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
     """A transaction all of whose statements see the database at one and the same moment."""
     with engine.begin() as connection:
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        yield connection
+
+
+@contextmanager
+def listening(url: str, channel: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of its own that hears the notices of a channel.
+
+    Raises ConfigurationError when the URL or the server is no good.
+    """
+    with closing(_connect(url)) as connection:
+        connection.autocommit = True
+        connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
         yield connection
 
 

@@ -1,6 +1,7 @@
 """Runs as people see them: one summary a run and client, and the manual-sync requests.
 
-A request goes pending -> started -> succeeded or failed. The sensor only reads; the run marks.
+A request goes pending -> started -> succeeded or failed: the run marks it. Who submits the run is
+settled in `requests`.
 """
 
 from __future__ import annotations
@@ -18,39 +19,6 @@ from reconciler_dagster.redaction import redacted, redacted_values
 
 # Of a row ``s`` of run_summary: the run wrote nothing, whatever it found.
 DRY = "coalesce((s.findings ->> 'dry_run')::boolean, false)"
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A client whose requests are pending. ``first``: the id of the oldest one."""
-
-    client_id: str
-    first: int
-    count: int
-
-
-def waiting(connection: Connection) -> list[Waiting]:
-    """Pending manual-sync requests of active clients, one row a client."""
-    rows = connection.execute(
-        text(
-            "SELECT r.client_id::text, min(r.id), count(*) "
-            "FROM reconciler.manual_sync_request r JOIN public.clients c ON c.id = r.client_id "
-            "WHERE r.state = 'pending' AND c.is_active GROUP BY r.client_id ORDER BY min(r.id)"
-        )
-    )
-    return [Waiting(*row) for row in rows]
-
-
-def refuse_unknown(connection: Connection) -> int:
-    """Fail the requests that name no active client. Returns how many."""
-    return connection.execute(
-        text(
-            "UPDATE reconciler.manual_sync_request r SET state = 'failed', "
-            "finished_at = clock_timestamp(), message = 'There is no active client with this id.' "
-            "WHERE r.state = 'pending' AND NOT EXISTS "
-            "(SELECT FROM public.clients c WHERE c.id = r.client_id AND c.is_active)"
-        )
-    ).rowcount
 
 
 def start(
@@ -291,6 +259,15 @@ def finish(
             ),
             parameters,
         )
+
+
+def started(connection: Connection) -> list[str]:
+    """The runs that have a summary open."""
+    return list(
+        connection.execute(
+            text("SELECT DISTINCT run_id FROM reconciler.run_summary WHERE state = 'started'")
+        ).scalars()
+    )
 
 
 def abandon(connection: Connection, run_id: str, message: str) -> None:

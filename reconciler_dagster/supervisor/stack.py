@@ -22,6 +22,7 @@ from reconciler_dagster.config import (
     usable_folder,
 )
 from reconciler_dagster.orchestration.home import dagster_home, require_dagster_postgres
+from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox import DEMO_BASE_ID
@@ -40,6 +41,7 @@ from reconciler_dagster.supervisor.plan import (
 LEADS = 2000
 _READY_CEILING = 180
 _LONGEST_SOCKET = 100
+_PAUSE_BEFORE_ANEW = 5.0
 
 
 class AlreadyRunning(ConfigurationError):
@@ -140,6 +142,7 @@ class Stack:
 
         self._wait("code server", lambda: ready.listens(code_socket))
         self._spawn_dagster(code_socket, addresses["dagster"])
+        self._spawn_listener()
         with_portal = self._spawn_portal(plan, addresses["portal"])
         if plan.sandbox:
             self._wait("sandbox", lambda: ready.answers(addresses["sandbox"]))
@@ -239,6 +242,9 @@ class Stack:
             *("dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning"),
         )
 
+    def _spawn_listener(self) -> None:
+        self._spawn("listener", "reconciler_dagster.orchestration.listener")
+
     def _spawn_portal(self, plan: Plan, url: str) -> bool:
         if not has_token_key():
             click.echo("The portal is not started: set PORTAL_JWT_SECRET or PORTAL_JWKS_URL.")
@@ -256,8 +262,14 @@ class Stack:
         """Raise if somebody asked for the end, or if a part has ended."""
         if self._signals:
             raise Stopped
-        for child in self._children.values():
-            if child.exit_code is not None:
+        for child in list(self._children.values()):
+            if child.exit_code is None:
+                continue
+            if child.name == "listener":  # nothing is lost without it
+                if time.monotonic() - child.started > _PAUSE_BEFORE_ANEW:
+                    self._children.pop(child.name)
+                    self._spawn_listener()
+            else:
                 raise ChildDied(words.died(child.name, child.exit_code, child.log, child.tail()))
         if self._postgres is not None:
             code = self._postgres.process.poll()
@@ -277,7 +289,7 @@ class Stack:
     def _stop(self) -> None:
         """In order: who asks, who runs, what they run on. A second signal hurries it."""
         for names, seconds in (
-            (("portal", "webserver", "daemon"), 5),
+            (("portal", "webserver", "daemon", "listener"), 5),
             (("code server",), 10),
             (("sandbox",), 3),
         ):
@@ -286,6 +298,8 @@ class Stack:
                 child.ask_to_stop()
             for child in children:
                 child.wait_until_gone(seconds, lambda: self._signals > 1)
+            if "daemon" in names and children and self._signals < 2:  # nobody launches any more
+                client.stop(dagster_home(), 10)
         kill_marked(self._state)
         if self._postgres is not None:
             self._postgres.stop()

@@ -194,7 +194,7 @@ def test_what_goes_wrong_here_is_500_and_says_nothing(
 
 
 def test_health(server: Server) -> None:
-    assert ok(server.client().get("/health")) == {"status": "ok"}
+    assert ok(server.client().get("/health")) == {"status": "ok", "doorbell": "off"}
 
 
 def test_as_an_application_for_any_server(portal_db: str, tmp_path: Path) -> None:
