@@ -26,6 +26,7 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_old_failures.py",
     "reconciler_dagster_tests/engine/test_sync.py",
     "reconciler_dagster_tests/engine/test_forms.py",
+    "reconciler_dagster_tests/engine/test_types.py",
     "reconciler_dagster_tests/engine/test_deletions.py",
     "reconciler_dagster_tests/engine/test_budget.py",
     "reconciler_dagster_tests/engine/test_cells.py",

@@ -1,0 +1,123 @@
+"""Types that one side cannot carry, and keys as people paste them: nothing changes unseen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reconciler_dagster.core.scope import EVERYTHING
+from reconciler_dagster_tests.engine.test_forms import conflicts, one
+from reconciler_dagster_tests.world import ANN, World
+
+
+def test_a_field_without_a_time_takes_no_time_from_a_claim(acme: World) -> None:
+    record_id = one(acme)
+    acme.update(record_id, claimed_by=acme.user(ANN), claimed_at="2026-03-01T10:00:00Z")
+    acme.sync()
+    acme.sandbox.retype_field("Claimed At", "date", {"dateFormat": {"name": "iso"}})
+    acme.update(record_id, claimed_at="2026-03-02T11:00:00Z")
+    acme.sync()
+    acme.sync(EVERYTHING)
+    assert acme.lead(record_id)["claimed_at"].startswith("2026-03-02T11:00:00")
+    assert conflicts(acme) == 0
+    (problem,) = acme.sync().pulled.stopped
+    assert problem.startswith("'Claimed At' is stopped: it holds days")
+    assert acme.cell(record_id, "Claimed By") == ANN
+
+
+def test_a_formula_that_gives_fractions_is_held_and_never_rounded_unasked(acme: World) -> None:
+    record_id = one(acme)
+    acme.sandbox.edit(record_id, {"Click Count": 3})
+    acme.sync()
+    acme.sandbox.edit(record_id, {"Click Count": 0.4})
+    acme.sync()
+    assert acme.lead(record_id)["click_count"] == 3
+    assert "is 0.4" in acme.value("SELECT reason FROM reconciler.quarantine")
+
+
+@pytest.mark.parametrize(
+    ("type_", "options", "why"),
+    [
+        ("percent", {"precision": 0}, "parts of 1"),
+        ("number", {"precision": 2}, "has 2 decimals"),
+        ("currency", {"precision": 2, "symbol": "$"}, "has 2 decimals"),
+    ],
+)
+def test_a_number_that_the_column_would_cut_stops_the_field(
+    acme: World, type_: str, options: dict[str, Any], why: str
+) -> None:
+    record_id = one(acme)
+    clicks = acme.lead(record_id)["click_count"]
+    acme.sandbox.retype_field("Click Count", type_, options)
+    acme.sandbox.edit(record_id, {"Click Count": 0.87})
+    acme.sync()
+    ran = acme.sync()
+    (problem,) = ran.pulled.stopped
+    assert why in problem
+    assert acme.lead(record_id)["click_count"] == clicks
+
+
+def test_a_padded_column_is_no_trigger_of_the_portal(acme: World) -> None:
+    record_id = one(acme)
+    acme.sql("ALTER TABLE leads ALTER sms_stop_reason TYPE char(40)")
+    acme.sandbox.edit(record_id, {"SMS Stop Reason": "asked"})
+    acme.sync(EVERYTHING)
+    assert acme.lead(record_id)["sms_stop_reason"] == "asked".ljust(40)
+    assert acme.sql("SELECT FROM reconciler.quarantine") == []
+    acme.update(record_id, sms_stop_reason="asked twice")
+    acme.sync()
+    assert acme.cell(record_id, "SMS Stop Reason") == "asked twice"
+    acme.assert_quiet()
+
+
+def test_a_users_email_is_met_however_it_was_typed(acme: World) -> None:
+    first, second = sorted(acme.sandbox.records())[:2]
+    acme.sql(
+        "UPDATE users SET email = :new WHERE email = :old", new=f" {ANN.title()}\u00a0", old=ANN
+    )
+    acme.sandbox.edit(first, {"Claimed By": f"\u200b{ANN} "})
+    acme.sync()
+    ann = str(acme.value("SELECT id FROM users WHERE email ILIKE '%ann%'"))
+    assert acme.lead(first)["claimed_by"] == ann
+    acme.update(second, claimed_by=ann)
+    acme.sync()
+    assert acme.cell(second, "Claimed By") == ANN
+    acme.assert_quiet()
+
+
+def test_an_email_of_two_users_is_refused_and_not_picked(acme: World) -> None:
+    record_id = one(acme)
+    acme.sql("INSERT INTO users (email) VALUES (:email)", email=ANN.upper())
+    acme.sandbox.edit(record_id, {"Claimed By": ANN})
+    acme.sync()
+    assert acme.lead(record_id)["claimed_by"] is None
+    assert "2 portal users have" in acme.value("SELECT reason FROM reconciler.quarantine")
+
+
+def test_blanks_around_ids_are_nobodys(acme: World) -> None:
+    record_id = one(acme)
+    leads = acme.value("SELECT count(*) FROM leads")
+    acme.sql("UPDATE clients SET airtable_base_id = ' ' || airtable_base_id || :b", b="\u00a0")
+    acme.sql(
+        "UPDATE leads SET airtable_record_id = airtable_record_id || :b, sms_stop_reason = 'asked' "
+        "WHERE airtable_record_id = :id",
+        b="\u00a0 ",
+        id=record_id,
+    )
+    acme.sync()
+    assert acme.cell(record_id, "SMS Stop Reason") == "asked"
+    acme.sync(EVERYTHING)
+    assert acme.value("SELECT count(*) FROM leads") == leads
+    assert acme.sql("SELECT FROM reconciler.quarantine") == []
+    acme.assert_converged()
+
+
+def test_a_field_and_a_table_are_found_by_a_name_with_blanks(acme: World) -> None:
+    record_id = one(acme)
+    acme.sandbox.rename_field("Company", " company\u00a0")
+    acme.sql("DELETE FROM reconciler.field_binding WHERE field = 'company'")
+    acme.settings.airtable_leads_table = "leads "
+    acme.sandbox.edit(record_id, {" company\u00a0": "Met"})
+    assert acme.sync().pulled.stopped == []
+    assert acme.lead(record_id)["company"] == "Met"
