@@ -265,10 +265,10 @@ def test_a_domain_that_must_be_given_does_not_keep_leads_away(acme: World) -> No
 
 def test_of_an_update_too_one_cell_of_a_rule_over_columns_stops_alone(acme: World) -> None:
     """Cells that need each other go in together, beside one that is bad."""
-    record_id = acme.sandbox.add({"Job Title": "Old"})
+    record_id = acme.sandbox.add({"Company": "Old"})
     acme.sync()
     acme.sql(
-        "ALTER TABLE leads ADD CONSTRAINT pair CHECK ((company IS NULL) = "
+        "ALTER TABLE leads ADD CONSTRAINT pair CHECK ((title IS NULL) = "
         "(short_link_id IS NULL)) NOT VALID"
     )
     trigger(acme, "IF NEW.phone = 'bad' THEN RAISE 'not this phone'; END IF; RETURN NEW;")
