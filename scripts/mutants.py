@@ -370,13 +370,6 @@ MUTANTS = [
         "if False:",
     ),
     Mutant(
-        "carry out what was listed in a base that the client no longer has",
-        "listed_in_the_old_base",
-        ENGINE + "windows.py",
-        "bindings.require(connection, session.client.id, session.place)",
-        "pass",
-    ),
-    Mutant(
         "delete leads on which nothing was ever agreed",
         "nothing_was_ever_agreed",
         ENGINE + "deletions.py",

@@ -203,9 +203,10 @@ class Session:
             columns = leads_columns(connection)
             before = bindings.remembered(connection, client_id)
             known = bindings.bound(connection, client_id)
+        if known is not None and not self.dry_run:
+            self._require_same(known.place, anew)
         named = known is not None and known.configured_name == configured
         if known is not None and named and known.place.base_id == self.client.base_id:
-            self._require_same(known.place, anew)
             fresh = datetime.now(UTC) - known.read_at < SCHEMA_KEPT
             mended = set(before) == set(LEADS.columns)
             mended = mended and not any(b.problem for b in before.values())

@@ -268,15 +268,15 @@ def test_of_an_update_too_one_cell_of_a_rule_over_columns_stops_alone(acme: Worl
     record_id = acme.sandbox.add({"Company": "Old"})
     acme.sync()
     acme.sql(
-        "ALTER TABLE leads ADD CONSTRAINT pair CHECK ((campaign_variant IS NULL) = "
+        "ALTER TABLE leads ADD CONSTRAINT pair CHECK ((title IS NULL) = "
         "(short_link_id IS NULL)) NOT VALID"
     )
     trigger(acme, "IF NEW.phone = 'bad' THEN RAISE 'not this phone'; END IF; RETURN NEW;")
-    cells = {"SMS Variant": "A", "Short Link ID": "x", "Company": "New", "Phone": "bad"}
+    cells = {"Company": "New", "Short Link ID": "x", "Job Title": "New", "Phone": "bad"}
     acme.sandbox.edit(record_id, cells)
     acme.sync()
     lead = acme.lead(record_id)
-    assert (lead["campaign_variant"], lead["short_link_id"], lead["company"]) == ("A", "x", "New")
+    assert (lead["company"], lead["short_link_id"], lead["title"]) == ("New", "x", "New")
     assert set(held(acme)) == {(record_id, "phone")}
 
 
