@@ -13,6 +13,7 @@ from datetime import datetime
 MEANWHILE = (
     "Until then every run compares all leads with what was agreed on, and so finds what was edited."
 )
+STOPPED = "Until then nothing is carried over; nothing is lost."
 HEALED = "Run `reconciler migrate`: it mends that, and says what it could not mend."
 
 # What a write's trouble means, by SQLSTATE; other texts of Postgres may quote people's data.
@@ -54,10 +55,11 @@ class Trouble:
 class Facts:
     """``table``: the watched one; ``kind``: as in pg_class.relkind. ``role``: the one that looks.
 
-    ``functions``: those that are gone, or not as this version wrote them. ``unwritable``: tables
-    in which the triggers cannot note anything. ``hidden``: tables of which row level security may
-    hide rows from the role. ``denied``: privileges that it lacks, as in ``UPDATE ON public.leads``.
-    ``fingerprint``: changes with everything that may have kept an edit from being noted.
+    ``functions``: those that are gone, or not as this version wrote them. ``gone``: tables of the
+    engine. ``unwritable``: those in which the triggers may not note anything. ``hidden``: tables of
+    which row level security may hide rows from the role. ``denied``: privileges that it lacks, as
+    in ``UPDATE ON public.leads``. ``fingerprint``: changes with everything that may have kept an
+    edit from being noted.
     """
 
     table: str
@@ -66,6 +68,7 @@ class Facts:
     fingerprint: str
     triggers: list[Fired] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     unwritable: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     denied: list[str] = field(default_factory=list)
@@ -90,7 +93,8 @@ def problems(facts: Facts) -> list[Problem]:
         return [_no_table(facts)]
     found = list(_stopping(facts))
     if whys := list(unwatched(facts)):
-        found.append(Problem(" ".join(whys), f"{HEALED} {MEANWHILE}"))
+        until = STOPPED if facts.gone else MEANWHILE
+        found.append(Problem(" ".join(whys), f"{HEALED} {until}", stops=bool(facts.gone)))
     return found + [_of_trouble(trouble) for trouble in facts.troubles]
 
 
@@ -112,10 +116,12 @@ def unwatched(facts: Facts) -> Iterator[str]:
             f"Edits in Postgres may not be noted: the function {function} is gone, or not as this "
             "version wrote it."
         )
+    for table in facts.gone:
+        yield f"Edits in Postgres cannot be noted: the engine's table {table} is gone."
     for table in facts.unwritable:
         yield (
-            f"Edits in Postgres cannot be noted: {table} is gone, or the owner of the trigger's "
-            "functions may not write to it."
+            f"Edits in Postgres cannot be noted: the owner of the trigger's functions may not "
+            f"write to {table}; grant it INSERT."
         )
 
 

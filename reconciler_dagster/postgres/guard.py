@@ -81,7 +81,8 @@ WITH source AS (
     WHERE g.type & 1 = 1 OR n.oid = watched.oid
 ), used AS (
     SELECT name, to_regclass(name) AS oid
-    FROM unnest(ARRAY['reconciler.unsettled', 'reconciler.trigger_trouble']) AS name
+    FROM unnest(ARRAY['reconciler.guard', 'reconciler.trigger_trouble', 'reconciler.unsettled'])
+        AS name
 ), rows_seen AS (
     SELECT *, to_regclass(name) AS oid FROM jsonb_to_recordset(CAST(:seen AS jsonb))
         AS s (name text, commands text)
@@ -96,7 +97,8 @@ SELECT coalesce((SELECT relkind::text FROM watched), '') AS kind, current_user::
  FROM wanted w LEFT JOIN fired f ON f.tgrelid = w.oid AND f.tgname = w.name) AS triggers,
 array(SELECT 'reconciler.' || name FROM source WHERE NOT EXISTS (
     SELECT FROM ours WHERE proname = name AND as_written) ORDER BY 1) AS functions,
-array(SELECT name FROM used WHERE oid IS NULL OR EXISTS (SELECT FROM ours
+array(SELECT name FROM used WHERE oid IS NULL ORDER BY 1) AS gone,
+array(SELECT name FROM used WHERE name <> 'reconciler.guard' AND EXISTS (SELECT FROM ours
     WHERE NOT has_table_privilege(proowner, used.oid, 'INSERT')) ORDER BY 1) AS unwritable,
 array(SELECT name FROM rows_seen s WHERE oid IS NOT NULL
     AND {_HIDES.format(oid="s.oid", commands="s.commands")}) AS hidden,
@@ -118,7 +120,7 @@ md5(concat_ws(' ',
      FROM watched JOIN pg_attribute a ON a.attrelid = watched.oid
      WHERE a.attname = ANY(:columns) AND NOT a.attisdropped),
     (SELECT string_agg(concat_ws(',', c.oid, c.relfilenode, c.relacl), ';' ORDER BY c.oid)
-     FROM used JOIN pg_class c USING (oid)))) AS fingerprint
+     FROM used JOIN pg_class c USING (oid) WHERE used.name <> 'reconciler.guard'))) AS fingerprint
 """  # noqa: S608 - constants
 
 # Row triggers: ROW 1, BEFORE 2, INSERT 4, DELETE 8, UPDATE 16; TRUNCATE 32 (pg_trigger.tgtype).
@@ -151,11 +153,12 @@ def look(
         "fingerprint": row.fingerprint,
         "triggers": [Fired(**fired) for fired in row.triggers],
         "functions": list(row.functions),
+        "gone": list(row.gone),
         "unwritable": list(row.unwritable),
         "hidden": list(row.hidden),
         "denied": list(row.denied),
     }
-    if "reconciler.trigger_trouble" not in row.unwritable:
+    if not row.gone:
         found = {"own": trigger.OWN_SQLSTATE, "client_id": client_id}
         facts["troubles"] = [Trouble(*row) for row in connection.execute(text(_TROUBLES), found)]
     return Facts(**facts)

@@ -47,6 +47,7 @@ def test_what_is_said_of_several_has_one_remedy() -> None:
 
 def test_what_stops_a_run() -> None:
     for facts, said in (
+        (replace(WELL, gone=["reconciler.guard"]), "table reconciler.guard is gone. Run `recon"),
         (replace(WELL, hidden=["public.leads"]), 'ALTER ROLE "runner" BYPASSRLS'),
         (replace(WELL, denied=["UPDATE ON public.leads"]), "lacks privileges: UPDATE ON public"),
         (replace(WELL, kind="v"), "is a view; expected a table"),
