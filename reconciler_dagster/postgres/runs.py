@@ -125,14 +125,9 @@ def refuse(
             "finished_at = clock_timestamp(), message = excluded.message, "
             "findings = run_summary.findings || excluded.findings"
         ),
-        {
-            "client_id": client_id,
-            "run_id": run_id,
-            "purpose": purpose,
-            "scope": scope,
-            "message": storable(connection, message[:2000]),
-            "findings": storable(connection, dump(findings)),
-        },
+        {"client_id": client_id, "run_id": run_id, "purpose": purpose, "scope": scope}
+        | {"message": storable(connection, message[:2000])}
+        | {"findings": storable(connection, dump(findings))},
     )
 
 
@@ -157,16 +152,13 @@ def add_findings(
     connection: Connection, client_id: str, run_id: str, findings: dict[str, Any]
 ) -> None:
     """Note what a step found out, beside its counts."""
+    noted = storable(connection, dump(findings))
     connection.execute(
         text(
             "UPDATE reconciler.run_summary SET findings = findings || CAST(:findings AS jsonb) "
             "WHERE client_id = :client_id AND run_id = :run_id"
         ),
-        {
-            "client_id": client_id,
-            "run_id": run_id,
-            "findings": storable(connection, dump(findings)),
-        },
+        {"client_id": client_id, "run_id": run_id, "findings": noted},
     )
 
 
