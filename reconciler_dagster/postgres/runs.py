@@ -126,16 +126,13 @@ def add_findings(
     connection: Connection, client_id: str, run_id: str, findings: dict[str, Any]
 ) -> None:
     """Note what a step found out, beside its counts."""
+    noted = storable(connection, dump(redacted_values(findings)))
     connection.execute(
         text(
             "UPDATE reconciler.run_summary SET findings = findings || CAST(:findings AS jsonb) "
             "WHERE client_id = :client_id AND run_id = :run_id"
         ),
-        {
-            "client_id": client_id,
-            "run_id": run_id,
-            "findings": storable(connection, dump(redacted_values(findings))),
-        },
+        {"client_id": client_id, "run_id": run_id, "findings": noted},
     )
 
 
