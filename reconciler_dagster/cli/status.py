@@ -70,7 +70,8 @@ def _show(report: Mapping[str, Any]) -> None:
         f"leads: {leads['airtable']} in Airtable, {leads['postgres']} active in Postgres, "
         f"{leads['baseline']} agreed on",
         f"agreed on, not in Postgres: {report['without_lead']}; "
-        f"in Postgres, never met in Airtable: {report['not_in_airtable']}",
+        f"in Postgres, never met in Airtable: {report['not_in_airtable']}; "
+        f"without a record id, and left alone: {report['without_record_id']}",
         f"fields that differ from what was agreed on: {_by_field(report['differing_fields'])}",
         f"empty in Airtable, kept in the portal: {_by_field(report['held_back'])}",
         f"unsettled: {report['unsettled']}, quarantine: {report['quarantine']}, "

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.binding import Column
 from reconciler_dagster.core.values import Directory
+from reconciler_dagster.environment import cleaned
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def active_clients(connection: Connection) -> list[Client]:
             "WHERE is_active ORDER BY company_name, id"
         )
     )
-    return [Client(*row) for row in rows]
+    return [Client(row.id, row.company_name, cleaned(row.airtable_base_id or "")) for row in rows]
 
 
 def find_client(connection: Connection, client_id: str) -> Client:

@@ -13,6 +13,7 @@ from reconciler_dagster.postgres import bindings, tombstones, windows
 from reconciler_dagster.postgres.clients import directory
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 from reconciler_dagster.postgres.runs import DRY
+from reconciler_dagster.postgres.windows import NAMES_A_RECORD
 from reconciler_dagster.redaction import redacted
 
 _FIGURES = f"""
@@ -28,7 +29,9 @@ _FIGURES = f"""
         WHERE b.client_id = :client_id
     ), active AS (
         SELECT count(*) AS leads,
-            count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NULL) AS unmet,
+            count(*) FILTER (WHERE NOT coalesce({NAMES_A_RECORD}, false)) AS unlinked,
+            count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NULL
+                AND {NAMES_A_RECORD}) AS unmet,
             count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NOT NULL) AS gone
         FROM public.leads l LEFT JOIN gone g ON g.record_id = l.airtable_record_id
         LEFT JOIN reconciler.baseline b
@@ -37,7 +40,7 @@ _FIGURES = f"""
     )
     SELECT c.company_name, agreed.leads AS baseline, agreed.leads - agreed.gone AS airtable,
         active.leads AS postgres, agreed.gone + active.gone AS missing,
-        agreed.without_lead, active.unmet AS not_in_airtable,
+        agreed.without_lead, active.unmet AS not_in_airtable, active.unlinked AS unlinked,
         (SELECT count(DISTINCT lead_id) FROM reconciler.unsettled
          WHERE client_id = c.id) AS unsettled,
         (SELECT count(*) FROM reconciler.conflict
@@ -59,7 +62,9 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
     ``leads``: ``baseline`` agreed on, ``airtable`` as last listed (that is, less what is missing
     since), ``postgres`` active ones. ``without_lead``: agreed on and not missing, and not in
     Postgres. ``not_in_airtable``: active leads of which nothing is agreed on, save those that
-    listings are known to lack. ``missing``: leads that complete listings did not have.
+    listings are known to lack. ``without_record_id``: active leads of the portal's own, which name
+    no record of Airtable's and are left alone. ``missing``: leads that complete listings did not
+    have.
 
     By field, in leads: ``differing_fields``: the portal's value is not the agreed one;
     ``held_back``: the portal has a value and nothing is agreed on, because Airtable's cell is empty
@@ -89,6 +94,7 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
         "held_back": held_back,
         "without_lead": figures.without_lead,
         "not_in_airtable": figures.not_in_airtable,
+        "without_record_id": figures.unlinked,
         "unsettled": figures.unsettled,
         "quarantine": refused.total(),
         "quarantined_leads": by_field.pop(WHOLE_LEAD, 0),
