@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 PAGE = 100
 BATCH = 10
 RESTARTS = 5
+BASE_ID = re.compile(r"app[A-Za-z0-9]{14}")
 FIELD_ID = re.compile(r"fld[A-Za-z0-9]{14}")
 
 
@@ -73,6 +74,11 @@ class Base:
     """The leads table of one base. Not to be shared between threads."""
 
     def __init__(self, settings: Settings, base_id: str, bucket: Bucket) -> None:
+        if not BASE_ID.fullmatch(base_id):
+            raise ConfigurationError(
+                f"'{printable(base_id, 60)}' is no base id: set the client's airtable_base_id to "
+                "'app' and 14 letters or digits, as in the address of the base."
+            )
         self.base_id = base_id
         self._table_name = settings.airtable_leads_table
         self._token = settings.require_api_key()

@@ -7,12 +7,20 @@ import click
 from reconciler_dagster.supervisor.plan import PORTS
 from reconciler_dagster.supervisor.stack import LEADS, ChildDied, Stack
 
+_PORT = click.IntRange(1, 65535)
 
-@click.command()
-@click.option("--dagster-port", default=PORTS["dagster"], show_default=True, help="Dagster UI.")
-@click.option("--sandbox-port", default=PORTS["sandbox"], show_default=True, help="Sandbox.")
-@click.option("--portal-port", default=PORTS["portal"], show_default=True, help="Portal.")
-@click.option("--leads", default=LEADS, show_default=True, help="Leads to seed in a new sandbox.")
+
+@click.command(context_settings={"show_default": True})
+@click.option("--dagster-port", type=_PORT, default=PORTS["dagster"], help="Dagster UI.")
+@click.option("--sandbox-port", type=_PORT, default=PORTS["sandbox"], help="Sandbox.")
+@click.option("--portal-port", type=_PORT, default=PORTS["portal"], help="Portal.")
+@click.option(
+    "--leads",
+    type=click.IntRange(0),
+    default=LEADS,
+    show_default=True,
+    help="Leads to seed in a new sandbox.",
+)
 def up(dagster_port: int, sandbox_port: int, portal_port: int, leads: int) -> None:
     """Start everything that is not configured, on loopback.
 

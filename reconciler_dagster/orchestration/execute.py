@@ -186,6 +186,10 @@ def run_in_process(
         tags=tags | process_tag(),
         raise_on_error=False,
     )
+    if _interrupted(result):
+        with portal.begin() as connection:
+            runs.abandon(connection, result.run_id, "The run was interrupted (Ctrl-C).")
+        raise KeyboardInterrupt
     with portal.connect() as connection:
         summary = runs.summary(connection, result.run_id)
     if summary is None:
@@ -205,6 +209,13 @@ def _result(client: Client, summary: Summary) -> ClientResult:
         misconfigured=bool(findings.get("misconfigured") or findings.get("stopped")),
         change_set=findings.get("change_set", {}),
     )
+
+
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether a person ended the run: Dagster keeps the signal to itself."""
+    failures = (event.event_specific_data for event in result.all_events if event.is_step_failure)
+    errors = (getattr(failure, "error", None) for failure in failures)
+    return any(error and error.cls_name == "DagsterExecutionInterruptedError" for error in errors)
 
 
 def reason_of(result: dg.ExecuteInProcessResult) -> str:

@@ -42,7 +42,9 @@ def active_clients(connection: Connection) -> list[Client]:
             "WHERE is_active ORDER BY company_name, id"
         )
     )
-    return [Client(row.id, row.company_name, identifier(row.airtable_base_id)) for row in rows]
+    return [
+        Client(row.id, row.company_name, identifier(row.airtable_base_id or "")) for row in rows
+    ]
 
 
 def find_client(connection: Connection, client_id: str) -> Client:

@@ -324,3 +324,24 @@ def test_an_adopted_lead_that_was_created_elsewhere_in_time_is_no_short_listing(
     done = sweep(many, Scope("created", None, datetime(2026, 11, 1, tzinfo=UTC)))
     assert done.reconciled.doubts == []
     assert record_id not in states(many)
+
+
+@pytest.mark.parametrize("own", ["manual-1", "", "recTooLong0000000000", "REC00000000000000"])
+def test_a_lead_of_the_portal_s_own_is_no_deleted_one(many: World, own: str) -> None:
+    """It names no record of Airtable's, so there is none to be missing."""
+    many.sync()
+    many.sql(
+        "INSERT INTO leads (client_id, airtable_record_id, first_name, last_name, email) "
+        "VALUES (:client, :own, 'Their', 'Own', '')",
+        client=many.client.id,
+        own=own,
+    )
+    for _ in range(3):
+        sweep(many)
+        many.sync()
+    assert inactive(many) == set()
+    assert states(many) == {}
+    with many.engine.connect() as connection:
+        told = drift_report(connection, many.client.id)
+    assert (told["portal_only"], told["not_in_airtable"], told["missing"]) == (1, 0, 0)
+    many.assert_quiet()
