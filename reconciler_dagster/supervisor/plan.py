@@ -8,7 +8,10 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler_dagster.config import RUNNING, Settings
+import psycopg
+
+from reconciler_dagster.config import RUNNING, ConfigurationError, Settings
+from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.sandbox import DEMO_TOKEN
 
 PORTS = {"dagster": 3000, "sandbox": 8765, "portal": 8000}
@@ -40,6 +43,24 @@ class Plan:
     def is_demo(self) -> bool:
         """Nothing real is touched: there may be made-up users, and sign-in without a password."""
         return self.portal_postgres and self.sandbox
+
+    def check_real(self) -> None:
+        """Before anything is started: whether the databases that are not ours can be reached.
+
+        Raises ConfigurationError.
+        """
+        if not self.portal_postgres:
+            engine(os.environ["DATABASE_URL"]).connect().close()
+        if self.dagster_postgres:
+            return
+        try:
+            psycopg.connect(os.environ["DAGSTER_POSTGRES_URL"], connect_timeout=10).close()
+        except psycopg.Error as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ConfigurationError(
+                f"The Postgres of DAGSTER_POSTGRES_URL cannot be reached ({reason}): check the "
+                "address, the credentials and that the server runs."
+            ) from None
 
 
 def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]:

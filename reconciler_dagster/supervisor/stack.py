@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import psycopg
 
 from reconciler_dagster.config import RUNNING, ConfigurationError, Settings, state_dir
 from reconciler_dagster.orchestration.home import dagster_home
@@ -108,7 +107,7 @@ class Stack:
             click.echo("Cleared away what an earlier `reconciler up` had left running.")
         settings = Settings.load()
         plan = Plan.of(settings)
-        self._check_real(plan)
+        plan.check_real()
         addresses = self._addresses(plan, settings)
         self._logs.mkdir(exist_ok=True)
 
@@ -180,21 +179,6 @@ class Stack:
             demo.seed(portal, DEMO_BASE_ID)
         portal.dispose()
         self._look()
-
-    def _check_real(self, plan: Plan) -> None:
-        """Before anything is started: whether the databases that are not ours can be reached."""
-        if not plan.portal_postgres:
-            engine(os.environ["DATABASE_URL"]).connect().close()
-        if plan.dagster_postgres:
-            return
-        try:
-            psycopg.connect(os.environ["DAGSTER_POSTGRES_URL"], connect_timeout=10).close()
-        except psycopg.Error as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ConfigurationError(
-                f"The Postgres of DAGSTER_POSTGRES_URL cannot be reached ({reason}): check the "
-                "address, the credentials and that the server runs."
-            ) from None
 
     def _spawn(self, name: str, *arguments: str, **env: str) -> None:
         self._look()

@@ -48,11 +48,14 @@ def tick(name: str, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
 
 @pytest.mark.parametrize("schedule", ["every_15_minutes", "every_hour"])
 def test_a_tick_for_a_thousand_clients_looks_at_dagster_a_few_times(
-    portal: Engine, instance: dg.DagsterInstance, schedule: str, monkeypatch: pytest.MonkeyPatch
+    portal: Engine,
+    kept_instance: dg.DagsterInstance,
+    schedule: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not once a client: over a network that takes longer than a tick may."""
     looked = []
-    storage = type(instance.event_log_storage)
+    storage = type(kept_instance.event_log_storage)
     for name in ("has_dynamic_partition", "get_dynamic_partitions", "add_dynamic_partitions"):
         real = getattr(storage, name)
 
@@ -61,15 +64,17 @@ def test_a_tick_for_a_thousand_clients_looks_at_dagster_a_few_times(
             return real(*arguments, **more)  # type: ignore[operator]
 
         monkeypatch.setattr(storage, name, counted)
-    requests = tick(schedule, instance)
+    requests = tick(schedule, kept_instance)
     assert len(requests) == CLIENTS
     assert {r.tags["dagster/partition"] for r in requests} == {r.partition_key for r in requests}
-    assert set(instance.get_dynamic_partitions("client")) == {r.partition_key for r in requests}
+    assert set(kept_instance.get_dynamic_partitions("client")) == {
+        r.partition_key for r in requests
+    }
     assert len(looked) < 10
 
 
 def test_where_edits_ring_a_client_that_was_just_synced_is_left_out(
-    portal: Engine, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    portal: Engine, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with portal.begin() as connection:
         for n, (state, ago) in enumerate(
@@ -85,9 +90,9 @@ def test_where_edits_ring_a_client_that_was_just_synced_is_left_out(
                 ),
                 {"state": state, "ago": ago, "n": str(n)},
             )
-    assert len(tick("every_15_minutes", instance)) == CLIENTS
+    assert len(tick("every_15_minutes", kept_instance)) == CLIENTS
     monkeypatch.setenv("RECONCILER_ON_EDIT", "true")
-    assert len(tick("every_15_minutes", instance)) == CLIENTS - 1
+    assert len(tick("every_15_minutes", kept_instance)) == CLIENTS - 1
 
 
 def test_five_hundred_dead_runs_are_closed_in_one_tick(
