@@ -88,6 +88,9 @@ class Up:
                 continue
         return found
 
+    def commands(self) -> list[str]:
+        return [" ".join(process.cmdline()) for process in self.processes()]
+
     def child(self, word: str) -> psutil.Process:
         return next(p for p in self.processes() if word in " ".join(p.cmdline()))
 
@@ -161,6 +164,12 @@ def test_from_nothing_to_a_sync_and_on_after_a_restart(up: Callable[..., Up]) ->
         counted = connection.execute("SELECT count(*) FROM leads").fetchone()
     assert counted is not None
     assert counted[0] >= 30
+
+    # The listener is started anew, and takes nothing down.
+    listener = first.child("orchestration.listener")
+    listener.kill()
+    eventually(lambda: not psutil.pid_exists(listener.pid))
+    eventually(lambda: any("orchestration.listener" in c for c in first.commands()))
 
     # Another process finds it all, but does not send a real token to the sandbox.
     code = (

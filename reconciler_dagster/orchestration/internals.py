@@ -192,11 +192,7 @@ class Submission:
         self._origin = RemoteJobOrigin(
             RemoteRepositoryOrigin(location, self._repository.name), job_name
         )
-        plan = create_execution_plan(
-            self._job,
-            instance_ref=instance.get_ref(),
-            repository_load_data=self._repository.repository_load_data,
-        )
+        plan = create_execution_plan(self._job, instance_ref=instance.get_ref())
         self._plan = snapshot_from_execution_plan(plan, self._job.get_job_snapshot_id())
 
     def create(self, partition: str, run_key: str, tags: dict[str, str]) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from reconciler_dagster import environment
 from reconciler_dagster.config import RUNNING, Settings
+from reconciler_dagster.orchestration.home import require_dagster_postgres
+from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.sandbox import DEMO_TOKEN
 
 PORTS = {"dagster": 3000, "sandbox": 8765, "portal": 8000}
@@ -41,6 +43,16 @@ class Plan:
     def is_demo(self) -> bool:
         """Nothing real is touched: there may be made-up users, and sign-in without a password."""
         return self.portal_postgres and self.sandbox
+
+    def check_real(self, settings: Settings) -> None:
+        """Before anything is started: whether the databases that are not ours can be reached.
+
+        Raises ConfigurationError.
+        """
+        if not self.portal_postgres:
+            engine(settings.require_database_url()).connect().close()
+        if settings.dagster_postgres_url is not None:
+            require_dagster_postgres(settings.dagster_postgres_url.get_secret_value())
 
 
 def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from reconciler_dagster.config import (
     state_dir,
     usable_folder,
 )
-from reconciler_dagster.orchestration.home import dagster_home, require_dagster_postgres
+from reconciler_dagster.orchestration.home import dagster_home
 from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
@@ -113,7 +113,7 @@ class Stack:
             click.echo("Cleared away what an earlier `reconciler up` had left running.")
         settings = Settings.load()
         plan = Plan.of(settings)
-        self._check_real(plan, settings)
+        plan.check_real(settings)
         addresses = self._addresses(plan, settings)
         usable_folder(self._logs, "RECONCILER_STATE_DIR")
 
@@ -185,13 +185,6 @@ class Stack:
             demo.seed(portal, DEMO_BASE_ID)
         portal.dispose()
         self._look()
-
-    def _check_real(self, plan: Plan, settings: Settings) -> None:
-        """Before anything is started: whether the databases that are not ours can be reached."""
-        if not plan.portal_postgres:
-            engine(settings.require_database_url()).connect().close()
-        if settings.dagster_postgres_url is not None:
-            require_dagster_postgres(settings.dagster_postgres_url.get_secret_value())
 
     def _spawn(self, name: str, *arguments: str, **env: str) -> None:
         self._look()

@@ -103,10 +103,15 @@ def test_the_run_is_the_one_that_the_sensor_would_have_submitted(
         k: v for k, v in theirs.tags.items() if k not in varying
     }
     for name in (
-        *("job_name", "job_snapshot_id", "execution_plan_snapshot_id", "run_config"),
+        *("job_name", "job_snapshot_id", "run_config"),
         *("step_keys_to_execute", "asset_selection", "asset_check_selection"),
     ):
         assert getattr(ours, name) == getattr(theirs, name), name
+    plans = [
+        instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id or "")
+        for run in (ours, theirs)
+    ]
+    assert plans[0].steps == plans[1].steps
     assert theirs.remote_job_origin is not None
     assert ours.remote_job_origin is not None
     selectors = [

@@ -221,17 +221,10 @@ def test_the_sensor_on_dead_runs_closes_the_summary(
         "SELECT id, 'started', :run_id FROM clients",
         run_id=run.run_id,
     )
-    event = dg.DagsterEvent(
-        event_type_value=dg.DagsterEventType.RUN_FAILURE.value, job_name="sync", message="killed"
-    )
-    close_dead_runs(
-        dg.build_run_status_sensor_context(
-            sensor_name="close_dead_runs",
-            dagster_instance=instance,
-            dagster_run=run,
-            dagster_event=event,
-        ).for_run_failure()
-    )
+    close_dead_runs(dg.build_sensor_context(instance=instance))
+    assert synced.value("SELECT state FROM reconciler.run_summary") == "started", "it ended well"
+    instance.report_run_failed(run)
+    close_dead_runs(dg.build_sensor_context(instance=instance))
     rows = synced.sql("SELECT state, message FROM reconciler.manual_sync_request")
     assert rows == [("failed", "The run died before it could end.")]
     assert synced.value("SELECT count(*) FROM reconciler.run_summary WHERE state = 'started'") == 0

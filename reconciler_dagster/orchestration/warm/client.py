@@ -66,7 +66,10 @@ def ensure(home: Path) -> None:
 
 def stop(home: Path, seconds: float) -> None:
     """End the warm parent of this home and its runs, if there is one, and wait for that."""
-    pid = parent_of(home)
+    try:
+        pid = parent_of(home)
+    except OSError:
+        return
     if pid is None:
         return
     try:

@@ -1,0 +1,86 @@
+"""Dagster's private parts: this fails when an upgrade moves one, and says which."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.run_coordinator import QueuedRunCoordinator
+
+from reconciler_dagster.orchestration import internals
+
+ROOT = Path(internals.__file__).parent.parent
+# What else leans on private parts, from before: where Dagster keeps its records, and the tags of a
+# range of partitions.
+OTHERS = {"orchestration/storage.py", "orchestration/great_sync.py"}
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (
+            internals._execute_run_command_body,
+            "run_id instance write_stream_fn set_exit_code_on_failure",
+        ),
+        (internals.get_instance_for_cli, "instance_ref logger"),
+        (internals.capture_interrupts, ""),
+        (internals.send_interrupt, ""),
+        (internals.TagConcurrencyLimitsCounter, "tag_concurrency_limits in_progress_tagged_items"),
+        (internals.DefaultRunLauncher.launch_run, "self context"),
+        (internals.DefaultRunLauncher.terminate, "self run_id"),
+        (internals.DefaultRunLauncher._get_grpc_client_for_termination, "self run_id"),
+        (internals.LaunchRunContext, "dagster_run workspace"),
+        (dg.DagsterInstance.launch_run, "self run_id workspace"),
+        (
+            dg.DagsterInstance.optimize_for_webserver,
+            "self statement_timeout pool_recycle max_overflow",
+        ),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_what_is_called_takes_what_it_took(
+    function: Callable[..., object], parameters: str
+) -> None:
+    found = list(inspect.signature(function).parameters)
+    assert found == parameters.split(), f"dagster {version('dagster')} has moved it"
+
+
+def test_they_are_touched_in_one_file() -> None:
+    touching = set()
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dagster._"):
+                touching.add(path.relative_to(ROOT).as_posix())
+    assert touching == {"orchestration/internals.py"} | OTHERS
+
+
+def test_the_queue_s_limits_are_read_as_its_own_daemon_reads_them(tmp_path: Path) -> None:
+    overrides = {
+        "run_coordinator": {
+            "module": "dagster.core.run_coordinator",
+            "class": "QueuedRunCoordinator",
+            "config": {
+                "max_concurrent_runs": 2,
+                "tag_concurrency_limits": [
+                    {"key": "k", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+                ],
+            },
+        }
+    }
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=overrides) as instance:
+        assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
+
+        def run(tag: str, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+            return instance.add_run(dg.DagsterRun("job", tags={"k": tag}, status=status))
+
+        run("a", dg.DagsterRunStatus.STARTED)
+        waiting = [run(tag, dg.DagsterRunStatus.NOT_STARTED) for tag in "ab"]
+        assert [internals.fits_the_queue(instance, one) for one in waiting] == [False, True]
+        starting = run("b", dg.DagsterRunStatus.STARTING)
+        assert internals.fits_the_queue(instance, starting), "it is not in its own way"
+        assert not internals.fits_the_queue(instance, run("c", dg.DagsterRunStatus.NOT_STARTED))
