@@ -75,7 +75,7 @@ def main(leads: int, port: int) -> None:
                     text("INSERT INTO clients (company_name, airtable_base_id) VALUES ('A', :b)"),
                     {"b": client.base_id},
                 )
-            client.fault("slow", seconds=0.15, times=None)
+            client.switch(thinking_ms=150)
             _measure(client, portal, leads)
         finally:
             sandbox.terminate()

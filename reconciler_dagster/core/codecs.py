@@ -1,23 +1,29 @@
 """Codecs: how a cell of Airtable and a column of Postgres become one canonical value, and back.
 
-What cannot be carried over raises :class:`Unreadable`, which stops that cell alone.
+What cannot be carried over raises :class:`Unreadable`, which stops that cell alone. What is marked
+``repr=False`` does not change what a codec's values mean, nor therefore a field's fingerprint.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from dateutil.parser import isoparse
 
+from reconciler_dagster.core.normal import Form, key, pick, plain
 from reconciler_dagster.core.values import Directory, Unreadable, Value, printable
 
 INT4 = 2**31
 # The longest text that an Airtable cell holds (Airtable facts, section 5).
 LONGEST_TEXT = 100_000
+# How far from a whole number a formula's whole number may be.
+_NOISE = 1e-6
+_DAY = re.compile(r"\d{4}(-?\d\d){0,2}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,10 @@ class Codec:
         """The JSON that ``jsonb_populate_record`` takes for the column."""
         return value
 
+    def normal(self, value: Value) -> Value:
+        """Equal for values that differ in form alone, as Airtable may keep them."""
+        return value
+
 
 def _text(cell: Any) -> str:
     if not isinstance(cell, str):
@@ -77,18 +87,37 @@ def _kind(cell: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Codec):
-    """Text of up to ``limit`` characters."""
+    """Text of up to ``limit`` characters. One of line ends alone is blank: so Airtable says that a
+    rich text was emptied.
+
+    ``form``: how texts of the Airtable field are compared. ``padded``: the column is a char(n), and
+    drops the blanks at the end.
+    """
 
     limit: int | None = None
+    form: Form = field(default=plain, repr=False, compare=False)
+    padded: bool = field(default=False, repr=False)
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
-        text = _text(cell)
-        if self.limit is not None and len(text) > self.limit:
+        text = self._kept(_text(cell))
+        if self.limit is not None and text and len(text) > self.limit:
             raise Unreadable(
                 f"is {len(text)} characters long, the column takes {self.limit}: shorten it"
             )
         return text
+
+    def from_postgres(self, value: Any, users: Directory) -> Value:
+        """See Codec."""
+        return self._kept(value) if isinstance(value, str) else super().from_postgres(value, users)
+
+    def _kept(self, text: str) -> Value:
+        kept = text.rstrip(" ") if self.padded else text
+        return kept if kept.strip("\r\n") else self.blank
+
+    def normal(self, value: Value) -> Value:
+        """See Codec. Nothing but blanks is blank."""
+        return (self.form(value) or self.blank) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +128,11 @@ class Choice(Codec):
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
-        try:
-            return self.portal_by_airtable[_text(cell)]
-        except KeyError:
+        option = pick(_text(cell), self.portal_by_airtable)
+        if option is None:
             known = ", ".join(self.portal_by_airtable)
-            raise Unreadable(f"is '{cell[:40]}', which has no meaning here: use {known}") from None
+            raise Unreadable(f"is '{cell[:40]}', which has no meaning here: use {known}")
+        return self.portal_by_airtable[option]
 
     def to_airtable(self, value: Value) -> Any:
         """See Codec."""
@@ -117,16 +146,30 @@ class Choice(Codec):
 
 @dataclass(frozen=True, kw_only=True)
 class Integer(Codec):
-    """A whole number; formula numbers are rounded half up, formula errors are not read."""
+    """A whole number within ``limit``; formula errors are not read.
+
+    ``rounds``: a fraction is rounded half up. Else it is not read: nobody asked for that.
+    """
+
+    rounds: bool = field(default=False, repr=False)
+    limit: int = field(default=INT4, repr=False)
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
         if isinstance(cell, bool) or not isinstance(cell, int | float) or not math.isfinite(cell):
             raise Unreadable(f"holds {_kind(cell)} where a whole number was expected")
         number = math.floor(cell + 0.5) if isinstance(cell, float) else cell
-        if not -INT4 <= number < INT4:
+        if not -self.limit <= number < self.limit:
             raise Unreadable("is a number too large for the column")
+        if not self.rounds and abs(cell - number) > _NOISE:
+            raise Unreadable(f"is {cell:g}, and the column takes whole numbers: round it there")
         return number
+
+    def from_postgres(self, value: Any, users: Directory) -> Value:
+        """See Codec. A numeric column may say 5.00."""
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        return super().from_postgres(value, users)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +202,19 @@ class Flag(Codec):
 
 @dataclass(frozen=True, kw_only=True)
 class DateTime(Codec):
-    """A moment, cut to milliseconds; a bare date is its midnight in UTC."""
+    """A moment, cut to milliseconds.
+
+    ``days``: a bare date is read, as its midnight in UTC. Else it is not: it would take the time of
+    day from what the portal wrote.
+    """
+
+    days: bool = field(default=True, repr=False)
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
         text = _text(cell)
+        if not self.days and _DAY.fullmatch(text):
+            raise Unreadable(f"is {text}, a day without a time: give the field a time")
         try:
             moment = datetime.fromisoformat(text) if len(text) == 24 else isoparse(text)
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
@@ -179,7 +230,8 @@ class DateTime(Codec):
 
 @dataclass(frozen=True, kw_only=True)
 class UserEmail(Codec):
-    """A user: an e-mail in Airtable, ``users.id`` in Postgres. Canonical: e-mail in lower case.
+    """A user: an e-mail in Airtable, ``users.id`` in Postgres. Canonical: the e-mail's
+    normal form.
 
     So a claim follows a user whose e-mail is changed in the portal. An e-mail that no user has is
     read all the same, and refused where it is to be written: else the old e-mail of a renamed user
@@ -188,7 +240,7 @@ class UserEmail(Codec):
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
-        return _text(cell).strip().lower() or None
+        return key(_text(cell)) or None
 
     def from_postgres(self, value: Any, users: Directory) -> Value:
         """See Codec."""
@@ -203,13 +255,18 @@ class UserEmail(Codec):
         """See Codec."""
         if value is None:
             return None
-        try:
-            return users.id_by_email[value]
-        except KeyError:
+        found = users.ids_by_email.get(value, [])
+        if len(found) > 1:
+            raise Unreadable(
+                f"is '{value[:80]}', and {len(found)} portal users have that e-mail: "
+                "leave it to one of them"
+            )
+        if not found:
             raise Unreadable(
                 f"is '{value[:80]}', and no portal user has that e-mail: "
                 "correct it in Airtable or add the user"
-            ) from None
+            )
+        return found[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,12 +275,16 @@ class CommaList(Codec):
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
-        return [part.strip() for part in _text(cell).split(",") if part.strip()] or None
+        return _parts(_text(cell).split(","))
 
     def from_postgres(self, value: Any, users: Directory) -> Value:
         """See Codec."""
-        return value or None
+        return _parts(value) if isinstance(value, list) else value or None
 
     def to_airtable(self, value: Value) -> Any:
         """See Codec."""
         return None if value is None else ", ".join(value)
+
+
+def _parts(texts: Iterable[Any]) -> Value:
+    return [part for text in texts if (part := str(text or "").strip())] or None

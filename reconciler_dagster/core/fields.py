@@ -69,6 +69,9 @@ class FieldMap:
     def __len__(self) -> int:
         return len(self._by_column)
 
+    def __contains__(self, column: str) -> bool:
+        return column in self._by_column
+
     def __getitem__(self, column: str) -> MappedField:
         return self._by_column[column]
 
@@ -104,12 +107,14 @@ def _text(
 _select = partial(_text, types=SELECT)
 
 
-def _number(airtable: str, column: str, blank: int | None = None) -> MappedField:
-    return MappedField(airtable, column, NUMBER, Integer(blank=blank))
+def _number(
+    airtable: str, column: str, blank: int | None = None, *, rounds: bool = False
+) -> MappedField:
+    return MappedField(airtable, column, NUMBER, Integer(blank=blank, rounds=rounds))
 
 
 def _time(airtable: str, column: str, *, both: bool = False) -> MappedField:
-    return MappedField(airtable, column, TIME, DateTime(), both)
+    return MappedField(airtable, column, TIME, DateTime(days=not both), both)
 
 
 def _checkbox(airtable: str, column: str, *, both: bool = False) -> MappedField:
@@ -124,7 +129,7 @@ LEADS = FieldMap(
         _text("Phone", "phone", 20),
         _text("Company", "company", 255),
         _text("Job Title", "title", 255),
-        _number("ICP Score", "icp_score", blank=0),
+        _number("ICP Score", "icp_score", blank=0, rounds=True),
         _select("SMS Status", "status", 50, blank="New"),
         _select("Processing Status", "processing_status", 50, both=True),
         _select("HRQ Status", "hrq_status", 50, both=True),

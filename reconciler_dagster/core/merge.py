@@ -10,9 +10,11 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from reconciler_dagster.core.appending import append
+from reconciler_dagster.core.codecs import Codec
 from reconciler_dagster.core.fields import FieldMap, MappedField, Policy
 from reconciler_dagster.core.plan import CELL_COLUMNS, CONFLICT_COLUMNS, ConflictKind, Plan
-from reconciler_dagster.core.values import UNKNOWN, Value, object_array
+from reconciler_dagster.core.values import UNKNOWN, object_array
 
 Array = np.ndarray[Any, Any]
 
@@ -36,6 +38,9 @@ def merge(
     | same | edited | write remote; put back where Airtable owns the field |
     | edited | edited to the same value | agreed |
     | edited | edited otherwise | the field's policy |
+
+    Where both differ from the baseline, or there is none, what differs in form alone (codec.normal)
+    is no edit: the side that says something else stands, and of two spellings Airtable's.
     """
     both = remote.index.intersection(local.index)
     base = baseline.reindex(both, fill_value=cast(Any, UNKNOWN))
@@ -112,9 +117,18 @@ def _decide(
 
     add("agreed", readable & ~differ & remote_edited, base, there)
 
+    def alike(mask: Array, left: Array, right: Array) -> Array:
+        """Of these cells, those in which the two differ in form alone."""
+        found, normal = np.zeros(len(ids), dtype=bool), mapped.codec.normal
+        for i in np.flatnonzero(mask):
+            found[i] = normal(left[i]) == normal(right[i])
+        return found
+
     # First contact: no baseline says who edited. Airtable wins, but nothing blank ever does.
     first = differ & ~met
-    remote_blank, local_blank = ~_differs(there, blank), ~_differs(here, blank)
+    respelled = alike(first, there, here)
+    first = first & ~respelled
+    remote_blank, local_blank = alike(first, there, blank), alike(first, here, blank)
     add("to_postgres", first & ~remote_blank, here, there)
     lost(first & ~remote_blank & ~local_blank, ConflictKind.FIRST_CONTACT)
     if mapped.both:
@@ -125,14 +139,18 @@ def _decide(
     only_remote = differ & met & remote_edited & ~local_edited
     only_local = differ & met & ~remote_edited & local_edited
     clash = differ & met & remote_edited & local_edited
-    add("to_postgres", only_remote, here, there)
+    if mapped.policy is Policy.MERGE_APPENDS:
+        clash = clash & ~_merge_appends(mapped.codec, clash, base, there, here, add)
+    respelled = respelled | alike(clash, there, here)
+    only_local = only_local | alike(clash & ~respelled, there, base)
+    only_remote = only_remote | alike(clash & ~respelled & ~only_local, here, base)
+    clash = clash & ~(respelled | only_local | only_remote)
+    add("to_postgres", only_remote | respelled, here, there)
     if mapped.both:
         add("to_airtable", only_local, there, here)
     else:
         add("to_postgres", only_local, here, there)
         lost(only_local, ConflictKind.OWNED_BY_AIRTABLE)
-    if mapped.policy is Policy.MERGE_APPENDS:
-        clash = clash & ~_merge_appends(clash, base, there, here, add)
     add("to_postgres", clash, here, there)
     lost(clash, ConflictKind.BOTH_EDITED)
 
@@ -142,47 +160,16 @@ def _differs(left: Array, right: Array) -> Array:
     return np.asarray(left != right, dtype=bool)
 
 
-def _merge_appends(clash: Array, base: Array, there: Array, here: Array, add: Any) -> Array:
+def _merge_appends(
+    codec: Codec, clash: Array, base: Array, there: Array, here: Array, add: Any
+) -> Array:
     """Decide the clashes in which the portal only appended. Returns the mask of these."""
     merged = there.copy()
     done = np.zeros(len(clash), dtype=bool)
     for i in np.flatnonzero(clash):
-        text = append(base[i], there[i], here[i])
+        text = append(base[i], there[i], here[i], codec.normal)
         if text is not None:
             merged[i], done[i] = text, True
     add("to_postgres", done & _differs(merged, here), here, merged)
     add("to_airtable", done & _differs(merged, there), there, merged)
     return done
-
-
-def append(base: Value, there: Value, here: Value) -> str | None:
-    """Airtable's text with the portal's addition on top; None where the portal did not append.
-
-    An addition is whole lines: neither a text that was written anew and happens to begin like the
-    old one, nor a line that was gone on with, of which half would be put on top. What both texts
-    already share beyond the baseline (a push that was cut off half way) counts as baseline, so
-    that no addition is ever put on twice.
-    """
-    before, remote, local = str(base or ""), str(there or ""), str(here or "")
-    if not _grew(local, before):
-        return None
-    if _grew(remote, local):
-        return remote
-    if _grew(remote, before) and _grew(local, remote):
-        return local
-    shared = local[: _common_length(remote, local)]
-    shared = shared[: shared.rfind("\n") + 1]
-    addition = local[max(len(before), len(shared)) :].lstrip("\r\n")
-    return f"{remote.rstrip(chr(10))}\n{addition}" if remote else addition
-
-
-def _grew(text: str, start: str) -> bool:
-    """Whether a text is the other one, or that with lines after it."""
-    rest = text[len(start) :]
-    at_a_line_s_end = not start or start.endswith("\n") or rest[:1] in ("", "\r", "\n")
-    return text.startswith(start) and at_a_line_s_end
-
-
-def _common_length(left: str, right: str) -> int:
-    pairs = enumerate(zip(left, right, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(left), len(right)))

@@ -7,12 +7,15 @@ Frames of canonical values have dtype ``object`` and one column per ``leads`` co
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+
+from reconciler_dagster.core.normal import key
 
 Value = Any
 
@@ -40,11 +43,15 @@ def printable(text: object, limit: int = 500) -> str:
 
 
 class Directory:
-    """The portal's users, both ways: ``users.id`` as text, and the e-mail in lower case."""
+    """The portal's users, both ways: ``users.id`` as text, and the e-mail in its normal form, which
+    may be that of several users.
+    """
 
     def __init__(self, email_by_id: Mapping[str, str] | None = None) -> None:
-        self.email_by_id = {key: email.lower() for key, email in (email_by_id or {}).items()}
-        self.id_by_email = {email: key for key, email in self.email_by_id.items()}
+        self.email_by_id = {id_: key(email) for id_, email in (email_by_id or {}).items()}
+        self.ids_by_email: defaultdict[str, list[str]] = defaultdict(list)
+        for id_, email in self.email_by_id.items():
+            self.ids_by_email[email].append(id_)
 
 
 def frame(rows: Mapping[str, Mapping[str, Value]], columns: Sequence[str]) -> pd.DataFrame:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.appending import begins_like, has_got
+from reconciler_dagster.core.fields import FieldMap, MappedField, Policy
 from reconciler_dagster.core.merge import merge
 from reconciler_dagster.core.plan import Plan
 from reconciler_dagster.core.reading import Row, from_postgres
-from reconciler_dagster.core.values import Directory, frame
+from reconciler_dagster.core.values import UNKNOWN, Directory, Value, frame
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.journal import Entry
 from reconciler_dagster.postgres.quarantine import Refusal
@@ -76,8 +77,8 @@ def sides(
         agreed = dict(baselines[record_id].fields) if record_id in baselines else {}
         if record_id in records:
             entries = journal.get(record_id, ())
-            agreed |= _merged_before(entries, out.local.get(record_id, {}))
-            arrived = _arrived(entries, records[record_id].fields)
+            agreed |= _merged_before(entries, out.local.get(record_id, {}), fields)
+            arrived = _arrived(entries, agreed, records[record_id].fields, fields)
             agreed |= arrived
             if arrived:
                 out.settled_sends[record_id] = arrived
@@ -85,17 +86,29 @@ def sides(
     return out
 
 
-def _arrived(entries: Iterable[Entry], remote: Row) -> Row:
-    """What a send whose answer was lost did bring about: there is the value that was sent."""
+def _arrived(entries: Iterable[Entry], agreed: Row, remote: Row, fields: FieldMap) -> Row:
+    """What a send whose answer was lost did bring about: there is what was sent, in whatever form
+    Airtable keeps it, or what was added to a text, whatever else was typed there since.
+    """
     return {
         column: value
         for entry in entries
         for column, value in entry.fields.items()
-        if column in remote and remote[column] == value
+        if column in remote
+        and column in fields
+        and remote[column] != agreed.get(column, UNKNOWN)
+        and _is_there(fields[column], agreed.get(column), remote[column], value)
     }
 
 
-def _merged_before(entries: Iterable[Entry], local: Row) -> Row:
+def _is_there(mapped: MappedField, base: Value, there: Value, sent: Value) -> bool:
+    normal = mapped.codec.normal
+    if normal(there) == normal(sent):
+        return True
+    return mapped.policy is Policy.MERGE_APPENDS and has_got(base, there, sent, normal)
+
+
+def _merged_before(entries: Iterable[Entry], local: Row, fields: FieldMap) -> Row:
     """What a merged text was built on, where the lead holds it and it may not have been sent: from
     there on the portal has only appended.
     """
@@ -103,7 +116,8 @@ def _merged_before(entries: Iterable[Entry], local: Row) -> Row:
         column: entry.merged_over[column]
         for entry in entries
         for column in entry.merged_over
-        if str(local.get(column) or "").startswith(str(entry.fields[column]))
+        if column in fields
+        and begins_like(local.get(column), entry.fields[column], fields[column].codec.normal)
     }
 
 

@@ -169,9 +169,8 @@ def _agreed_further(staged: Staged, record_id: str, change: LeadChange, applied:
 def _note_deferred(
     connection: Connection, session: Session, applied: Applied, owners: Mapping[str, str]
 ) -> None:
-    if applied.deferred:
-        pairs = [(owners[record_id], record_id) for record_id in sorted(applied.deferred)]
-        leads.defer(connection, session.client.id, pairs)
+    pairs = [(owners[record_id], record_id) for record_id in sorted(applied.deferred)]
+    leads.defer(connection, session.client.id, pairs)
 
 
 def _conflicts(

@@ -1,25 +1,23 @@
-"""Act on Airtable: patch by tens, halve what is refused, acknowledge from the answer."""
+"""Act on Airtable: patch by tens, halve what is refused, hand on what was answered."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from reconciler_dagster.airtable.base import BATCH
 from reconciler_dagster.airtable.errors import AirtableError, NotSent, OutcomeUnknown
 from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.values import Unreadable
+from reconciler_dagster.engine.answer import Sent, acknowledge
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.pull import decode
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, journal, quarantine, record
-from reconciler_dagster.postgres.baseline import BaselineRow
+from reconciler_dagster.postgres import journal, quarantine
 from reconciler_dagster.postgres.connection import writing
 from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import Refusal
-from reconciler_dagster.postgres.staging import StagedRecord
 
 # Refusals that are about the data; halving finds the cell (Airtable facts, section 4).
 REFUSALS = frozenset({403, 404, 413, 422})
@@ -31,26 +29,6 @@ FRESH_SECONDS = 10.0
 # Cells of one field that may be refused as forbidden before the field counts as forbidden: a
 # token that lost its right to write would else cost dozens of calls a record.
 FORBIDDEN_AFTER = 3
-
-
-@dataclass
-class Sent:
-    """What became of the outbound changes, by record id. ``unknown``: no answer came.
-
-    ``unsent``: certainly not carried out, to be read and sent again; ``why``: where Airtable, and
-    not the age of what was read, is the reason.
-    """
-
-    acknowledged: set[str] = field(default_factory=set)
-    unknown: set[str] = field(default_factory=set)
-    unsent: set[str] = field(default_factory=set)
-    why: NotSent | None = None
-    refused: list[Refusal] = field(default_factory=list)
-
-    @property
-    def open(self) -> set[str]:
-        """Records that somebody has to come back to."""
-        return self.unknown | self.unsent
 
 
 def send(session: Session, staged: Staged, outbound: Mapping[str, Row], read_at: float) -> Sent:
@@ -160,7 +138,7 @@ def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent
         if len(batch) == 1 and len(next(iter(batch.values()))) == 1:
             _refuse(session, batch, error, sent)
         return
-    _acknowledge(session, staged, batch, {r.record_id: r for r in decode(session, answer)}, sent)
+    acknowledge(session, staged, batch, {r.record_id: r for r in decode(session, answer)}, sent)
 
 
 def _halves(batch: Mapping[str, Row]) -> list[dict[str, Row]]:
@@ -183,59 +161,3 @@ def _refuse(session: Session, batch: Mapping[str, Row], error: AirtableError, se
     name = session.fields[column].airtable
     reason = f"Airtable refuses {name}: {error.message or error.kind}"
     sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
-
-
-def _acknowledge(
-    session: Session,
-    staged: Staged,
-    batch: Mapping[str, Row],
-    answer: Mapping[str, StagedRecord],
-    sent: Sent,
-) -> None:
-    """Advance the baseline to what Airtable says it holds now.
-
-    Where Airtable made something else of a value, nothing is agreed on: the next run finds
-    Airtable's form there, takes it, and keeps the portal's in the conflict log. Where it kept what
-    it had, there is nothing to find, and the cell is refused.
-    """
-    remote = staged.sides.remote
-    for record_id in batch.keys() & answer.keys():
-        for column, value in batch[record_id].items():
-            now = answer[record_id].fields.get(column, value)  # missing: it cannot be read
-            if now != value and now == remote[record_id].get(column):
-                reason = f"Airtable accepts {LEADS[column].airtable} and keeps what it had"
-                sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
-    arrived = {
-        record_id: {c: v for c, v in row.items() if answer[record_id].fields.get(c) == v}
-        for record_id, row in batch.items()
-        if record_id in answer
-    }
-    sent.unknown |= set(batch) - set(arrived)
-    sent.acknowledged |= set(arrived)
-    owners = {record_id: _owner(staged, record_id) for record_id in arrived}
-    agreed = [
-        BaselineRow(record_id, owners[record_id], answer[record_id].created_time, row)
-        for record_id, row in arrived.items()
-    ]
-    written = [
-        {
-            "record_id": record_id,
-            "lead_id": owners[record_id],
-            "field": column,
-            "old": remote[record_id].get(column),
-            "new": value,
-        }
-        for record_id in arrived
-        for column, value in batch[record_id].items()
-        if answer[record_id].fields.get(column) != remote[record_id].get(column)
-    ]
-    with session.engine.connect() as connection, writing(connection):
-        baseline.advance(connection, session.client.id, agreed)
-        quarantine.release_sent(connection, session.client.id, arrived)
-        record.history(connection, session.client.id, session.run_id, "airtable", written)
-
-
-def _owner(staged: Staged, record_id: str) -> str:
-    lead_id = staged.leads[record_id].lead_id
-    assert lead_id is not None  # what is sent to Airtable was read from a lead
-    return lead_id

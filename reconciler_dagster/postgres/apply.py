@@ -42,7 +42,7 @@ def apply_writes(
     free = _lock_unchanged(connection, updates)
     applied.deferred |= {w.record_id for w in updates if w.record_id not in free}
     updates = [write for write in updates if write.record_id in free]
-    took = Took(users, applied)
+    took = Took(fields, users, applied)
     _halving(connection, updates, lambda part: _update(connection, part, took), applied)
     inserts = _without_foreign(connection, client_id, inserts, applied)
     _halving(connection, inserts, lambda part: _insert(connection, client_id, part, took), applied)

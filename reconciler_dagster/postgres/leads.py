@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
@@ -89,6 +90,23 @@ def stage_leads(
         )
 
 
+def lock(
+    connection: Connection, lead_ids: Iterable[str]
+) -> Mapping[str, tuple[str, dict[str, Any]]]:
+    """Version (xmin) and row, as JSON, of leads as they are now, by id; without those that somebody
+    else has locked. They stay as they are to the end of the transaction.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT l.id::text AS id, l.xmin::text AS version, to_jsonb(l) AS row "
+            "FROM public.leads l WHERE l.id = ANY(CAST(:ids AS uuid[])) "
+            "FOR NO KEY UPDATE SKIP LOCKED"
+        ),
+        {"ids": list(lead_ids)},
+    )
+    return {row.id: (row.version, row.row) for row in rows}
+
+
 def unsettled_to_read(
     connection: Connection, client_id: str, columns: list[str], *, every: bool = False
 ) -> list[str]:
@@ -118,13 +136,16 @@ def settle(connection: Connection, revisions: Iterable[int]) -> None:
 
 def defer(connection: Connection, client_id: str, leads: Iterable[tuple[str, str]]) -> None:
     """Note (lead id, record id) pairs for the next run, which reads their records again."""
+    rows = [
+        {"client_id": client_id, "lead_id": lead_id, "record_id": record_id, "cause": DEFERRED}
+        for lead_id, record_id in leads
+    ]
+    if not rows:
+        return
     connection.execute(
         text(
             "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
             "VALUES (:client_id, :lead_id, :record_id, :cause)"
         ),
-        [
-            {"client_id": client_id, "lead_id": lead_id, "record_id": record_id, "cause": DEFERRED}
-            for lead_id, record_id in leads
-        ],
+        rows,
     )

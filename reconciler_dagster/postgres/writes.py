@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.fields import LEADS, FieldMap
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres.quarantine import Refusal
@@ -53,6 +53,7 @@ class Took:
     is not there must not count as agreed.
     """
 
+    fields: FieldMap
     users: Directory
     applied: Applied
 
@@ -89,9 +90,9 @@ class Took:
         return write.values.keys() - refused.keys()
 
     def _differs(self, value: Any, row: Mapping[str, Any], column: str) -> bool:
-        if column not in LEADS.columns:
+        if column not in LEADS:
             return False
-        codec = LEADS[column].codec
+        codec = (self.fields if column in self.fields else LEADS)[column].codec
         try:
             there = codec.from_postgres(row.get(column), self.users)
         except Unreadable:

@@ -68,7 +68,7 @@ def sandbox(
     base is at http://HOST:PORT/, the control API is described at /sandbox/api/docs.
     """
     try:
-        given = dict(switch.split("=", 1) for switch in switches)
+        given = dict(_named_value(switch) for switch in switches)
         export = orjson.loads(schema.read()) if schema else None
         world = open_world(base_ids, leads, seed, tokens, state, given, export)
     except (ValueError, sqlite3.Error) as error:
@@ -82,3 +82,10 @@ def sandbox(
         build_server(world, host, port).run()
     finally:
         world.close()
+
+
+def _named_value(switch: str) -> tuple[str, str]:
+    name, equals, value = switch.partition("=")
+    if not equals:
+        raise ValueError(f"--switch takes NAME=VALUE, and {switch!r} is none.")
+    return name, value

@@ -24,13 +24,13 @@ def open_world(
 
     With an `export` of a real base's schema, its tables are made instead of the lead base's.
 
-    Raises ValueError for a malformed base id or an unknown switch, sqlite3.DatabaseError for a
-    state file that is none.
+    Raises ValueError for a malformed base id or a switch that cannot be set,
+    sqlite3.DatabaseError for a state file that is none.
     """
     for base_id in base_ids:
         if not is_id(base_id, "app"):
             raise ValueError(f"{base_id!r} is no base id: 'app' and 14 letters or digits.")
-    world = World(switches=Switches(**(switches or {})))
+    world = World(switches=Switches().changed(switches or {}))
     if state is not None:
         world.open_store(state)
     world.tokens = dict.fromkeys(tokens, ALL_SCOPES)

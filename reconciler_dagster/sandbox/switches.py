@@ -3,9 +3,10 @@
 The defaults are the documented behaviour, or the one best attested (Airtable facts §13).
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 
 class Switches(BaseModel):
@@ -41,6 +42,27 @@ class Switches(BaseModel):
     )
     record_limit: int | None = Field(default=None, ge=0, description="Records a base can hold.")
 
+    # Latency, in milliseconds of real time: the clock cannot move these.
+    way_there_ms: float = Field(
+        default=0,
+        ge=0,
+        le=600_000,
+        description="A call reaches Airtable this late, and counts then.",
+    )
+    way_back_ms: float = Field(
+        default=0, ge=0, le=600_000, description="An answer is on its way back for so long."
+    )
+    way_jitter_ms: float = Field(
+        default=0, ge=0, le=600_000, description="Each way takes up to so much longer."
+    )
+    thinking_ms: float = Field(
+        default=0, ge=0, le=600_000, description="Airtable works on each call for so long."
+    )
+    thinking_tail_ms: float = Field(
+        default=0, ge=0, le=600_000, description="Mean of an exponential tail of that work."
+    )
+    latency_seed: int = Field(default=0, description="Seed of jitter and tail.")
+
     # Answers, Airtable facts §3 and §4.
     missing_record: Literal[403, 404] = Field(default=403, description="GET of a record not there.")
     missing_table: Literal[403, 404] = Field(default=403, description="A table not there.")
@@ -52,6 +74,17 @@ class Switches(BaseModel):
     )
     is_after_returns_all: bool = Field(
         default=False, description="IS_AFTER on LAST_MODIFIED_TIME() is true for every record."
+    )
+
+    # The form in which a text is kept, Airtable facts §8.
+    rich_text_form: Literal["own", "as_written"] = Field(
+        default="own", description="Rich text is kept in Airtable's own markdown, or as written."
+    )
+    trim_text: bool = Field(
+        default=False, description="Texts are kept without the blanks at their ends."
+    )
+    crlf_to_lf: bool = Field(
+        default=False, description="Line ends of Windows are kept as plain line feeds."
     )
 
     # Times, Airtable facts §2 and §9.
@@ -100,3 +133,28 @@ class Switches(BaseModel):
         default="first",
         description="A cursor older than the payloads kept: first kept one, or an error.",
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        """Read a number or `none` that was written as a text, as on the command line."""
+        if not isinstance(value, str):
+            return value
+        if value.lower() == "none":
+            return None
+        return int(value) if value.isascii() and value.isdigit() else value
+
+    def changed(self, values: Mapping[str, Any]) -> "Switches":
+        """Return these switches with some set otherwise.
+
+        Raises ValueError with a sentence for a person: which switch, and what was expected.
+        """
+        for name in values:
+            if name not in type(self).model_fields:
+                raise ValueError(f"There is no switch {name!r}. docs/sandbox.md lists all of them.")
+        try:
+            return Switches(**{**self.model_dump(), **values})
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            name, reason = str(wrong["loc"][0]), wrong["msg"]
+            raise ValueError(f"The switch {name} cannot be {values[name]!r}: {reason}.") from None

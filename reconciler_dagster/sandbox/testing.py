@@ -77,6 +77,10 @@ class SandboxClient:
         """Set switches, e.g. `switch(lockout_seconds=1)`."""
         self._ask("PATCH", "switches", values)
 
+    def switches(self) -> dict[str, Any]:
+        """Return all switches."""
+        return dict(self._ask("GET", "switches"))
+
     def fault(self, act: str, **settings: Any) -> None:
         """Arm a fault, e.g. `fault("status", status=503, method="PATCH", times=2)`."""
         self._ask("POST", "faults", {"act": act, **settings})

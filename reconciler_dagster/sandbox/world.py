@@ -8,6 +8,7 @@ from typing import Any
 from reconciler_dagster.sandbox import DEMO_TOKEN
 from reconciler_dagster.sandbox.clock import Clock
 from reconciler_dagster.sandbox.faults import Faults
+from reconciler_dagster.sandbox.latency import Latency
 from reconciler_dagster.sandbox.limits import Limits
 from reconciler_dagster.sandbox.model.base import Actor, Base, Person
 from reconciler_dagster.sandbox.model.owner import Owner
@@ -50,6 +51,7 @@ class World:
     def __post_init__(self) -> None:
         self.limits = Limits(self.clock, self.switches)
         self.hub = Hub(self.clock, self.switches)
+        self.latency = Latency(self.switches)
 
     def reader(self, base: Base) -> Reader:
         """Return a reader of the base as it is now."""
@@ -92,7 +94,8 @@ class World:
 
     def owner(self, base: Base, actor: Actor | None = None) -> Owner:
         """Begin changes of the base's schema, by the API's user unless another is named."""
-        return Owner(base, actor or Actor("publicApi", self.user), self.clock.now())
+        actor = actor or Actor("publicApi", self.user)
+        return Owner(base, actor, self.clock.now(), self.switches)
 
     def transaction(self, base: Base, actor: Actor | None = None) -> Transaction:
         """Begin an act on the base, by the API's user unless another is named."""

@@ -39,8 +39,16 @@ LEVELS = Choice(portal_by_airtable={"Green": "High", "Yellow": "Medium", "Red": 
         (Integer(), None, None),
         (Integer(), 3, 3),
         (Integer(), 3.0, 3),
-        (Integer(), 2.5, 3),
-        (Integer(), -2.5, -2),
+        (Integer(), 2.9999999999999996, 3),
+        (Integer(rounds=True), 2.5, 3),
+        (Integer(rounds=True), -2.5, -2),
+        (Text(), "\n", None),
+        (Text(blank=""), "\r\n\n", ""),
+        (Text(), " ", " "),
+        (Text(padded=True, limit=4), "abc   ", "abc"),
+        (DateTime(days=False), "2026-11-24T10:31Z", "2026-11-24T10:31:00.000Z"),
+        (UserEmail(), "\u200bANN@portal.example\u00a0", "ann@portal.example"),
+        (LEVELS, " green\u00a0", "High"),
         (Flag(), 1, True),
         (Flag(), 0, False),
         (Flag(), None, None),
@@ -72,6 +80,10 @@ def test_from_airtable(codec: Any, cell: Any, value: Any) -> None:
         (Integer(), float("inf"), "a whole number was expected"),
         (Integer(), True, "a checkbox value"),
         (Integer(), 2**31, "too large"),
+        (Integer(), 0.4, "is 0.4, and the column takes whole numbers"),
+        (Integer(), 1_500_000_000.4, "whole numbers"),
+        (Integer(limit=2**15), 40_000, "too large"),
+        (DateTime(days=False), "2026-11-24", "a day without a time"),
         (Integer(), "7", "text where a whole number was expected"),
         (Flag(), 2, "0 or 1"),
         (Checkbox(), "checked", "a checkbox was expected"),
@@ -109,6 +121,43 @@ def test_a_user_crosses_as_id_and_email() -> None:
     assert UserEmail().to_postgres("ann@portal.example", USERS) == ANN_ID
     with pytest.raises(Unreadable, match="not in the users table"):
         UserEmail().from_postgres("gone", USERS)
+
+
+def test_an_email_of_two_users_is_nobodys() -> None:
+    users = Directory({"1": "Ann@portal.example", "2": "ann@portal.example "})
+    assert UserEmail().from_postgres("2", users) == "ann@portal.example"
+    with pytest.raises(Unreadable, match="2 portal users have that e-mail"):
+        UserEmail().to_postgres("ann@portal.example", users)
+
+
+@pytest.mark.parametrize(
+    ("codec", "column", "value"),
+    [
+        (Text(padded=True), "abc   ", "abc"),
+        (Text(padded=True), "      ", None),
+        (Text(), "\n", None),
+        (Integer(), 5.0, 5),
+        (CommaList(), [" a", "b ", ""], ["a", "b"]),
+    ],
+)
+def test_from_postgres(codec: Any, column: Any, value: Any) -> None:
+    assert codec.from_postgres(column, USERS) == value
+
+
+@pytest.mark.parametrize(
+    ("column", "fingerprint"),
+    [
+        ("first_name", "82f850ed9864b4c1"),
+        ("icp_score", "badeb5d3b32abd25"),
+        ("claimed_by", "c5214195c84ac2fd"),
+        ("claimed_at", "0cfaaec982a4f27e"),
+        ("notes", "243fef211236079f"),
+        ("engagement_level", "c3a4cf3f597bbfc8"),
+    ],
+)
+def test_what_the_check_adds_to_a_codec_voids_no_baseline(column: str, fingerprint: str) -> None:
+    """An upgrade that changes a fingerprint has every lead met anew: only on purpose."""
+    assert LEADS[column].fingerprint == fingerprint
 
 
 cells = st.recursive(

@@ -15,7 +15,6 @@ from reconciler_dagster.sandbox import DEMO_BASE_ID
 from reconciler_dagster.sandbox.command import sandbox as command
 from reconciler_dagster.sandbox.model.reader import Columns
 from reconciler_dagster.sandbox.start import open_world
-from reconciler_dagster.sandbox.switches import Switches
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 
 from .conftest import NO_LIMITS, add_everything
@@ -279,13 +278,6 @@ def test_the_state_file_names_no_secret_but_the_webhook_s(tmp_path: Path) -> Non
     with running_sandbox(leads=1, state=state, token="patSecretToken.value"):
         pass
     assert b"patSecretToken" not in state.read_bytes()
-
-
-def test_every_switch_is_documented() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
-    for name, field in Switches.model_fields.items():
-        assert f"| `{name}` | " in text
-        assert str(field.description) in text
 
 
 def test_control_api_is_described(sandbox: SandboxClient) -> None:

@@ -50,6 +50,9 @@ class AirtableApi:
             body = await request.body()
         except ClientDisconnect:
             return
+        # A call that has set out arrives, whether or not its client still waits.
+        delays = self._world.latency.draw()
+        await _pass_time(delays.way_there)
         raw_path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         query = scope.get("query_string", b"")
         target = raw_path + ("?" + query.decode("latin-1") if query else "")
@@ -70,6 +73,7 @@ class AirtableApi:
         except Refusal as refusal:
             early = refusal
         response = await self._answer(call, early, fault, request)
+        await _pass_time(delays.thinking + delays.way_back)
         if response is None:
             request.scope["state"]["cut"]()
             # The server must see the loss before this call returns, or it would answer 500.
@@ -175,6 +179,12 @@ class AirtableApi:
         end = loop.time() + seconds
         while loop.time() < end and not await request.is_disconnected():
             await asyncio.sleep(min(0.05, max(end - loop.time(), 0)))
+
+
+async def _pass_time(seconds: float) -> None:
+    """Let real time pass, while other calls go on."""
+    if seconds:
+        await asyncio.sleep(seconds)
 
 
 def _segments(raw_path: str) -> list[str]:

@@ -81,7 +81,7 @@ def machine_router(world: World, listings: Listings) -> APIRouter:
     async def set_switches(values: dict[str, Any]) -> Switches:
         """Set some switches."""
         try:
-            merged = Switches(**{**world.switches.model_dump(), **values})
+            merged = world.switches.changed(values)
         except ValueError as error:
             raise HTTPException(422, str(error)) from None
         for name in Switches.model_fields:

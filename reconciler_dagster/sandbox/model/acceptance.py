@@ -10,10 +10,12 @@ from typing import Any
 from reconciler_dagster.sandbox import errors
 from reconciler_dagster.sandbox.ids import is_id, new_id
 from reconciler_dagster.sandbox.model.base import Base
-from reconciler_dagster.sandbox.model.cells import PLAIN, Unacceptable
+from reconciler_dagster.sandbox.model.cells import PLAIN, Unacceptable, accept_plain
 from reconciler_dagster.sandbox.model.definition import choice_colour
+from reconciler_dagster.sandbox.model.forms import emptied_text
 from reconciler_dagster.sandbox.model.schema import Field
 from reconciler_dagster.sandbox.model.table import Record, Table
+from reconciler_dagster.sandbox.switches import Switches
 
 NOT_LINKS = "Value is not an array of record IDs."
 
@@ -38,18 +40,25 @@ class Acceptance:
     """
 
     def __init__(
-        self, base: Base, drafts: Mapping[str, Draft], create: Callable[[Table, str], str]
+        self,
+        base: Base,
+        drafts: Mapping[str, Draft],
+        create: Callable[[Table, str], str],
+        switches: Switches,
     ) -> None:
         self._base = base
+        self._switches = switches
         self._drafts = drafts
         self._create = create
         self.new_choices: dict[str, list[dict[str, Any]]] = {}
 
     def accept(self, draft: Draft, field_: Field, value: Any, typecast: bool) -> Any:
         """Return what the cell keeps, None if it is empty. Raises Unacceptable or a Refusal."""
-        plain = PLAIN.get(field_.type)
-        if plain:
-            return plain(field_, value, typecast)
+        if value is None:
+            return self._cleared(draft, field_)
+        if field_.type in PLAIN:
+            kept = accept_plain(field_, value, typecast, self._switches)
+            return self._cleared(draft, field_) if kept is None else kept
         match field_.type:
             case "singleSelect":
                 return self._choice(field_, value, typecast)
@@ -68,6 +77,10 @@ class Acceptance:
                 return [self._attachment(draft, field_, one) for one in files] or None
         raise Unacceptable
 
+    def _cleared(self, draft: Draft, field_: Field) -> str | None:
+        """Return what the cell keeps once it is emptied."""
+        return emptied_text(field_.type, draft.cells.get(field_.id), self._switches)
+
     def _choice(self, field_: Field, value: Any, typecast: bool) -> str | None:
         if typecast and isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)
@@ -76,7 +89,7 @@ class Acceptance:
         known = [*field_.choices, *self.new_choices.get(field_.id, ())]
         if any(choice["name"] == value for choice in known):
             return value
-        if not value or (typecast and not value.strip()):
+        if typecast and not value.strip():
             return None
         if not typecast:
             raise errors.unknown_choice(value)

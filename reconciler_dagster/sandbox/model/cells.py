@@ -18,7 +18,9 @@ from reconciler_dagster.sandbox.formulas.values import (
     number_text,
     parse_moment,
 )
+from reconciler_dagster.sandbox.model.forms import TEXT, kept_text
 from reconciler_dagster.sandbox.model.schema import Field
+from reconciler_dagster.sandbox.switches import Switches
 
 
 class Unacceptable(Exception):
@@ -38,11 +40,6 @@ def _text(field: Field, value: Any, typecast: bool) -> Any:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise Unacceptable
     return value or None
-
-
-def _rich_text(field: Field, value: Any, typecast: bool) -> Any:
-    written = _text(field, value, typecast) or ""
-    return written if written.endswith("\n") else written + "\n"
 
 
 def _number(field: Field, value: Any, typecast: bool) -> Any:
@@ -109,12 +106,7 @@ def _barcode(field: Field, value: Any, typecast: bool) -> Any:
 Accept = Callable[[Field, Any, bool], Any]
 
 PLAIN: dict[str, Accept] = {
-    "singleLineText": _text,
-    "multilineText": _text,
-    "email": _text,
-    "phoneNumber": _text,
-    "url": _text,
-    "richText": _rich_text,
+    **dict.fromkeys(TEXT, _text),
     "number": _number,
     "currency": _number,
     "percent": _number,
@@ -128,6 +120,9 @@ PLAIN: dict[str, Accept] = {
 """The types whose cells need to know nothing but the field. Each raises Unacceptable."""
 
 
-def cleared(field: Field) -> Any:
-    """Return what a cell holds after null was written: rich text keeps a line end."""
-    return "\n" if field.type == "richText" else None
+def accept_plain(field: Field, value: Any, typecast: bool, switches: Switches) -> Any:
+    """Return what a cell of a type in `PLAIN` keeps, None for nothing. Raises Unacceptable."""
+    accepted = PLAIN[field.type](field, value, typecast)
+    if field.type in TEXT and accepted is not None:
+        return kept_text(field.type, accepted, switches) or None
+    return accepted

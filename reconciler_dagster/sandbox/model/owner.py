@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler_dagster.sandbox.ids import new_id
 from reconciler_dagster.sandbox.model.base import Actor, Base, SchemaChange
-from reconciler_dagster.sandbox.model.cells import PLAIN, Unacceptable
+from reconciler_dagster.sandbox.model.cells import PLAIN, Unacceptable, accept_plain
 from reconciler_dagster.sandbox.model.definition import (
     choice_colour,
     complete_options,
@@ -14,6 +14,7 @@ from reconciler_dagster.sandbox.model.definition import (
 )
 from reconciler_dagster.sandbox.model.schema import COMPUTED, WRITABLE, Field, View
 from reconciler_dagster.sandbox.model.table import Table
+from reconciler_dagster.sandbox.switches import Switches
 
 SELECTS = ("singleSelect", "multipleSelects")
 
@@ -21,10 +22,11 @@ SELECTS = ("singleSelect", "multipleSelects")
 class Owner:
     """Changes the schema of one base. Every method raises ValueError for what cannot be done."""
 
-    def __init__(self, base: Base, actor: Actor, now: int) -> None:
+    def __init__(self, base: Base, actor: Actor, now: int, switches: Switches) -> None:
         self._base = base
         self._actor = actor
         self._now = now
+        self._switches = switches
 
     def create_table(
         self, name: str, fields: list[dict[str, Any]], description: str | None = None
@@ -114,7 +116,7 @@ class Owner:
         before = field.shown()
         field.type, field.options = kind, complete_options(kind, options or {})
         table.schema_changed()
-        _rewrite(table, field.id, lambda value: _converted(field, value))
+        _rewrite(table, field.id, lambda value: _converted(field, value, self._switches))
         self._announce(SchemaChange(table.id, field.id, before, field.shown()), rewritten=[table])
 
     def add_option(self, table: Table, field: Field, name: str) -> None:
@@ -236,14 +238,14 @@ def _add_option(field: Field, name: str) -> None:
         field.choices.append({"id": new_id("sel"), "name": name, "color": colour})
 
 
-def _converted(field: Field, value: Any) -> Any:
+def _converted(field: Field, value: Any, switches: Switches) -> Any:
     if isinstance(value, list):
         value = ", ".join(str(one) for one in value)
     if isinstance(value, bool) and field.type != "checkbox":
         value = "checked"
     if field.type in PLAIN:
         try:
-            return PLAIN[field.type](field, value, True)
+            return accept_plain(field, value, True, switches)
         except Unacceptable:
             return None
     _add_option(field, str(value))

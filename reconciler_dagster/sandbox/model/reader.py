@@ -12,6 +12,7 @@ from reconciler_dagster.sandbox.formulas.syntax import InvalidFormula, parse
 from reconciler_dagster.sandbox.formulas.values import FormulaError, Value
 from reconciler_dagster.sandbox.model.base import Base, States
 from reconciler_dagster.sandbox.model.cells import tidy_number
+from reconciler_dagster.sandbox.model.forms import TEXT
 from reconciler_dagster.sandbox.model.schema import Field
 from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.switches import Switches
@@ -294,9 +295,7 @@ def _attached(cell: Any) -> Value:
 
 
 _OPERANDS: dict[str, Callable[[Any], Value]] = {
-    **dict.fromkeys(
-        ("singleLineText", "multilineText", "richText", "email", "phoneNumber", "url"), _same
-    ),
+    **dict.fromkeys(TEXT, _same),
     **dict.fromkeys(("number", "currency", "percent", "duration", "rating", "autoNumber"), _float),
     **dict.fromkeys(("date", "dateTime"), _moment),
     "singleSelect": _same,

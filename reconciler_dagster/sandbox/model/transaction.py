@@ -14,7 +14,7 @@ from reconciler_dagster.sandbox.model.base import (
     Person,
     SchemaChange,
 )
-from reconciler_dagster.sandbox.model.cells import Unacceptable, cleared
+from reconciler_dagster.sandbox.model.cells import Unacceptable
 from reconciler_dagster.sandbox.model.schema import Field
 from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.switches import Switches
@@ -38,16 +38,16 @@ class Transaction:
         self._switches = switches
         self._drafts: dict[str, Draft] = {}
         self._acceptance = Acceptance(
-            base, self._drafts, lambda table, name: self.create(table, {table.primary: name}, True)
+            base,
+            self._drafts,
+            lambda table, name: self.create(table, {table.primary: name}, True),
+            switches,
         )
 
     def create(self, table: Table, cells: Mapping[str, Any], typecast: bool = False) -> str:
         """Stage a new record and return its id. Keys are field names or ids. Raises Refusal."""
         draft = Draft(table, new_id("rec"), None, {})
         self._drafts[draft.record_id] = draft
-        for field_ in table.fields.values():
-            if field_.type == "richText":
-                draft.cells[field_.id] = cleared(field_)
         self._write(draft, cells, typecast)
         return draft.record_id
 
@@ -154,11 +154,7 @@ class Transaction:
                 raise errors.computed_field(field_.name)
             draft.written.add(field_id)
             try:
-                kept = (
-                    cleared(field_)
-                    if value is None
-                    else self._acceptance.accept(draft, field_, value, typecast)
-                )
+                kept = self._acceptance.accept(draft, field_, value, typecast)
             except Unacceptable as error:
                 if error.args:
                     raise errors.invalid_value(str(error)) from None
