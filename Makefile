@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+ENGINE_TESTS := reconciler_dagster_tests/engine
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit-packages types lock bench screenshots model clean
+.PHONY: help demo test test-worlds lint audit-packages types lock bench screenshots model clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +18,10 @@ demo: $(READY) ## Start everything on this machine; Ctrl-C ends it.
 
 test: lint types ## Lint, types and all tests.
 	$(BIN)/pytest -n 3 --dist loadfile
+
+test-worlds: $(READY) ## The engine's tests behind PgBouncer, and on an odd database.
+	RECONCILER_TEST_DATABASE=pooled $(BIN)/pytest -n 3 $(ENGINE_TESTS)
+	RECONCILER_TEST_DATABASE=odd $(BIN)/pytest -n 3 $(ENGINE_TESTS)
 
 lint: $(READY) ## Ruff: rules and format; bandit.
 	$(BIN)/ruff check .

@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+
+from reconciler_dagster import environment, redaction
 
 RUNNING = "running.json"
+SETTLE_SECONDS = 5.0
 
 
 class ConfigurationError(Exception):
     """A setting is missing or wrong. The message is one sentence for a person; exit code 2."""
 
 
-def state_dir() -> Path:
-    """The folder for the embedded default's data and for Dagster's home, made when missing."""
-    configured = os.environ.get("RECONCILER_STATE_DIR")
-    path = Path(configured) if configured else platformdirs.user_state_path("reconciler")
-    path.mkdir(parents=True, exist_ok=True)
+def usable_folder(path: Path, setting: str) -> Path:
+    """A folder, made when missing. ConfigurationError where it cannot be made or written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder {path} cannot be used ({os.strerror(error.errno or 0)}): make it a "
+            f"folder that can be written, or set {setting} to another one."
+        ) from None
     return path
+
+
+def state_dir() -> Path:
+    """The folder for the embedded default's data and for Dagster's home, made when missing.
+
+    Raises ConfigurationError where it cannot be used.
+    """
+    configured = environment.value("RECONCILER_STATE_DIR")
+    path = Path(configured) if configured else platformdirs.user_state_path("reconciler")
+    return usable_folder(path, "RECONCILER_STATE_DIR")
 
 
 def project_file(name: str) -> Path:
@@ -33,49 +59,71 @@ def project_file(name: str) -> Path:
     return inside if inside.exists() else beside
 
 
-def _splits_as_meant(url: str) -> bool:
-    """Whether libpq takes a URL apart where its writer meant it to.
+class FromEnvironment(BaseModel):
+    """Settings whose every value is cleaned and looked at before anybody uses it.
 
-    libpq ends the password at the first @, and knows of none where a / comes before that: what is
-    left of the password is then a host, a port or a database to it, and stands in its errors.
+    Each field is read from the variable of its alias or its name in capitals, with ``prefix``; an
+    empty one counts as not set. Secrets are ``SecretStr``: they do not show in a repr, a log or an
+    exception; and they are remembered, to be struck out of whatever is said
+    (:mod:`reconciler_dagster.redaction`).
     """
-    _, scheme, rest = url.partition("://")
-    if not scheme:
-        return True  # a connection string of keywords
-    credentials, at, place = rest.partition("@")
-    if not at or "?" in credentials.partition("/")[2]:
-        return True  # no credentials; an @ of a parameter is well where it is
-    return "/" not in credentials and "@" not in place.partition("?")[0]
 
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, allow_inf_nan=False)
+    prefix: ClassVar[str] = ""
 
-class _RunningSource(PydanticBaseSettingsSource):
-    """What `reconciler up` wrote down about what it started; ignored once that process is gone."""
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**(self._found() | given))
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return None, field_name, False
+    @classmethod
+    def _found(cls) -> dict[str, Any]:
+        redaction.know_environment(os.environ)
+        keys = [field.alias or name for name, field in cls.model_fields.items()]
+        found = {key: environment.value((cls.prefix + key).upper()) for key in keys}
+        return {key: text for key, text in found.items() if text is not None}
 
-    def __call__(self) -> dict[str, Any]:
+    @field_validator("*", mode="before")
+    @classmethod
+    def _clean(cls, given: Any) -> Any:
+        secret = given.get_secret_value() if isinstance(given, SecretStr) else given
+        if not isinstance(secret, str):
+            return given
+        return environment.require_text(environment.cleaned(secret))
+
+    def model_post_init(self, _: Any) -> None:
+        """Remember the secrets."""
+        held = (getattr(self, name) for name in type(self).model_fields)
+        redaction.know(*(one.get_secret_value() for one in held if isinstance(one, SecretStr)))
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the settings; a malformed one raises ConfigurationError that names it."""
         try:
-            running = json.loads((state_dir() / RUNNING).read_text())
-            os.kill(running.pop("pid"), 0)
-        except (OSError, ValueError, KeyError):
-            return {}
-        if os.environ.get("AIRTABLE_API_KEY"):
-            # A real token must not be sent to the sandbox that happens to run.
-            running.pop("airtable_endpoint_url", None)
-        return {key: value for key, value in running.items() if value}
+            return cls()
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+            name = f"{cls.prefix}{first['loc'][0]}".upper()
+            why = first["msg"].removeprefix("Value error, ")
+            raise ConfigurationError(f"{name} is not usable: {why}.") from None
 
 
-class Settings(BaseSettings):
+def _running() -> dict[str, Any]:
+    """What `reconciler up` wrote down about what it started; ignored once that process is gone."""
+    try:
+        running = json.loads((state_dir() / RUNNING).read_text())
+        os.kill(running.pop("pid"), 0)
+    except (ConfigurationError, OSError, ValueError, KeyError):
+        return {}
+    if environment.value("AIRTABLE_API_KEY"):
+        # A real token must not be sent to the sandbox that happens to run.
+        running.pop("airtable_endpoint_url", None)
+    return {key: value for key, value in running.items() if value}
+
+
+class Settings(FromEnvironment):
     """Every setting, read from the environment variable of the same name in capitals.
 
     Raises :class:`ConfigurationError` from the ``require_*`` methods, never a stack trace.
-    Secrets are ``SecretStr``: they do not show in a repr, a log or an exception.
     """
-
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
-    )
 
     airtable_api_key: SecretStr | None = None
     airtable_endpoint_url: str = "https://api.airtable.com"
@@ -84,49 +132,68 @@ class Settings(BaseSettings):
     dagster_postgres_url: SecretStr | None = None
     portal_jwt_secret: SecretStr | None = None
 
-    overlap_minutes: float = Field(default=20, ge=0, alias="RECONCILER_OVERLAP_MINUTES")
+    overlap_minutes: float = Field(
+        default=20, ge=0, le=60 * 24 * 366, alias="RECONCILER_OVERLAP_MINUTES"
+    )
     calls_per_second: float = Field(default=4.8, gt=0, le=5, alias="RECONCILER_CALLS_PER_SECOND")
-    audit_calls_per_hour: int = Field(default=20, ge=0, alias="RECONCILER_AUDIT_CALLS_PER_HOUR")
+    audit_calls_per_hour: int = Field(
+        default=20, ge=0, le=18000, alias="RECONCILER_AUDIT_CALLS_PER_HOUR"
+    )
     # Airtable facts, section 6: after a 429, requests succeed again once 30 s have passed.
-    lockout_seconds: float = Field(default=30, gt=0, alias="RECONCILER_LOCKOUT_SECONDS")
+    lockout_seconds: float = Field(default=30, gt=0, le=86400, alias="RECONCILER_LOCKOUT_SECONDS")
     # The first wait before a call is tried again; doubled with each further try.
-    retry_seconds: float = Field(default=0.5, gt=0, alias="RECONCILER_RETRY_SECONDS")
+    retry_seconds: float = Field(default=0.5, gt=0, le=3600, alias="RECONCILER_RETRY_SECONDS")
+    # How long a client stays locked by a run that nobody can see any more, on another machine.
+    lease_seconds: float = Field(default=30, ge=1, le=600, alias="RECONCILER_LEASE_SECONDS")
     # How long the history of every field is kept.
-    history_days: int = Field(default=90, ge=1, alias="RECONCILER_HISTORY_DAYS")
+    history_days: int = Field(default=90, ge=1, le=36500, alias="RECONCILER_HISTORY_DAYS")
+    # Seconds that a portal edit may settle before it is synced at once; None: edits wait for the
+    # schedule.
+    on_edit: float | None = Field(default=None, alias="RECONCILER_ON_EDIT")
     # The deployed Dagster UI, for links from the portal and from run summaries.
     dagster_ui_url: str = Field(default="http://127.0.0.1:3000", alias="RECONCILER_DAGSTER_URL")
     # The portal, for links from a run to what it changed; no links unless set.
     portal_url: str | None = Field(default=None, alias="RECONCILER_PORTAL_URL")
 
+    @field_validator("airtable_api_key")
+    @classmethod
+    def _token(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            environment.require_token(given.get_secret_value())
+        return given
+
+    @field_validator("on_edit", mode="before")
+    @classmethod
+    def _settle_seconds(cls, value: Any) -> Any:
+        word = str(value).strip().lower()
+        if word in ("true", "yes", "on"):
+            return SETTLE_SECONDS
+        if word in ("none", "false", "no", "off"):
+            return None
+        try:
+            seconds = float(word)
+        except ValueError:
+            seconds = -1
+        if not 0 < seconds <= 3600:
+            raise ValueError("expected true, false, or the seconds that an edit may settle")
+        return seconds
+
     @field_validator("database_url", "dagster_postgres_url")
     @classmethod
-    def _escaped(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not _splits_as_meant(url.get_secret_value()):
-            raise ValueError("write @ in the password as %40, and / as %2F")
-        return url
+    def _postgres(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is None:
+            return None
+        return SecretStr(environment.require_postgres_address(given.get_secret_value()))
+
+    @field_validator("airtable_endpoint_url", "dagster_ui_url", "portal_url")
+    @classmethod
+    def _web(cls, given: str | None) -> str | None:
+        return given and environment.require_web_address(given)
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+    def _found(cls) -> dict[str, Any]:
         """The environment first, then what `reconciler up` runs."""
-        return init_settings, env_settings, _RunningSource(settings_cls)
-
-    @classmethod
-    def load(cls) -> Settings:
-        """Read the settings; a malformed one raises ConfigurationError that names it."""
-        try:
-            return cls()
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            name = str(first["loc"][0]).upper()
-            why = first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(f"{name} is not usable: {why}.") from None
+        return _running() | super()._found()
 
     def require_database_url(self) -> str:
         """The portal's libpq URL."""

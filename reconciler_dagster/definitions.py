@@ -15,7 +15,9 @@ from reconciler_dagster.orchestration.quarantine import retry_quarantine
 from reconciler_dagster.orchestration.resources import client_run
 from reconciler_dagster.orchestration.window_checks import WINDOW_CHECKS
 from reconciler_dagster.orchestration.windows import WINDOW_ASSETS, great_sync_job, window_run
+from reconciler_dagster.outlets import guard
 
+guard()
 defs = dg.Definitions(
     assets=[*ASSETS, *WINDOW_ASSETS, audited_leads],
     asset_checks=[*CHECKS, *WINDOW_CHECKS],

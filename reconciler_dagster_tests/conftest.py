@@ -18,12 +18,14 @@ from reconciler_dagster.config import Settings
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox.postgres import PostgresServer
+from reconciler_dagster_tests.worlds import SERVERS
 
 # A time limit never decides a test.
 settings.register_profile("steady", deadline=None, print_blob=True)
 settings.load_profile("steady")
 
 _NUMBERS = itertools.count(1)
+_SERVER = SERVERS[os.environ.get("RECONCILER_TEST_DATABASE", "")]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -46,7 +48,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     private to its user again, and the server runs as another one.
     """
     with tempfile.TemporaryDirectory(prefix="reconciler-postgres-") as folder:
-        server = PostgresServer(Path(folder), durable=False)
+        server = _SERVER(Path(folder), durable=False)
         server.start()
         yield server
         server.stop()

@@ -14,7 +14,10 @@ import click
 import pytest
 
 from reconciler_dagster.cli.group import COMMANDS, main
+from reconciler_dagster.postgres.pooler import Pooling
+from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster.sandbox.testing import running_sandbox
+from reconciler_dagster_tests.pooler import Pooler
 
 PROGRAM = Path(sys.executable).with_name("reconciler")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -170,6 +173,17 @@ def test_doctor_with_nothing_set(run: Run) -> None:
     assert found["Dagster storage"][0] == "ok"
 
 
+def test_doctor_finds_a_pooler(run: Run, postgres_server: PostgresServer) -> None:
+    direct = postgres_server.url("portal")
+    assert doctor(run, DATABASE_URL=direct)[1]["pooler"] == ("ok", Pooling.NONE.value)
+    with Pooler(postgres_server) as pooler:
+        urls = {"DATABASE_URL": "portal", "DAGSTER_POSTGRES_URL": "dagster"}
+        found = doctor(run, **{name: pooler.url(database) for name, database in urls.items()})[1]
+    assert found["pooler"] == ("ok", Pooling.TRANSACTION.value)
+    state, detail = found["Dagster storage"]
+    assert (state, "behind a pooler in transaction mode" in detail) == ("ok", True)
+
+
 def test_doctor_from_bad_to_well(run: Run, portal_db: str) -> None:
     import psycopg
 
@@ -196,6 +210,14 @@ def test_doctor_from_bad_to_well(run: Run, portal_db: str) -> None:
         code, found = doctor(run, **env)
         assert (code, found["client Well"][0]) == (0, "ok"), found
         assert found["Dagster storage"][1].startswith("Postgres")
+
+        with psycopg.connect(portal_db) as connection:
+            connection.execute("ALTER TABLE leads ADD COLUMN region text NOT NULL")
+        code, found = doctor(run, **env)
+        assert (code, found["client Well"][0]) == (1, "warning")
+        assert "leads.region is NOT NULL without default" in found["client Well"][1]
+        with psycopg.connect(portal_db) as connection:
+            connection.execute("ALTER TABLE leads DROP COLUMN region")
 
         sandbox.delete_field("Notes")
         code, found = doctor(run, **env)

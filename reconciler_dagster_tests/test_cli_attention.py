@@ -181,3 +181,28 @@ def test_a_delta_ends_with_1_while_deletions_wait(acme: World) -> None:
     result = call("run")
     assert result.exit_code == 1
     assert "Acme: 30 deletions wait for approval:" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "great-sync"])
+def test_another_base_is_told_once_and_shown_for_a_while(acme: World, command: str) -> None:
+    acme.sync()
+    acme.sandbox.copy_base("appOther000000000")
+    acme.sql("UPDATE clients SET airtable_base_id = 'appOther000000000'")
+    dry = call(command, "--dry-run")
+    assert (dry.exit_code, "base is another one" in dry.stderr) == (1, True)
+    result = call(command)
+    assert (result.exit_code, result.stderr.count("base is another one")) == (1, 1)
+    again = call("run")
+    assert (again.exit_code, again.stderr) == (0, "")
+    shown = call("status")
+    assert (shown.exit_code, "base is another one" in shown.stdout) == (0, True)
+    (client,) = json.loads(call("status", "--json").stdout)["clients"]
+    assert client["moved"].startswith("This client's base is another one")
+
+
+def test_the_audit_tells_of_another_base_too(acme: World) -> None:
+    acme.sync()
+    acme.sandbox.copy_base("appOther000000000")
+    acme.sql("UPDATE clients SET airtable_base_id = 'appOther000000000'")
+    result = call("audit")
+    assert (result.exit_code, "base is another one" in result.stderr) == (1, True)

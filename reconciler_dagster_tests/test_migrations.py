@@ -173,6 +173,59 @@ def test_the_way_down_keeps_tables_of_ours_that_hold_rows(portal: Engine) -> Non
     assert is_current(portal)
 
 
+@pytest.mark.parametrize(
+    "happened",
+    [
+        "SELECT",
+        "DROP TRIGGER zz_reconciler_note_edit ON leads",
+        "ALTER TABLE leads RENAME TO leads_before",
+        "ALTER TABLE leads DROP COLUMN updated_at, ALTER airtable_record_id DROP NOT NULL",
+        "DROP TABLE reconciler.unsettled, reconciler.guard",
+    ],
+)
+def test_from_0005_up_and_down_with_leads(empty: Engine, happened: str) -> None:
+    """Whatever became of the trigger and its table meanwhile."""
+    build(empty, STAMP, leads=30)
+    upgrade(empty, "0005")
+    with empty.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
+                "SELECT client_id, id, airtable_record_id, 'update' FROM leads "
+                "UNION ALL (SELECT client_id, id, 'manual-1', 'insert' FROM leads LIMIT 1)"
+            )
+        )
+    rows = fingerprint(empty)
+    assert upgrade(empty) == []
+    with empty.begin() as connection:
+        assert {key for _, key in noted(connection)} == {f"rec{n:014}" for n in range(1, 31)}
+    assert fingerprint(empty) == rows
+    with empty.begin() as connection:
+        connection.execute(text(happened))
+    downgrade(empty, "0005")
+    downgrade(empty)
+    assert "reconciler" not in schemas(empty)
+    assert OURS & {row[2] for row in catalogue(empty)} == set()
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        "text",
+        "bigint DEFAULT 0",
+        "date",
+        "timestamp",
+        "timestamptz GENERATED ALWAYS AS (created_at) STORED",
+    ],
+)
+def test_a_portal_whose_updated_at_is_of_another_type(empty: Engine, type_: str) -> None:
+    build(empty, f", updated_at {type_}", leads=1)
+    upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(text("UPDATE leads SET notes = 'x'"))
+        assert [cause for cause, _ in noted(connection)] == ["update"]
+
+
 def test_down_on_a_database_that_never_went_up_changes_nothing(empty: Engine) -> None:
     build(empty, leads=3)
     before = catalogue(empty)

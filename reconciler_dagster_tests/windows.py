@@ -8,11 +8,10 @@ from uuid import uuid4
 from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine.audit import Audited, audit
 from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.listing import Window, list_window
 from reconciler_dagster.engine.session import Counts, Purpose, Session
 from reconciler_dagster.engine.windows import (
     Reconciled,
-    Window,
-    list_window,
     preview,
     reconcile,
 )
@@ -35,7 +34,7 @@ def session(acme: World, purpose: Purpose = "great_sync") -> Session:
 
 def listed(acme: World, scope: Scope = EVERYTHING) -> tuple[Session, Window]:
     own = session(acme)
-    return own, list_window(own, own.base, scope, own.run_id)
+    return own, list_window(own, scope, own.run_id)
 
 
 def carried_out(own: Session, window: Window) -> Swept:

@@ -102,7 +102,7 @@ class World:
             pull_postgres(session)
             change_set = diff(session)
             pushed = push(session)
-        session.counts.airtable_calls = session.base.transport.calls
+        session.counts.airtable_calls = session.calls
         return Ran(session.counts, pulled, change_set, pushed, session)
 
     def sides(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

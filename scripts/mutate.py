@@ -25,8 +25,16 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_nothing_is_lost.py",
     "reconciler_dagster_tests/engine/test_old_failures.py",
     "reconciler_dagster_tests/engine/test_sync.py",
+    "reconciler_dagster_tests/engine/test_forms.py",
     "reconciler_dagster_tests/engine/test_deletions.py",
     "reconciler_dagster_tests/engine/test_budget.py",
+    "reconciler_dagster_tests/engine/test_cells.py",
+    "reconciler_dagster_tests/engine/test_places.py",
+    "reconciler_dagster_tests/engine/test_lease.py",
+    "reconciler_dagster_tests/engine/test_database.py",
+    "reconciler_dagster_tests/postgres/test_lock.py",
+    "reconciler_dagster_tests/engine/test_guard.py",
+    "reconciler_dagster_tests/postgres/test_trigger.py",
 ]
 HISTORIES = "40"
 

@@ -176,9 +176,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute(f"""
         DO $$ BEGIN
-            IF col_description('public.leads'::regclass,
+            IF col_description(to_regclass('public.leads'),
                     (SELECT attnum FROM pg_attribute WHERE attname = 'updated_at'
-                     AND attrelid = 'public.leads'::regclass)) = '{MARK}' THEN
+                     AND attrelid = to_regclass('public.leads'))) = '{MARK}' THEN
                 ALTER TABLE public.leads DROP COLUMN updated_at;
             END IF;
         END $$

@@ -189,8 +189,7 @@ CREATE TABLE reconciler.call_log (
     PRIMARY KEY (base_id, hour, purpose)
 );
 
--- Which run holds a client. The advisory lock decides; this row lets a later step of the same
--- run prove that nobody wrote in between.
+-- Which run holds a client; 0007 makes a lease of it.
 CREATE TABLE reconciler.lease (
     client_id uuid PRIMARY KEY,
     run_id text NOT NULL,
@@ -312,8 +311,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TRIGGER zz_reconciler_note_edit ON public.leads")
-    op.execute("DROP TRIGGER zz_reconciler_note_truncate ON public.leads")
-    op.execute("DROP FUNCTION reconciler.note_lead_edit(), reconciler.note_leads_truncated()")
+    op.execute("DROP TRIGGER IF EXISTS zz_reconciler_note_edit ON public.leads")
+    op.execute("DROP TRIGGER IF EXISTS zz_reconciler_note_truncate ON public.leads")
+    op.execute(
+        "DROP FUNCTION IF EXISTS reconciler.note_lead_edit(), reconciler.note_leads_truncated()"
+    )
     for name in reversed(NAMES):
-        op.execute(f"DROP TABLE reconciler.{name}")
+        op.execute(f"DROP TABLE IF EXISTS reconciler.{name}")

@@ -6,15 +6,17 @@ Fields are named by id throughout, so that a rename in Airtable changes nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
-from pyairtable import Api
-from pyairtable.formulas import AND, NOT, Formula, quoted
+import requests
 
 from reconciler_dagster.airtable.errors import (
+    NO_CALL,
     AirtableError,
     NotSent,
     NotUnderstood,
@@ -22,13 +24,18 @@ from reconciler_dagster.airtable.errors import (
 )
 from reconciler_dagster.airtable.transport import Bucket, Transport
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.core.binding import AirtableField
+from reconciler_dagster.core.normal import pick
+from reconciler_dagster.core.pairs import AirtableField
+from reconciler_dagster.core.records import is_record_id
 from reconciler_dagster.core.values import printable
+
+if TYPE_CHECKING:
+    from pyairtable import Api
+    from pyairtable.formulas import Formula
 
 PAGE = 100
 BATCH = 10
 RESTARTS = 5
-RECORD_ID = re.compile(r"rec[A-Za-z0-9]{14}")
 FIELD_ID = re.compile(r"fld[A-Za-z0-9]{14}")
 
 
@@ -49,6 +56,18 @@ class TableSchema:
     name: str
     fields: tuple[AirtableField, ...]
 
+    def named(self, fit: Callable[[str], str]) -> TableSchema:
+        """The same with each name as ``fit`` gives it: as the portal's database can store it."""
+        fields = (
+            replace(
+                field,
+                name=fit(field.name),
+                choices=None if field.choices is None else tuple(map(fit, field.choices)),
+            )
+            for field in self.fields
+        )
+        return replace(self, name=fit(self.name), fields=tuple(fields))
+
 
 class Base:
     """The leads table of one base. Not to be shared between threads."""
@@ -56,26 +75,40 @@ class Base:
     def __init__(self, settings: Settings, base_id: str, bucket: Bucket) -> None:
         self.base_id = base_id
         self._table_name = settings.airtable_leads_table
-        self._api = Api(
-            settings.require_api_key(),
-            endpoint_url=settings.airtable_endpoint_url.rstrip("/"),
-            retry_strategy=None,
-        )
+        self._token = settings.require_api_key()
+        self._endpoint = settings.airtable_endpoint_url.rstrip("/")
         self.transport = Transport(
             base_id, bucket, settings.lockout_seconds, settings.retry_seconds
         )
+
+    @cached_property
+    def _api(self) -> Api:
+        """pyairtable, over our transport. Imported here: metadata is read without it."""
+        from pyairtable import Api
+
+        with self._asking():
+            api = Api(self._token, endpoint_url=self._endpoint, retry_strategy=None)
+        self._over_transport(api.session)
+        return api
+
+    def _over_transport(self, session: requests.Session) -> None:
         for scheme in ("http://", "https://"):
-            self._api.session.mount(scheme, self.transport)
+            session.mount(scheme, self.transport)
 
     def schema(self, table_id: str | None = None) -> TableSchema:
         """The leads table, by remembered id first, else by name.
 
         Raises ConfigurationError where token, base or table are wrong.
         """
-        url = self._api.build_url("meta/bases", self.base_id, "tables")
-        tables = self._api.get(url).get("tables") or []
+        url = f"{self._endpoint}/v0/meta/bases/{self.base_id}/tables"
+        session = requests.Session()
+        self._over_transport(session)
+        with self._asking():
+            answer = session.get(url, headers={"Authorization": f"Bearer {self._token}"})
+            tables = answer.json().get("tables") or []
+        name = pick(self._table_name, [str(t.get("name")) for t in tables])
         wanted = [t for t in tables if t.get("id") == table_id] or [
-            t for t in tables if self._table_name in (t.get("name"), t.get("id"))
+            t for t in tables if t.get("name") == name or t.get("id") == self._table_name
         ]
         if not wanted:
             names = ", ".join(f"'{printable(t.get('name'), 60)}'" for t in tables) or "none"
@@ -102,18 +135,20 @@ class Base:
             options["formula"] = formula
         for left in reversed(range(RESTARTS)):
             try:
-                for page in table.iterate(**options):
+                pages = iter(table.iterate(**options))
+                while True:
+                    with self._asking():  # pyairtable looks at the records, and names their values
+                        page = next(pages, None)
+                    if page is None:
+                        return
                     yield [_record(cast(Mapping[str, Any], record)) for record in page]
-                return
             except AirtableError as error:
                 if error.kind != "LIST_RECORDS_ITERATOR_NOT_AVAILABLE" or not left:
                     raise
-            except ValueError:  # pyairtable's own look at the records; it names the values
-                raise NotUnderstood("a record without id, creation time or fields") from None
 
     def read(self, table_id: str, ids: Iterable[str], field_ids: list[str]) -> list[Record]:
         """Records by id, up to 100 a call; without those that are gone or are no record id."""
-        wanted = [key for key in dict.fromkeys(ids) if RECORD_ID.fullmatch(key)]
+        wanted = [key for key in dict.fromkeys(ids) if is_record_id(key)]
         found: dict[str, Record] = {}
         for start in range(0, len(wanted), PAGE):
             chunk = wanted[start : start + PAGE]
@@ -130,7 +165,8 @@ class Base:
         table = self._api.table(self.base_id, table_id)
         records = [{"id": key, "fields": dict(cells)} for key, cells in changes.items()]
         try:
-            answered = table.batch_update(cast(Any, records), use_field_ids=True)
+            with self._asking():
+                answered = table.batch_update(cast(Any, records), use_field_ids=True)
             return [_record(cast(Mapping[str, Any], record)) for record in answered]
         except NotSent:
             raise
@@ -139,12 +175,27 @@ class Base:
             if lost:
                 raise OutcomeUnknown(error.status, error.kind, error.message) from None
             raise
-        except (ValueError, KeyError, TypeError):
-            raise OutcomeUnknown(200, "unreadable answer", "") from None
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """One call. A foreign error is about its answer where there was one (it names the values);
+        where there was none, no call could be made.
+        """
+        answered = self.transport.answered
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if self.transport.answered > answered:
+                raise NotUnderstood("not what was asked for") from None
+            if isinstance(error, ValueError):
+                raise ConfigurationError(NO_CALL) from None
+            raise
 
 
 def by_ids(ids: Iterable[str]) -> Formula:
     """A filter for records by id."""
+    from pyairtable.formulas import Formula, quoted
+
     return Formula(f"FIND(RECORD_ID(), {quoted(','.join(ids))}) > 0")
 
 
@@ -155,6 +206,8 @@ def modified_since(
 
     Leaves out those of ``seen`` that were not modified at or after ``seen_before``.
     """
+    from pyairtable.formulas import AND, NOT
+
     recent = _from("LAST_MODIFIED_TIME()", moment)
     ids = list(seen)
     if not ids or seen_before is None:
@@ -164,6 +217,8 @@ def modified_since(
 
 def created_between(start: datetime | None, end: datetime | None) -> Formula | None:
     """Records whose creation lies in the half-open window; None for all of them."""
+    from pyairtable.formulas import AND, Formula
+
     bounds = []
     if start is not None:
         bounds.append(_from("CREATED_TIME()", start))
@@ -174,6 +229,8 @@ def created_between(start: datetime | None, end: datetime | None) -> Formula | N
 
 def _from(function: str, moment: datetime) -> Formula:
     """At or after a whole second: IS_AFTER is strict, so it is asked with the second before."""
+    from pyairtable.formulas import Formula
+
     before = moment - timedelta(seconds=1)
     return Formula(f"IS_AFTER({function}, DATETIME_PARSE('{_iso(before)}'))")
 
@@ -183,11 +240,20 @@ def _iso(moment: datetime) -> str:
 
 
 def _field(raw: Mapping[str, Any]) -> AirtableField:
-    choices = (raw.get("options") or {}).get("choices")
+    options = raw.get("options") or {}
+    result = options.get("result") or {}
+    choices = options.get("choices")
     if choices is not None:
         choices = tuple(printable(choice["name"]) for choice in choices)
+    precision = (result.get("options") or options).get("precision")
     return AirtableField(
-        printable(raw["id"]), printable(raw["name"]), printable(raw["type"]), choices
+        printable(raw["id"]),
+        printable(raw["name"]),
+        printable(raw["type"]),
+        choices,
+        holds=printable(result["type"]) if result else None,
+        precision=precision if isinstance(precision, int) else None,
+        valid=options.get("isValid") is not False,
     )
 
 
@@ -197,7 +263,7 @@ def _record(raw: Mapping[str, Any]) -> Record:
         created_time = datetime.fromisoformat(raw["createdTime"])
     except (KeyError, TypeError, ValueError):
         raise NotUnderstood("a record without id, creation time or fields") from None
-    if not RECORD_ID.fullmatch(str(record_id)) or created_time.tzinfo is None:
+    if not is_record_id(record_id) or created_time.tzinfo is None:
         raise NotUnderstood("a record with a wrong id or creation time")
     # Keys that are no field ids would make every cell read as empty.
     if not isinstance(fields, dict) or not all(map(FIELD_ID.fullmatch, fields)):

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import requests
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.values import printable
+
+NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
+NO_CALL = (
+    "No call to Airtable can be made with these settings: check AIRTABLE_API_KEY and "
+    "AIRTABLE_ENDPOINT_URL."
+)
 
 
 class AirtableError(Exception):
@@ -40,19 +48,42 @@ class MonthlyLimitReached(AirtableError):
 
 
 def error_of(response: requests.Response) -> tuple[str, str]:
-    """Type and message out of the four shapes that Airtable uses (Airtable facts, section 4)."""
+    """Type and message out of the four shapes that Airtable uses (Airtable facts, section 4).
+
+    A page of a proxy, or anything else that gives no reason, has the name of its status.
+    """
     try:
         body: Any = response.json()
-    except ValueError:
-        return "", ""
-    if not isinstance(body, dict):
-        return "", ""
+    except (ValueError, RecursionError):
+        return _not_json(response), ""
+    kind, message = _reason(body) if isinstance(body, dict) else ("", "")
+    if not kind and not message:
+        with suppress(ValueError):
+            kind = HTTPStatus(response.status_code).phrase
+        message = "the answer gives no reason"
+    return kind, message
+
+
+def _reason(body: dict[str, Any]) -> tuple[str, str]:
     errors = body.get("errors")
     error = body.get("error") or (errors[0] if isinstance(errors, list) and errors else "")
     if isinstance(error, dict):
         kind = printable(error.get("type") or error.get("error") or "", 100)
         return kind, printable(error.get("message") or "")
-    return printable(error, 100), ""
+    return printable(error or "", 100), ""
+
+
+def _not_json(response: requests.Response) -> str:
+    """What came in the place of an answer, and perhaps from whom; never the page itself."""
+    if not response.content.strip():
+        return "(nothing more)"
+    is_page = "html" in response.headers.get("Content-Type", "").lower()
+    who = {
+        403: "perhaps of a proxy or firewall that lets nobody through",
+        407: "perhaps of a proxy that wants to know who asks",
+        413: "perhaps of a proxy that takes only smaller requests",
+    }.get(response.status_code, "perhaps of a proxy")
+    return f"({'an HTML page' if is_page else 'no JSON'}, {who})"
 
 
 def from_response(response: requests.Response, base_id: str) -> Exception:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Protocol
 
 import orjson
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from reconciler_dagster.airtable.errors import (
+    NO_ANSWER,
+    NO_CALL,
     AirtableError,
     MonthlyLimitReached,
     NotSent,
@@ -29,6 +32,8 @@ from reconciler_dagster.airtable.errors import (
     error_of,
     from_response,
 )
+from reconciler_dagster.airtable.wire import Journey, time_requests
+from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.effects import effect
 
 ATTEMPTS = 6
@@ -37,7 +42,9 @@ LOCKOUTS_BORNE = 20
 # record meanwhile, and Airtable knows no "only if unchanged".
 WRITE_WAITS_SECONDS = 5.0
 TIMEOUT = (10.0, 60.0)
-NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
+# A guess on the safe side: a slot given away costs a fraction of a second, a 429 costs everybody
+# half a minute.
+LONGEST_GUESS = 1.0
 
 
 class Bucket(Protocol):
@@ -46,8 +53,8 @@ class Bucket(Protocol):
     def take(self) -> float:
         """Wait for a slot. Returns when it began (``time.monotonic``)."""
 
-    def delayed(self, elapsed: float, delay: float) -> None:
-        """Tell how long a call took to be answered, and how much of it may be the way there."""
+    def arrived_late(self, slot: float, delay: float) -> None:
+        """Tell that the call of a slot may have arrived so many seconds after it."""
 
     def lock_out(self, seconds: float, reason: str) -> None:
         """Keep every process from calling this base."""
@@ -56,23 +63,28 @@ class Bucket(Protocol):
 class Transport(HTTPAdapter):
     """A requests adapter for one base and one purpose.
 
-    ``calls``: requests sent on the wire, retries included. ``earliest``: a moment on Airtable's
+    ``calls``: requests sent on the wire, retries included; ``answered``: those that brought an
+    answer, whatever it says. ``earliest``: a moment on Airtable's
     clock that is certainly not later than the first answer of this run (None before it);
-    ``earliest_here``: our clock then.
+    ``earliest_here``: our clock then. ``may_write``: called at the last moment before a write goes
+    out; raises where it must not.
     """
 
-    # Seconds from sending to the answer, by method: all of this process have the same way there.
+    # Seconds from sending to the answer, by method, of the fastest call of this process.
     _fastest: ClassVar[dict[str, float]] = {}
 
     def __init__(
         self, base_id: str, bucket: Bucket, lockout_seconds: float, retry_seconds: float
     ) -> None:
         super().__init__(max_retries=0)
+        self._journey = Journey()
+        time_requests(self, self._journey)
         self.base_id, self.bucket, self._lockout_seconds = base_id, bucket, lockout_seconds
         self._wait = wait_exponential_jitter(
             multiplier=retry_seconds, max=40 * retry_seconds, jitter=retry_seconds
         )
-        self.calls = 0
+        self.calls = self.answered = 0
+        self.may_write: Callable[[], None] = lambda: None
         self.earliest: datetime | None = None
         self.earliest_here = datetime.now(UTC)
 
@@ -86,8 +98,7 @@ class Transport(HTTPAdapter):
         ConfigurationError for a bad token or base.
         """
         options["timeout"] = TIMEOUT
-        reading = request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
-        if not reading:
+        if not _reads(request):
             return self._send_once(request, options)
         for attempt in Retrying(
             retry=retry_if_exception(_worth_retrying),
@@ -128,16 +139,24 @@ class Transport(HTTPAdapter):
     ) -> requests.Response:
         """One request on the wire. After a 429 everybody keeps away from the base."""
         self.calls += 1
-        sent = time.monotonic()
+        self._journey.left, self._journey.delay = time.monotonic(), None
         try:
             with effect(f"{request.method} to Airtable"):
+                if not _reads(request):
+                    self.may_write()
                 response = super().send(request, **options)
             response.content  # noqa: B018 - the body is read here, where its loss is handled
-        except (requests.RequestException, OSError) as error:
+        except requests.exceptions.InvalidHeader as error:  # of the answer: ours was checked before
             raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
-        elapsed = time.monotonic() - sent
+        except ValueError:  # an address or a header that nothing can be sent with
+            self.calls -= 1
+            raise ConfigurationError(NO_CALL) from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
+        self.answered += 1
+        elapsed = time.monotonic() - self._journey.left
         self._keep_time(response, elapsed)
-        self._tell_delay(str(request.method), slot, sent, elapsed)
+        self._tell_delay(str(request.method), slot, elapsed)
         if response.status_code == 429:
             refusal = from_response(response, self.base_id)
             if isinstance(refusal, MonthlyLimitReached):
@@ -150,14 +169,16 @@ class Transport(HTTPAdapter):
             raise from_response(response, self.base_id)
         return response
 
-    def _tell_delay(self, method: str, slot: float, sent: float, elapsed: float) -> None:
-        """How late a call was sent is known; of what it took longer than the fastest one, some may
-        have been its way there.
+    def _tell_delay(self, method: str, slot: float, elapsed: float) -> None:
+        """When the request left is known, and mostly how late it arrived. Where that is not: of
+        what it took longer than the fastest one, all may have been its way there, up to a second.
         """
-        fastest = self._fastest.get(method, 0.0)
-        self._fastest[method] = min(fastest or elapsed, elapsed)
-        since_slot = sent - slot + elapsed
-        self.bucket.delayed(since_slot, since_slot - fastest)
+        fastest = self._fastest.get(method, elapsed)
+        self._fastest[method] = min(fastest, elapsed)
+        delay = self._journey.delay
+        if delay is None:
+            delay = min(elapsed - fastest, LONGEST_GUESS) if elapsed > fastest else 0.0
+        self.bucket.arrived_late(slot, self._journey.left - slot + delay)
 
     def _keep_time(self, response: requests.Response, elapsed: float) -> None:
         try:
@@ -174,6 +195,10 @@ class Transport(HTTPAdapter):
         except ValueError:
             asked = 0.0
         return max(self._lockout_seconds, asked) * random.uniform(1.01, 1.03)
+
+
+def _reads(request: requests.PreparedRequest) -> bool:
+    return request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
 
 
 def _worth_retrying(error: BaseException) -> bool:

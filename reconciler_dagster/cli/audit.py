@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import click
-import dagster as dg
 
 from reconciler_dagster.cli.output import as_one_object, echo_json, one_client, say_if_nobody
-from reconciler_dagster.cli.run import exit_code, show
+from reconciler_dagster.cli.results import exit_code, show
 from reconciler_dagster.config import Settings
 from reconciler_dagster.orchestration.execute import audit_clients
-from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.orchestration.instance import dagster_instance
 
 
 @click.command()
@@ -21,9 +20,8 @@ def audit(client_id: str | None, as_json: bool) -> None:
     Does nothing where RECONCILER_AUDIT_CALLS_PER_HOUR are spent already. Exit codes as of `run`.
     """
     settings = Settings.load()
-    dagster_home()
     results = []
-    with dg.DagsterInstance.get() as instance:
+    with dagster_instance(settings) as instance:
         for result in audit_clients(settings, instance, client_id):
             results.append(result)
             if not as_json:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import getpass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
-import dagster as dg
 
 from reconciler_dagster.cli.output import (
     as_one_object,
@@ -15,17 +14,14 @@ from reconciler_dagster.cli.output import (
     one_client,
     say_if_nobody,
 )
-from reconciler_dagster.cli.run import exit_code
+from reconciler_dagster.cli.results import exit_code
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.deletions import State
-from reconciler_dagster.orchestration.execute import (
-    Decided,
-    chosen_clients,
-    decide_deletions,
-    open_portal,
-)
-from reconciler_dagster.orchestration.home import dagster_home
 from reconciler_dagster.postgres import tombstones
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
+
+if TYPE_CHECKING:  # with Dagster: a list needs none
+    from reconciler_dagster.orchestration.execute import Decided
 
 
 @click.group()
@@ -81,9 +77,11 @@ def _decide(
 ) -> None:
     if bool(record_ids) == every:
         raise click.UsageError("Name the record ids, or say --all.")
+    from reconciler_dagster.orchestration.execute import decide_deletions
+    from reconciler_dagster.orchestration.instance import dagster_instance
+
     settings = Settings.load()
-    dagster_home()
-    with dg.DagsterInstance.get() as instance:
+    with dagster_instance(settings) as instance:
         done = decide_deletions(
             settings, instance, client_id, decision, list(record_ids) or None, getpass.getuser()
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -9,11 +11,16 @@ from typing import Literal
 import click
 from sqlalchemy import Engine, text
 
-from reconciler_dagster.cli.output import echo_json
+from reconciler_dagster.cli.output import echo_json, keep_trace
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.guard import problems
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.guard import Unfit, look
+from reconciler_dagster.postgres.listener import doorbell
 from reconciler_dagster.postgres.migrate import is_current
+from reconciler_dagster.postgres.pooler import Pooling, pooling
+from reconciler_dagster.telling import is_ours, told
 
 OLDEST_POSTGRES = 13
 
@@ -60,24 +67,27 @@ def examine() -> Iterator[Finding]:
     yield (reached := _try("Postgres", lambda: _postgres(settings)))
     if reached.state == "ok":
         portal = engine(settings.require_database_url())
+        yield _try("pooler", lambda: ("ok", pooling(portal).value))
         yield (migrated := _try("migrations", lambda: _migrations(portal)))
+        if migrated.state == "ok":
+            yield _try("edits are noted", lambda: _noted(portal))
     token = _try("Airtable token", lambda: _token(settings))
     yield token
     if portal is not None and migrated.state == "ok" and token.state == "ok":
         yield from _clients(settings, portal)
     else:
         yield Finding("clients", "skipped", "needs Postgres, migrations and the token first")
+    if portal is not None and migrated.state == "ok":
+        yield _try("doorbell", lambda: _doorbell(portal))
     yield _try("Dagster storage", _dagster_storage)
 
 
 def _try(check: str, look: Callable[[], tuple[State, str]]) -> Finding:
     try:
         return Finding(check, *look())
-    except ConfigurationError as error:
-        return Finding(check, "failed", str(error))
     except Exception as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        return Finding(check, "failed", f"{type(error).__name__}: {first}")
+        # The trace of our own sentences is nobody's concern.
+        return Finding(check, "failed", told(error, "" if is_ours(error) else keep_trace()))
 
 
 def _postgres(settings: Settings) -> tuple[State, str]:
@@ -94,21 +104,34 @@ def _migrations(portal: Engine) -> tuple[State, str]:
     return "ok", "up to date"
 
 
-def _token(settings: Settings) -> tuple[State, str]:
-    from pyairtable import Api
+def _noted(portal: Engine) -> tuple[State, str]:
+    with portal.connect() as connection:
+        found = problems(look(connection))
+    if not found:
+        return "ok", "every writer's, and nothing is hidden from this database role"
+    state: State = "failed" if any(problem.stops for problem in found) else "warning"
+    return state, " ".join(map(str, found))
 
-    api = Api(
-        settings.require_api_key(),
-        endpoint_url=settings.airtable_endpoint_url.rstrip("/"),
-        retry_strategy=None,
-        timeout=(10, 30),
-    )
-    return "ok", f"belongs to user {api.whoami()['id']} at {settings.airtable_endpoint_url}"
+
+def _doorbell(portal: Engine) -> tuple[State, str]:
+    with portal.connect() as connection:
+        found = doorbell(connection)
+    return "ok" if found.word in ("off", "listening") else "warning", found.sentence
+
+
+def _token(settings: Settings) -> tuple[State, str]:
+    from reconciler_dagster.airtable.owner import token_owner
+
+    return "ok", f"belongs to user {token_owner(settings)} at {settings.airtable_endpoint_url}"
 
 
 def _clients(settings: Settings, portal: Engine) -> Iterator[Finding]:
-    with portal.connect() as connection:
-        clients = active_clients(connection)
+    try:
+        with portal.connect() as connection:
+            clients = active_clients(connection)
+    except Unfit as error:
+        yield Finding("clients", "failed", str(error))
+        return
     if not clients:
         yield Finding("clients", "warning", "there is no active client: nothing would be synced")
     for client in clients:
@@ -121,21 +144,34 @@ def _client(settings: Settings, portal: Engine, client: Client) -> tuple[State, 
 
     session = Session(settings, portal, client, "doctor", "audit", dry_run=True)
     bound = session.check_mapping(force=True)
-    if bound.problems:
-        return "warning", f"base {client.base_id}: {' '.join(bound.problems)}"
+    wrong = [*bound.problems, *bound.unfilled, *([session.moved] if session.moved else [])]
+    if wrong:
+        return "warning", f"base {client.base_id}: {' '.join(wrong)}"
     well = f"base {client.base_id}: all {len(LEADS.columns)} mapped fields fit."
     return "ok", " ".join([well, *bound.notes])
 
 
 def _dagster_storage() -> tuple[State, str]:
-    from dagster import DagsterInstance
-
-    from reconciler_dagster.orchestration.home import dagster_home
-
-    dagster_home()
-    with DagsterInstance.get() as instance:
-        kind = type(instance.run_storage).__name__.removesuffix("RunStorage")
-        return "ok", f"{kind}, {instance.get_runs_count()} runs"
+    url = Settings.load().dagster_postgres_url
+    behind = ""
+    if url is not None and pooling(engine(url.get_secret_value())) is Pooling.TRANSACTION:
+        behind = (
+            ", behind a pooler in transaction mode: all works; give dagster-webserver a database "
+            "user of its own, for its statement timeout stays on connections that others get"
+        )
+    # In a process of its own: Dagster takes longer to import than all other checks together.
+    done = subprocess.run(
+        [sys.executable, "-m", "reconciler_dagster.orchestration.instance"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return "ok", f"{done.stdout.strip()}{behind}"
+    if done.returncode == 2:
+        return "failed", done.stdout.strip()
+    kept = keep_trace(done.stderr)
+    return "failed", f"its check ended with {done.returncode} (the whole story: {kept})"
 
 
 def _print(findings: list[Finding]) -> None:

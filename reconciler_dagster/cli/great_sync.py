@@ -6,16 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from reconciler_dagster.cli.output import as_one_object, echo_json, one_client, say_if_nobody
-from reconciler_dagster.cli.run import exit_code, show
+from reconciler_dagster.cli.results import exit_code, show
 from reconciler_dagster.config import Settings
 from reconciler_dagster.orchestration.great_sync import Choice, Progress, sync_windows
-from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.orchestration.instance import dagster_instance
 from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres.clients import Client
 
@@ -51,9 +50,8 @@ def great_sync(
         config=WindowConfig(dry_run=dry_run, allow_mass_clear=allow_mass_clear),
     )
     settings = Settings.load()
-    dagster_home()
     results = []
-    with dg.DagsterInstance.get() as instance, _Terminal(silent=as_json) as terminal:
+    with dagster_instance(settings) as instance, _Terminal(silent=as_json) as terminal:
         for result in sync_windows(settings, instance, client_id, choice, terminal):
             results.append(result)
             terminal.pause()

@@ -6,20 +6,25 @@ Commands are imported when they are called: Dagster, pandas and pyairtable take 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import sys
-import tempfile
 import traceback
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from reconciler_dagster.outlets import INTERRUPTED, guard, guarded_stderr, quiet_end
+
 # Name: where it is, and its line in the help. A test holds the lines against the commands.
 COMMANDS = {
     "up": ("reconciler_dagster.cli.up:up", "Start everything that is not configured, on loopback."),
+    "listen": (
+        "reconciler_dagster.cli.listen:listen",
+        "Start a run as soon as a sync is asked for; `up` has this already.",
+    ),
     "run": ("reconciler_dagster.cli.run:run", "Reconcile once, for all active clients or one."),
     "quarantine": (
         "reconciler_dagster.cli.quarantine:quarantine",
@@ -81,41 +86,47 @@ class CommandLine(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Run the whole program: nothing secret gets to stderr, and who stops reading ends it."""
+        # Imports make a few hundred thousand objects, none of which is garbage: looking for it
+        # among them, again and again, is a quarter of what a command takes.
+        gc.set_threshold(50_000, 20, 20)
+        with guarded_stderr(), quiet_end():
+            return super().main(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         from reconciler_dagster.config import ConfigurationError
+        from reconciler_dagster.postgres.guard import Unfit
 
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
         except ConfigurationError as error:
             _complain(str(error))
             ctx.exit(2)
+        except Unfit as error:
+            _complain(str(error))
+            ctx.exit(1)
         except Exception as error:
+            from reconciler_dagster.cli.output import keep_trace
+            from reconciler_dagster.telling import told
+
             if ctx.params["debug"]:
                 traceback.print_exc()
             else:
-                first = (str(error).strip().splitlines() or [""])[0]
-                _complain(f"{type(error).__name__}: {first} (the whole story: {_keep_trace()})")
+                kept = keep_trace()
+                sentence = told(error, kept)
+                there = kept in sentence
+                _complain(sentence if there else f"{sentence} (the whole story: {kept})")
             ctx.exit(1)
 
 
 def _complain(sentence: str) -> None:
     click.echo(f"Error: {sentence}", err=True)
-
-
-def _keep_trace() -> Path:
-    from reconciler_dagster.config import state_dir
-
-    try:
-        folder = state_dir() / "logs"
-        folder.mkdir(exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="reconciler-"))
-    path = folder / f"error-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.log"
-    path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
-    return path
 
 
 @click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
@@ -131,6 +142,7 @@ def main(debug: bool) -> None:
         from dotenv import load_dotenv
 
         load_dotenv(".env")
+    guard()
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

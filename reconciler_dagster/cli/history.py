@@ -8,8 +8,8 @@ import click
 
 from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.orchestration.execute import open_portal
 from reconciler_dagster.postgres import record
+from reconciler_dagster.postgres.portal import open_portal
 
 
 @click.command()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import click
+from sqlalchemy import Engine
 
 from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import Settings
+from reconciler_dagster.core.guard import problems
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.migrate import downgrade, is_current, upgrade
 
 
@@ -17,18 +20,36 @@ def migrate(down: bool, as_json: bool) -> None:
     """Bring the portal's database up to date.
 
     An empty database gets the portal's tables; an existing portal keeps every row, column,
-    default, index and trigger. Down forgets what was agreed with Airtable, and removes no lead.
+    default, index and trigger. What keeps edits from being noted is mended, whatever the version.
+    Down forgets what was agreed with Airtable, and removes no lead. Exit code 1: something is left
+    that only a person can mend.
     """
     portal = engine(Settings.load().require_database_url())
     was_current = is_current(portal)
+    mended: list[str] = []
     if down:
         downgrade(portal)
-    elif not was_current:
-        upgrade(portal)
-    changed = down or not was_current
+    else:
+        mended = upgrade(portal)
+    changed = down or not was_current or bool(mended)
     if as_json:
-        echo_json({"direction": "down" if down else "up", "changed": changed})
+        told = {"direction": "down" if down else "up", "changed": changed, "mended": mended}
+        echo_json(told)
     elif down:
         click.echo("The engine's schema is gone; leads and filled tables are still there.")
     else:
-        click.echo("Migrated." if changed else "Up to date already.")
+        click.echo("Up to date already." if was_current else "Migrated.")
+        for what in mended:
+            click.echo(f"Mended: {what}")
+    if not down:
+        _tell_what_is_left(portal)
+
+
+def _tell_what_is_left(portal: Engine) -> None:
+    """What no migration can mend, on stderr; then the command ends with 1."""
+    with portal.connect() as connection:
+        left = problems(look(connection))
+    for problem in left:
+        click.echo(str(problem), err=True)
+    if left:
+        raise click.exceptions.Exit(1)

@@ -8,10 +8,9 @@ import click
 
 from reconciler_dagster.cli.output import as_one_object, counted, echo_json
 from reconciler_dagster.config import Settings
-from reconciler_dagster.orchestration.execute import open_portal
-from reconciler_dagster.orchestration.quarantine import RetryConfig, retry_chosen
 from reconciler_dagster.postgres.clients import find_client
-from reconciler_dagster.postgres.quarantine import held
+from reconciler_dagster.postgres.portal import open_portal
+from reconciler_dagster.postgres.quarantine import held, retry_chosen
 
 _CLIENT = click.option("--client", "client_id", help="Id of one client; all unless given.")
 _WAY = {"to_postgres": "Airtable to Postgres", "to_airtable": "Postgres to Airtable"}
@@ -54,9 +53,8 @@ def retry_(client_id: str | None, record_id: str | None, field: str | None, as_j
 
     A choice that matches no cell: exit code 2.
     """
-    chosen = RetryConfig(client_id=client_id, record_id=record_id, field=field)
     with open_portal(Settings.load()).begin() as connection:
-        count = retry_chosen(connection, chosen)
+        count = retry_chosen(connection, client_id, record_id, field)
     if as_json:
         echo_json({"retried": count})
         return

@@ -17,7 +17,9 @@ from reconciler_dagster.cli.output import (
 )
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.drift import unexplained
-from reconciler_dagster.orchestration.execute import chosen_clients, open_portal
+from reconciler_dagster.core.guard import problems
+from reconciler_dagster.postgres.guard import look
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.report import drift_report
 
 
@@ -34,7 +36,10 @@ def status(client_id: str | None, as_json: bool) -> None:
     say_if_nobody(clients)
     with portal.connect() as connection:
         reports = [drift_report(connection, client.id) for client in clients]
-    attention = [reasons(report) for report in reports]
+        guards = [problems(look(connection, client.id)) for client in clients]
+    attention = [
+        [*map(str, guard), *reasons(report)] for guard, report in zip(guards, reports, strict=True)
+    ]
     if as_json:
         told = zip(reports, attention, strict=True)
         echo_json({"clients": [report | {"attention": why} for report, why in told]})
@@ -65,7 +70,10 @@ def reasons(report: Mapping[str, Any]) -> list[str]:
 
 def _show(report: Mapping[str, Any]) -> None:
     leads = report["leads"]
+    own = report["portal_only"]
     click.echo(f"{report['company_name']} ({report['client_id']})")
+    if own:
+        click.echo(f"  {counted(own, 'lead')} of the portal without an Airtable record")
     for line in (
         f"leads: {leads['airtable']} in Airtable, {leads['postgres']} active in Postgres, "
         f"{leads['baseline']} agreed on",
@@ -78,6 +86,8 @@ def _show(report: Mapping[str, Any]) -> None:
         f"last success: {report['last_success_at'] or 'never'}; {_proof(report)}",
     ):
         click.echo(f"  {line}")
+    if report["moved"]:
+        click.echo(f"  since {report['moved_at']:%Y-%m-%d %H:%M}: {report['moved']}")
 
 
 def _by_field(count: Mapping[str, int]) -> str:

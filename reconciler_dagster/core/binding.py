@@ -7,10 +7,12 @@ why; a stopped field is never read, so it can never read as "cleared".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
-from reconciler_dagster.core.codecs import Text
 from reconciler_dagster.core.fields import FieldMap, MappedField
+from reconciler_dagster.core.normal import PLAIN_TEXTS, pick
+from reconciler_dagster.core.pairs import AirtableField, Column, fitted, loss, too_long
 
 COMPUTED = frozenset(
     {
@@ -30,25 +32,6 @@ COMPUTED = frozenset(
 
 
 @dataclass(frozen=True)
-class AirtableField:
-    """A field of Airtable's metadata. ``choices``: option names of a select, else None."""
-
-    id: str
-    name: str
-    type: str
-    choices: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of ``leads`` in Postgres' catalogue. ``limit``: characters of a varchar."""
-
-    name: str
-    limit: int | None
-    nullable: bool
-
-
-@dataclass(frozen=True)
 class Binding:
     """Which Airtable field a column is bound to, and what stands in the way, if anything."""
 
@@ -59,10 +42,21 @@ class Binding:
     choices: tuple[str, ...] | None = None
     problem: str | None = None
     fingerprint: str = ""
+    holds: str | None = None
+    precision: int | None = None
+    valid: bool = True
 
     def as_field(self) -> AirtableField:
         """The field as it was when the metadata was last read."""
-        return AirtableField(self.field_id or "", self.name, self.type or "", self.choices)
+        return AirtableField(
+            self.field_id or "",
+            self.name,
+            self.type or "",
+            self.choices,
+            self.holds,
+            self.precision,
+            self.valid,
+        )
 
 
 @dataclass(frozen=True)
@@ -71,13 +65,15 @@ class BoundMap:
 
     ``changed``: columns whose baselines were taken under another field or codec, or before the
     field was stopped (meanwhile its cells may have been emptied); they are met again by the
-    first-contact rule. ``notes``: renames and the like, in plain words.
+    first-contact rule. ``notes``: renames and the like, in plain words. ``unfilled``: columns that
+    a new lead needs and that nobody fills, a sentence each.
     """
 
     fields: FieldMap
     bindings: tuple[Binding, ...]
     changed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unfilled: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -93,6 +89,12 @@ class BoundMap:
             if binding.field_id and not binding.problem
         }
 
+    @property
+    def plain_texts(self) -> list[str]:
+        """Columns that people edit on either side and whose fields hold text, but no rich text."""
+        shared = {field.column for field in self.fields if field.both}
+        return [b.column for b in self.bindings if b.type in PLAIN_TEXTS and b.column in shared]
+
     def stops_more_than(self, earlier: BoundMap) -> bool:
         """Whether fields that an earlier check let through are stopped or bound anew now."""
         return any(
@@ -104,6 +106,13 @@ class BoundMap:
         """The options of a select field; None where anything may be written."""
         return next((b.choices for b in self.bindings if b.column == column), None)
 
+    def option(self, column: str, cell: Any) -> Any:
+        """A cell that is not empty, as the field takes it: of a select the option that is meant,
+        None where it has none.
+        """
+        choices = self.choices(column)
+        return cell if choices is None else pick(cell, choices)
+
 
 def bind(
     fields: FieldMap,
@@ -111,16 +120,24 @@ def bind(
     columns: Iterable[Column],
     remembered: Mapping[str, Binding],
 ) -> BoundMap:
-    """Bind every field: by remembered id first, so that a rename is followed, else by name."""
+    """Bind every field: by remembered id first, so that a rename is followed, else by name, else by
+    the only name that differs in blanks or case and is nobody else's.
+    """
     listed = list(airtable)
     by_id = {field.id: field for field in listed}
     by_name = {field.name: field for field in listed}
+    taken = {mapped.airtable for mapped in fields}
+    taken |= {by_id[b.field_id].name for b in remembered.values() if b.field_id in by_id}
+    free = by_name.keys() - taken
     catalogue = {column.name: column for column in columns}
     bindings, usable, changed, notes = [], [], [], []
     for mapped in fields:
         before = remembered.get(mapped.column)
         found = by_id.get(before.field_id or "") if before else None
         found = found or by_name.get(mapped.airtable)
+        if found is None and (name := pick(mapped.airtable, free)):
+            found = by_name[name]
+            notes.append(f"'{name}' is taken for '{mapped.airtable}', which the table has not.")
         column = catalogue.get(mapped.column)
         problem = _problem(mapped, found, column)
         bindings.append(_binding(mapped, found, before, problem))
@@ -130,12 +147,24 @@ def bind(
             notes.append(
                 f"'{mapped.airtable}' is a new field ({found.id}); met as if for the first time."
             )
-        if problem or not column:
+        if problem or column is None or found is None:
             continue
-        if before and found and _is_new(mapped, found, before):
+        if before and _is_new(mapped, found, before):
             changed.append(mapped.column)
-        usable.append(_fitted(mapped, column))
-    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes))
+        if before is None or before.choices != found.choices:
+            notes += [
+                f"'{found.name}' has an option of {len(option)} characters, '{option[:40]}', which "
+                f"leads.{column.name} cannot hold: its cells go into quarantine."
+                for option in too_long(found, column)
+            ]
+        usable.append(fitted(mapped, found, column))
+    unfilled = tuple(
+        f"leads.{column.name} is NOT NULL without default and not mapped: new leads cannot be "
+        "inserted; give it a default, allow NULL, or have a trigger fill it."
+        for column in catalogue.values()
+        if not column.may_be_left_out and not column.is_filled and column.name not in fields.columns
+    )
+    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes), unfilled)
 
 
 def _is_new(mapped: MappedField, found: AirtableField, before: Binding) -> bool:
@@ -150,6 +179,11 @@ def _problem(mapped: MappedField, found: AirtableField | None, column: Column | 
     name = f"'{mapped.airtable}'"
     if column is None:
         return f"{name} is stopped: leads has no column {mapped.column}; add it."
+    if column.generated:
+        return (
+            f"{name} is stopped: leads.{mapped.column} is filled by Postgres itself; make it a "
+            "plain column."
+        )
     if found is None:
         return f"{name} is stopped: the table has no such field; add it or rename it back."
     accepted = set(mapped.types) - (COMPUTED if mapped.both else set())
@@ -163,7 +197,8 @@ def _problem(mapped: MappedField, found: AirtableField | None, column: Column | 
             f"{name} is stopped: leads.{mapped.column} is NOT NULL and cannot hold an empty cell; "
             "allow NULL."
         )
-    return None
+    lost = loss(mapped, found, column)
+    return f"{name} is stopped: {lost}." if lost else None
 
 
 def _binding(
@@ -179,13 +214,14 @@ def _binding(
             fingerprint=before.fingerprint if before else "",
         )
     return Binding(
-        mapped.column, found.id, found.name, found.type, found.choices, problem, mapped.fingerprint
+        mapped.column,
+        found.id,
+        found.name,
+        found.type,
+        found.choices,
+        problem,
+        mapped.fingerprint,
+        found.holds,
+        found.precision,
+        found.valid,
     )
-
-
-def _fitted(mapped: MappedField, column: Column) -> MappedField:
-    """The field with its text limit cut to what the portal's column really takes."""
-    codec = mapped.codec
-    if isinstance(codec, Text):
-        return replace(mapped, codec=replace(codec, limit=column.limit))
-    return mapped

@@ -8,6 +8,9 @@ CLEARS_ALLOWED = 50
 CLEARS_ALLOWED_SHARE = 0.05
 # ... but so few in a change-set are nobody's accident, and not worth a look at the whole base.
 CLEARS_ALWAYS_ALLOWED = 10
+# A cell that so many runs in a row have written to Airtable, though nobody edited the lead, is not
+# written again before somebody has looked: the two sides rewrite each other's form of it.
+OWN_WRITES_ALLOWED = 3
 
 
 def clears_too_many(emptied: int, leads: int) -> bool:

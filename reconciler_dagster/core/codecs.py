@@ -227,6 +227,10 @@ class DateTime(Codec):
         """See Codec."""
         return self.from_airtable(value, users)
 
+    def normal(self, value: Value) -> Value:
+        """See Codec. Whole seconds: who keeps no finer time means the same moment."""
+        return value[:19] if isinstance(value, str) else value
+
 
 @dataclass(frozen=True, kw_only=True)
 class UserEmail(Codec):

@@ -1,7 +1,7 @@
 """What it takes to believe that a record was deleted in Airtable, and when a person must say so.
 
-Two complete listings of its window without it, and a look by id just before; and never many at
-once. Pure.
+Two complete listings of its window without it, and a look by id just before; never many at once;
+and never a lead on which nothing was ever agreed. Pure.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def is_suspicious(listed: int, absent: int, gone: int, leads: int) -> str | None
     """Why the absences of a window are not acted on without a person; None where they may be.
 
     ``listed``, ``absent``: records of the window that Airtable listed, and known ones that it did
-    not. ``gone``: missing or deleted leads of the whole base within a day; ``leads``: its size.
+    not. ``gone``: missing or deleted leads of the whole base within a day; ``leads``: its size. All
+    but ``listed`` count leads on which something was agreed; others wait for a person anyway.
     """
     if not listed and absent > DELETIONS_ALWAYS_ALLOWED:
         return f"Airtable listed none of the {absent} known records of the window."
@@ -49,10 +50,16 @@ def is_suspicious(listed: int, absent: int, gone: int, leads: int) -> str | None
     return None
 
 
+NEVER_MET = (
+    "Nothing was ever agreed on about this lead: whether its record was ever here, a person knows."
+)
+
+
 def after_absence(state: State | None, listings: int, suspicion: str | None) -> State:
     """The next state of a lead that a complete listing does not have.
 
-    ``listings``: complete listings without it, this one included.
+    ``listings``: complete listings without it, this one included. ``suspicion``: why it is not
+    deleted without a person, be it one of ``is_suspicious`` or NEVER_MET.
     """
     if state in (State.AWAITING_APPROVAL, State.APPROVED, State.REJECTED, State.DELETED):
         return state

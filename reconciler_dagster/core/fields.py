@@ -80,6 +80,10 @@ class FieldMap:
         """The mapped columns of ``leads``."""
         return list(self._by_column)
 
+    def refined(self, by: FieldMap) -> FieldMap:
+        """The map with those fields as another one has them that it has as well."""
+        return FieldMap((self._by_column | by._by_column)[column] for column in self._by_column)
+
     def only(self, columns: Collection[str]) -> FieldMap:
         """The map without the fields that are stopped."""
         return FieldMap(field for field in self if field.column in columns)

@@ -90,6 +90,7 @@ BY_TYPE: dict[str, Form] = {
     "email": key,
     "phoneNumber": phone,
 }
+PLAIN_TEXTS = BY_TYPE.keys() - {"richText"}
 
 
 def form_of(type_: str, choices: Iterable[str] | None = None) -> Form:

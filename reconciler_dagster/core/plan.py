@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from reconciler_dagster.core.values import Value
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CELL_COLUMNS = ["record_id", "field", "old", "new"]
+# Stands for a field where a change-set has a lead that is to be inserted.
+NEW_LEAD = "(a new lead)"
 CONFLICT_COLUMNS = ["record_id", "field", "kind", "baseline", "winning", "losing"]
 
 

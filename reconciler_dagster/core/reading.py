@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.fields import FieldMap, MappedField
 from reconciler_dagster.core.values import Directory, Unreadable, Value
 
 Row = dict[str, Value]
@@ -34,7 +34,60 @@ def from_postgres(
     problems: Problems = {}
     for mapped in fields:
         try:
+            _require_text(columns[mapped.column])
             row[mapped.column] = mapped.codec.from_postgres(columns[mapped.column], users)
         except Unreadable as why:
             problems[mapped.column] = f"{mapped.column} {why}"
     return row, problems
+
+
+def refuse(
+    row: Row, problems: Problems, fields: FieldMap, why_not: Callable[[str], str | None]
+) -> None:
+    """Take out of a row the texts that the other side cannot store. ``why_not``: the reason of one
+    text; None where it can be stored.
+    """
+    for mapped in fields:
+        for text in _texts(row.get(mapped.column)):
+            if (why := why_not(text)) is not None:
+                del row[mapped.column]
+                problems[mapped.column] = f"{mapped.airtable} {why}"
+                break
+
+
+def _texts(value: Value) -> list[str]:
+    """The texts in a value."""
+    if isinstance(value, str):
+        return [value]
+    return [part for part in value if isinstance(part, str)] if isinstance(value, list) else []
+
+
+def _require_text(value: Value) -> None:
+    """Raise Unreadable for bytes that are no text, which a database without encoding may hold."""
+    for text in _texts(value):
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise Unreadable(
+                    "holds bytes that are no UTF-8, in a database that checks none: write it again"
+                ) from None
+
+
+def held(columns: Mapping[str, Any], mapped: MappedField, users: Directory) -> Value:
+    """What a lead holds in a field, to be compared with what was agreed on; a value that cannot be
+    read is not what was agreed on.
+    """
+    try:
+        return mapped.codec.from_postgres(columns.get(mapped.column), users)
+    except Unreadable:
+        return columns.get(mapped.column)
+
+
+def differing(
+    columns: Mapping[str, Any], agreed: Row, fields: FieldMap, users: Directory
+) -> Iterator[str]:
+    """The columns of a lead that do not hold what was agreed on; of the others nothing is known."""
+    for mapped in fields:
+        if mapped.column in agreed and held(columns, mapped, users) != agreed[mapped.column]:
+            yield mapped.column

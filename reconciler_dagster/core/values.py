@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import pandas as pd
+if TYPE_CHECKING:  # they take half a second, and most who need a value need no frame
+    import numpy as np
+    import pandas as pd
 
 from reconciler_dagster.core.normal import key
 
@@ -48,7 +49,8 @@ class Directory:
     """
 
     def __init__(self, email_by_id: Mapping[str, str] | None = None) -> None:
-        self.email_by_id = {id_: key(email) for id_, email in (email_by_id or {}).items()}
+        keys = {id_: key(email) for id_, email in (email_by_id or {}).items()}
+        self.email_by_id = {id_: email for id_, email in keys.items() if email}
         self.ids_by_email: defaultdict[str, list[str]] = defaultdict(list)
         for id_, email in self.email_by_id.items():
             self.ids_by_email[email].append(id_)
@@ -56,6 +58,9 @@ class Directory:
 
 def frame(rows: Mapping[str, Mapping[str, Value]], columns: Sequence[str]) -> pd.DataFrame:
     """Canonical rows as a frame: index ``record_id``, object columns, absent keys ``UNKNOWN``."""
+    import numpy as np
+    import pandas as pd
+
     data = {}
     for column in columns:
         cells = np.empty(len(rows), dtype=object)
@@ -67,6 +72,8 @@ def frame(rows: Mapping[str, Mapping[str, Value]], columns: Sequence[str]) -> pd
 
 def object_array(values: Iterable[Value]) -> np.ndarray[Any, Any]:
     """A one-dimensional object array, also where the values are lists of one length."""
+    import numpy as np
+
     listed = list(values)
     array = np.empty(len(listed), dtype=object)
     array[:] = listed

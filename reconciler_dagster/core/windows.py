@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,12 +78,23 @@ def grouped(months: Sequence[str], leads: Mapping[str, int], most: int) -> list[
     return groups
 
 
-def unknown_grouped(months: Sequence[str]) -> list[list[str]]:
-    """Months of a base that was never listed, in groups: small ones where most leads will be.
+# Groups that a base of which one page is known is divided into, at the most.
+SAMPLED_GROUPS = 8
 
-    The newest ones alone, so that little is left to do when the last listing is in; two years by
+
+def unknown_grouped(months: Sequence[str], sample: Sequence[datetime] = ()) -> list[list[str]]:
+    """Months of a base that was never listed, in groups of about as many leads each.
+
+    ``sample``: creation times of a page of the base, in its order. Less than a page is the whole
+    base. A page in order of creation, and none, say nothing of the rest: then the newest months
+    stand alone, so that little is left to do when the last listing is in; two years follow by
     quarters, and what is older by years, most of which may be empty.
     """
+    if sample and len(sample) < PAGE:
+        return [sorted(months)] if months else []
+    if len(sample) == PAGE and list(sample) != sorted(sample):
+        counts = Counter(month_of(moment) for moment in sample)
+        return grouped(months, counts, PAGE // SAMPLED_GROUPS)
     groups: list[list[str]] = []
     for age, month in enumerate(sorted(months, reverse=True)):
         size = 1 if age < 2 else 3 if age < 26 else 12

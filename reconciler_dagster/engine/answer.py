@@ -20,11 +20,9 @@ from reconciler_dagster.core.reading import Row, from_postgres
 from reconciler_dagster.core.values import UNKNOWN, Value
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, leads, quarantine, record
+from reconciler_dagster.postgres import baseline, leads, own_writes, quarantine, record
 from reconciler_dagster.postgres.apply import apply_writes
 from reconciler_dagster.postgres.baseline import BaselineRow
-from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedRecord
 from reconciler_dagster.postgres.writes import LeadWrite
@@ -73,8 +71,7 @@ def acknowledge(
     records = batch.keys() & answer.keys()
     sent.acknowledged |= records
     client_id = session.client.id
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, client_id, session.run_id)
+    with session.writing() as connection:
         respelled = [cell for cell in taken if cell.verdict is Verdict.RESPELLED]
         refused = _respell(connection, session, staged, respelled)
         agreed: dict[str, Row] = {record_id: {} for record_id in records}
@@ -92,6 +89,7 @@ def acknowledge(
         quarantine.release_sent(connection, client_id, agreed)
         written = [_history(staged, c, c.before, c.told) for c in taken if c.told != c.before]
         record.history(connection, client_id, session.run_id, "airtable", written)
+        own_writes.count(connection, client_id, session.run_id, _of_nobody(staged, taken))
 
 
 @dataclass(frozen=True)
@@ -146,8 +144,9 @@ def _respell(
     for cell in cells:
         lead_id = _owner(staged, cell.record_id)
         version, row = found.get(lead_id, (None, {}))
-        here, _ = from_postgres(row, session.fields.only([cell.column]), session.users)
-        if row and here.get(cell.column, UNKNOWN) == cell.sent:
+        fields = session.fields.only([cell.column] if row else [])
+        here, _ = from_postgres(row, fields, session.users)
+        if here.get(cell.column, UNKNOWN) == cell.sent:
             write = LeadWrite(cell.record_id, lead_id, version, {})
             writes.setdefault(cell.record_id, write).values[cell.column] = cell.held
         elif not row or here.get(cell.column, UNKNOWN) != cell.held:
@@ -166,6 +165,17 @@ def _respell(
     record.history(connection, client_id, session.run_id, "postgres", history)
     session.counts.local_writes += sum(bool(columns) for columns in applied.written.values())
     return {(refusal.record_id, refusal.field) for refusal in applied.refused}
+
+
+def _of_nobody(staged: Staged, cells: list[_Cell]) -> list[tuple[str, str]]:
+    """Cells that were agreed on before, of leads that nobody has edited since."""
+    return [
+        (cell.record_id, cell.column)
+        for cell in cells
+        if not staged.leads[cell.record_id].revisions
+        and cell.record_id in staged.baselines
+        and cell.column in staged.baselines[cell.record_id].fields
+    ]
 
 
 def _history(staged: Staged, cell: _Cell, old: Value, new: Value) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from reconciler_dagster.core.windows import (
 )
 from reconciler_dagster.engine.brake import clears
 from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.listing import list_window
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import combined, discard, list_window, preview, reconcile
+from reconciler_dagster.engine.windows import combined, discard, preview, reconcile
 from reconciler_dagster.postgres import baseline, tombstones, windows
 
 # Leads a window: few enough that a repair in it is a small thing.
@@ -54,12 +55,14 @@ def audit(session: Session) -> Audited:
     """
     out = Audited()
     with session.engine.connect() as connection:
+        if baseline.exists(connection, session.client.id):
+            session.bound  # noqa: B018 - before anything that is remembered is used
         leads = baseline.count(connection, session.client.id)
         started: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     out.cycle_hours = cycle_hours(leads, session.settings.audit_calls_per_hour)
     while (scope := _next_window(session, started)) and str(scope) not in out.windows:
         key = f"{session.run_id}/{len(out.windows)}"
-        window = list_window(session, session.base, scope, key)
+        window = list_window(session, scope, key)
         change_set = preview(session, window)
         out.windows.append(str(scope))
         out.listed += window.listed

@@ -5,17 +5,21 @@ Everything here runs under the client's lock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler_dagster.airtable.base import PAGE, Record
-from reconciler_dagster.core.deletions import State, after_absence, is_suspicious, too_many
+from reconciler_dagster.core.deletions import (
+    NEVER_MET,
+    State,
+    after_absence,
+    is_suspicious,
+    too_many,
+)
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, journal, tombstones, windows
-from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import require_lease
 
 
 @dataclass
@@ -43,6 +47,7 @@ def judge(
         stones = tombstones.load(connection, client_id, absent)
         counted = tombstones.counted(connection, client_id)
         leads = baseline.count(connection, client_id)
+        met = baseline.known(connection, client_id, absent)
     settled = (State.AWAITING_APPROVAL, State.REJECTED)
     gone = [record_id for record_id in absent if record_id in known]
     open_ = [r for r in gone if r not in stones or stones[r].state not in settled]
@@ -63,10 +68,12 @@ def judge(
         return Judged(found, [doubt], cut_short=True)
     there = {record.id for record in found}
     gone = [record_id for record_id in gone if record_id not in there]
-    new = [r for r in gone if r not in stones or stones[r].state is State.RETURNED]
-    suspicion = is_suspicious(listed, len(gone), counted + len(new), leads)
-    _conclude(session, gone, stones, suspicion)
-    undecided = [r for r in gone if r not in stones or stones[r].state is not State.REJECTED]
+    agreed = [record_id for record_id in gone if record_id in met]
+    new = [r for r in agreed if r not in stones or stones[r].state is State.RETURNED]
+    suspicion = is_suspicious(listed, len(agreed), counted + len(new), leads)
+    doubted = {r: suspicion if r in met else NEVER_MET for r in gone}
+    _conclude(session, doubted, stones)
+    undecided = [r for r in agreed if r not in stones or stones[r].state is not State.REJECTED]
     doubts = []
     if suspicion and undecided:
         doubts = [
@@ -78,12 +85,12 @@ def judge(
 
 def _conclude(
     session: Session,
-    gone: Sequence[str],
-    stones: dict[str, tombstones.Tombstone],
-    suspicion: str | None,
+    doubted: Mapping[str, str | None],
+    stones: Mapping[str, tombstones.Tombstone],
 ) -> None:
-    states, buried = {}, []
-    for record_id in gone:
+    """``doubted``: the records that are gone, and why a person has to say so, if one has to."""
+    absences, buried = [], []
+    for record_id, suspicion in doubted.items():
         stone = stones.get(record_id)
         listings = 1
         if stone and stone.state is not State.RETURNED:  # a run counts once, however often it looks
@@ -92,11 +99,10 @@ def _conclude(
         if state is State.DELETED:
             buried.append(record_id)
             state = State.MISSING  # until it is done
-        states[record_id] = state, listings
-    reason = suspicion or "A complete listing of its window does not have the record."
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, session.client.id, session.run_id)
-        tombstones.absent(connection, session.client.id, session.run_id, states, reason)
+        reason = suspicion or "A complete listing of its window does not have the record."
+        absences.append(tombstones.Absence(record_id, state, listings, reason))
+    with session.writing() as connection:
+        tombstones.absent(connection, session.client.id, session.run_id, absences)
         session.counts.deletions += tombstones.bury(
             connection, session.client.id, session.run_id, buried
         )
@@ -114,8 +120,7 @@ def carry_out_approved(session: Session) -> None:
     field_ids = list(session.bound.id_by_column.values())
     there = [record.id for record in session.base.read(session.table_id, approved, field_ids)]
     gone = [record_id for record_id in approved if record_id not in there]
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, client_id, session.run_id)
+    with session.writing() as connection:
         tombstones.returned(connection, client_id, session.run_id, there)
         session.counts.deletions += tombstones.bury(connection, client_id, session.run_id, gone)
         journal.close(connection, client_id, gone)

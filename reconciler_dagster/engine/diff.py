@@ -10,13 +10,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from reconciler_dagster.core.plan import LeadChange, by_lead
+from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
+from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.plan import NEW_LEAD, LeadChange, by_lead
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.engine.frames import Sides, sides
 from reconciler_dagster.engine.pull import Pulled
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, journal, quarantine, staging
+from reconciler_dagster.postgres import baseline, journal, own_writes, quarantine, staging
 from reconciler_dagster.postgres.baseline import BaselineRow
+from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedLead, StagedRecord
 
 
@@ -30,17 +33,34 @@ class Staged:
     baselines: Mapping[str, BaselineRow]
     sides: Sides
     waiting: Mapping[tuple[str, str], Value]
+    own_writes: Mapping[tuple[str, str], int]
 
     def plan(self, session: Session) -> dict[str, LeadChange]:
-        """The plan lead by lead, without cells whose refusal still stands."""
+        """The plan lead by lead, without cells whose refusal still stands, or that the engine has
+        written too often.
+        """
+        if not self.sides.remote:
+            return {}
         changes = by_lead(self.sides.merge(session.fields))
         for record_id, change in changes.items():
+            for column in change.to_airtable.keys() & change.to_postgres.keys():
+                if self.is_rewritten(record_id, column):  # a merged text would grow on
+                    del change.to_postgres[column]
             change.to_airtable = {
                 column: value
                 for column, value in change.to_airtable.items()
                 if not self._still_refused(record_id, column, value)
+                and not self.is_rewritten(record_id, column)
             }
         return changes
+
+    def is_rewritten(self, record_id: str, column: str) -> bool:
+        """Whether the last runs have written the cell one after the other, and nobody edited the
+        lead.
+        """
+        lead = self.leads.get(record_id)
+        often = self.own_writes.get((record_id, column), 0) >= OWN_WRITES_ALLOWED
+        return often and not (lead and lead.revisions)
 
     def _still_refused(self, record_id: str, column: str, value: Value) -> bool:
         key = (record_id, column)
@@ -55,19 +75,43 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
         leads = staging.leads(connection, key)
         ids = [*records, *leads]
         baselines = baseline.load(connection, client_id, ids)
-        if session.dry_run:  # what a run that may write has already dropped from the table
+        entries = journal.open_entries(connection, client_id)
+        waiting = quarantine.waiting_values(connection, client_id, ids, session.began)
+        if session.dry_run:  # what a run that may write has already dropped from the tables
             baselines = {key: row.without(session.bound.changed) for key, row in baselines.items()}
+            if session.moved:
+                baselines, entries, waiting = {}, {}, {}
         together = sides(
             records,
             leads,
             baselines,
-            journal.open_entries(connection, client_id),
+            entries,
             session.fields,
             session.users,
             may_assume=may_assume,
         )
         waiting = quarantine.waiting_values(connection, client_id, ids, session.began)
-    return Staged(key, records, leads, baselines, together, waiting)
+        own = own_writes.runs(connection, client_id, ids)
+    staged = Staged(key, records, leads, baselines, together, waiting, own)
+    together.refused += _rewritten(staged)
+    return staged
+
+
+def _rewritten(staged: Staged) -> list[Refusal]:
+    """Cells that differ, and that are not sent once more."""
+    return [
+        Refusal(
+            record_id,
+            column,
+            "to_airtable",
+            f"{LEADS[column].airtable} was written to Airtable by {runs} runs in a row though "
+            "nobody edited the lead: something rewrites it on one side. Look at both sides, then "
+            "run `reconciler quarantine retry`",
+            staged.sides.local[record_id][column],
+        )
+        for (record_id, column), runs in staged.own_writes.items()
+        if staged.is_rewritten(record_id, column) and staged.sides.differ(record_id, column)
+    ]
 
 
 @dataclass(frozen=True)
@@ -87,7 +131,6 @@ class ChangeSet:
 
 # Examples of each field and side.
 EXAMPLES = 2
-NEW_LEAD = "(a new lead)"
 
 
 def diff(session: Session) -> ChangeSet:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from reconciler_dagster.core.appending import begins_like, has_got
 from reconciler_dagster.core.fields import FieldMap, MappedField, Policy
-from reconciler_dagster.core.merge import merge
 from reconciler_dagster.core.plan import Plan
 from reconciler_dagster.core.reading import Row, from_postgres
 from reconciler_dagster.core.values import UNKNOWN, Directory, Value, frame
@@ -17,6 +15,9 @@ from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.journal import Entry
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedLead, StagedRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -35,8 +36,14 @@ class Sides:
     settled_sends: dict[str, Row] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
 
+    def differ(self, record_id: str, column: str) -> bool:
+        """Whether both sides of a cell were read, and differ."""
+        here, there = self.local.get(record_id, {}), self.remote.get(record_id, {})
+        return column in here and column in there and bool(here[column] != there[column])
+
     def merge(self, fields: FieldMap) -> Plan:
         """Merge them."""
+        from reconciler_dagster.core.merge import merge  # with pandas: a quiet run needs none
 
         def as_frame(rows: Mapping[str, Row]) -> pd.DataFrame:
             return frame(rows, fields.columns)
@@ -66,7 +73,7 @@ def sides(
     for record_id, lead in leads.items():
         known = baselines.get(record_id)
         if record_id not in records:
-            if not (may_assume and known and set(fields.columns) <= known.fields.keys()):
+            if not (may_assume and known and known.is_whole(fields.columns)):
                 continue
             out.remote[record_id] = known.fields
             out.assumed.add(record_id)
@@ -75,6 +82,9 @@ def sides(
             out.refused += _refusals(record_id, "to_airtable", problems)
     for record_id in out.remote:
         agreed = dict(baselines[record_id].fields) if record_id in baselines else {}
+        if record_id in baselines:
+            here, there = out.local.get(record_id, {}), out.remote[record_id]
+            agreed |= _standing_in(baselines[record_id].placeholders, there, here)
         if record_id in records:
             entries = journal.get(record_id, ())
             agreed |= _merged_before(entries, out.local.get(record_id, {}), fields)
@@ -84,6 +94,17 @@ def sides(
                 out.settled_sends[record_id] = arrived
         out.baseline[record_id] = agreed
     return out
+
+
+def _standing_in(placeholders: Row, remote: Row, local: Row) -> Row:
+    """Placeholders count as what was agreed on, until both sides hold the same: whatever else the
+    lead holds is somebody's edit, and what Airtable holds is still to come.
+    """
+    return {
+        column: value
+        for column, value in placeholders.items()
+        if not (column in remote and column in local and remote[column] == local[column] == value)
+    }
 
 
 def _arrived(entries: Iterable[Entry], agreed: Row, remote: Row, fields: FieldMap) -> Row:

@@ -7,6 +7,7 @@ new one, and the merge goes on from there.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -17,11 +18,9 @@ from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, journal, leads, quarantine, record
+from reconciler_dagster.postgres import baseline, journal, leads, own_writes, quarantine, record
 from reconciler_dagster.postgres.apply import apply_writes, lead_ids
 from reconciler_dagster.postgres.baseline import BaselineRow
-from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.writes import Applied, LeadWrite
 
 EMPTY = LeadChange()
@@ -43,8 +42,7 @@ def write_local(
         _write(session, staged, record_id, changes.get(record_id, EMPTY), owners[record_id])
         for record_id in record_ids
     ]
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, client_id, session.run_id)
+    with session.writing() as connection:
         applied = apply_writes(connection, client_id, writes, session.fields, session.users)
         owners |= lead_ids(connection, sorted(applied.inserted))
         done = [record_id for record_id in record_ids if record_id not in applied.deferred]
@@ -77,6 +75,7 @@ def write_local(
             [n for r in done if r in staged.leads for n in staged.leads[r].revisions],
         )
         _quarantine(connection, session, staged, changes, done, applied, outbound)
+        own_writes.forget(connection, client_id, _no_longer_rewritten(staged, done))
     session.counts.local_writes += len(applied.written.keys() | applied.inserted.keys())
     session.counts.conflicts += len(conflicts)
     return outbound
@@ -108,7 +107,13 @@ def _write(
         insert=True,
         remembered=BLANKS | (known.fields if known else {}),
         deleted_row=lead.deleted_row if lead else None,
+        created_time=created.isoformat() if (created := _created_time(staged, record_id)) else None,
     )
+
+
+def _created_time(staged: Staged, record_id: str) -> datetime | None:
+    read, known = staged.records.get(record_id), staged.baselines.get(record_id)
+    return read.created_time if read else known.created_time if known else None
 
 
 def _outbound(change: LeadChange, applied: Applied, record_id: str) -> Row:
@@ -135,14 +140,14 @@ def _agreement(
     staged: Staged, record_id: str, change: LeadChange, owners: Mapping[str, str], applied: Applied
 ) -> BaselineRow:
     """What both sides hold now."""
-    read, known = staged.records.get(record_id), staged.baselines.get(record_id)
     if record_id in applied.inserted:
         fields = _agreed_anew(staged, record_id, applied)
     else:
         fields = _agreed_further(staged, record_id, change, applied)
-    created = read.created_time if read else known.created_time if known else None
+    created = _created_time(staged, record_id)
     assert created is not None
-    return BaselineRow(record_id, owners[record_id], created, fields)
+    placeholders = applied.placeholders.get(record_id, {})
+    return BaselineRow(record_id, owners[record_id], created, fields, placeholders)
 
 
 def _agreed_anew(staged: Staged, record_id: str, applied: Applied) -> Row:
@@ -231,6 +236,19 @@ def _quarantine(
     quarantine.put(connection, session.client.id, refused)
     unread = staged.sides.assumed & done_set
     quarantine.release(connection, session.client.id, done, kept, unread)
+
+
+def _no_longer_rewritten(staged: Staged, done: Collection[str]) -> list[tuple[str, str]]:
+    """Cells that agree, or whose lead somebody has edited."""
+    return [
+        (record_id, column)
+        for record_id, column in staged.own_writes
+        if record_id in done
+        and (
+            bool(record_id in staged.leads and staged.leads[record_id].revisions)
+            or (record_id in staged.records and not staged.sides.differ(record_id, column))
+        )
+    ]
 
 
 def _stands(staged: Staged, record_id: str, column: str) -> bool:

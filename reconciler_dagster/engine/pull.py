@@ -5,17 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-
-from pyairtable.formulas import Formula
+from typing import TYPE_CHECKING
 
 from reconciler_dagster.airtable.base import Record, created_between, modified_since
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.binding import BoundMap
-from reconciler_dagster.core.reading import from_airtable
+from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.reading import from_airtable, refuse
 from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, cursor, journal, leads, quarantine, staging
+from reconciler_dagster.postgres import (
+    baseline,
+    cursor,
+    journal,
+    leads,
+    overlooked,
+    quarantine,
+    record_ids,
+    staging,
+)
+from reconciler_dagster.postgres.overlooked import Overlooked
 from reconciler_dagster.postgres.staging import StagedRecord
+
+if TYPE_CHECKING:
+    from pyairtable.formulas import Formula
 
 # A record left out as seen must not have been edited this shortly before it was seen: Airtable's
 # times are whole seconds, and a list may lag behind a write (Airtable facts, section 9).
@@ -49,22 +62,32 @@ class Pulled:
 
 def pull_airtable(session: Session, scope: Scope) -> Pulled:
     """Stage the remote side of a scope, and the records that have to be read by id."""
-    if not scope.is_window:
-        with session.engine.connect() as connection:
-            start = cursor.load(connection, session.client.id)
-            met = baseline.exists(connection, session.client.id)
-        if start is None or not met:  # first contact, or memory was lost: only everything will do
-            scope = EVERYTHING
+    chosen = scope
+    session.bound  # noqa: B018 - before anything that is remembered is used
+    missed = overlooked.find(
+        session.engine,
+        session.client.id,
+        LEADS.refined(session.fields),
+        session.guard,
+        dry_run=session.dry_run,
+    )
+    # A dry run notes nothing, so it has to be told.
+    also = {record_id for _, record_id in missed.leads} if session.dry_run else set()
+    scope = _reach(session, chosen)
+    if not session.dry_run:
+        with session.writing() as connection:
+            record_ids.mend(connection, session.client.id, everything=scope == EVERYTHING)
     try:
-        found = _stage_scope(session, scope)
+        found = _stage_scope(session, scope, also)
     except AirtableError as error:
         if error.status not in (403, 404, 422):
             raise
-        session.check_mapping(force=True)
-        found = _stage_scope(session, scope)
+        session.check_mapping(force=True, anew=True)
+        scope = _reach(session, chosen)
+        found = _stage_scope(session, scope, also)
     else:
         if looks_off(session, session.run_id, found.bound):
-            found = _stage_scope(session, scope)
+            found = _stage_scope(session, scope, also)
     pulled = Pulled(
         moment=(session.base.transport.earliest or datetime.now(UTC)).isoformat(),
         noted_at=session.base.transport.earliest_here.isoformat(),
@@ -73,12 +96,22 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
         staged=len(found.listed | found.read),
         gone=sorted(found.gone),
         stopped=session.bound.problems,
-        notes=list(session.bound.notes),
+        notes=[*session.notes, *_told(missed)],
     )
     session.counts.pulled += len(found.listed | found.read)
     with session.engine.begin() as connection:
         staging.stage_pull(connection, session.run_id, session.client.id, asdict(pulled))
     return pulled
+
+
+def _reach(session: Session, scope: Scope) -> Scope:
+    """The scope; or everything, at first contact and where memory was lost or is of no use."""
+    if scope.is_window:
+        return scope
+    with session.engine.connect() as connection:
+        known = cursor.load(connection, session.client.id) is not None
+        known = known and baseline.exists(connection, session.client.id)
+    return scope if known and not session.moved else EVERYTHING
 
 
 def pull_postgres(session: Session) -> None:
@@ -87,7 +120,7 @@ def pull_postgres(session: Session) -> None:
     """
     with session.engine.connect() as connection:
         pulled = Pulled(**staging.pull(connection, session.run_id))
-        record_ids = set(staging.records(connection, session.run_id)) | set(pulled.gone)
+        wanted = set(staging.records(connection, session.run_id)) | set(pulled.gone)
     window = None
     if pulled.window is not None:
         window = (pulled.window[0] or "-infinity", pulled.window[1] or "infinity")
@@ -96,7 +129,7 @@ def pull_postgres(session: Session) -> None:
         session.run_id,
         session.client.id,
         session.fields.columns,
-        record_ids,
+        wanted,
         window=window,
         everything=pulled.everything,
     )
@@ -110,11 +143,20 @@ class _Found:
     gone: set[str]
 
 
-def _stage_scope(session: Session, scope: Scope) -> _Found:
+def _told(missed: Overlooked) -> list[str]:
+    if not missed.compared:
+        return []
+    return [
+        "All leads were compared with what was agreed on, for edits of some may not have been "
+        f"noted: {len(missed.leads)} had been overlooked."
+    ]
+
+
+def _stage_scope(session: Session, scope: Scope, also: set[str]) -> _Found:
     with session.engine.begin() as connection:
         staging.clear(connection, session.run_id)
     listed = _list(session, scope)
-    wanted = _to_read(session) - listed
+    wanted = (_to_read(session) | also) - listed
     read = _read(session, wanted)
     return _Found(session.bound, listed, read, wanted - read)
 
@@ -124,11 +166,13 @@ def looks_off(session: Session, key: str, bound: BoundMap) -> bool:
 
     Cells that were emptied, or that cannot be read although they are not in quarantine, ask for a
     look at the metadata: a field that was retyped or replaced shows as either, and must never
-    read as "cleared".
+    read as "cleared". So do texts that end with a line end now: a field that became rich text shows
+    as these, and its texts are compared otherwise.
     """
     blanks = {field.column: field.codec.blank for field in session.fields}
+    texts = [] if session.mapping_is_fresh else session.bound.plain_texts
     with session.engine.connect() as connection:
-        suspect = staging.has_new_blanks(connection, key, session.client.id, blanks)
+        suspect = staging.looks_retyped(connection, key, session.client.id, blanks, texts)
     return suspect and session.check_mapping(force=True).stops_more_than(bound)
 
 
@@ -163,11 +207,14 @@ def _list_by(session: Session, formula: Formula | None, scope: Scope) -> set[str
 def _to_read(session: Session) -> set[str]:
     """Records whose remote side must be known although it may not have changed."""
     client_id = session.client.id
-    anew = session.dry_run and bool(session.bound.changed)
+    anew = session.dry_run and bool(session.bound.changed or session.moved)
     with session.engine.connect() as connection:
         columns = session.fields.columns
+        edited = leads.unsettled_to_read(connection, client_id, columns, every=anew)
+        if session.moved:
+            return set(edited)
         return {
-            *leads.unsettled_to_read(connection, client_id, columns, every=anew),
+            *edited,
             *journal.open_entries(connection, client_id),
             *quarantine.due(connection, client_id, session.began),
         }
@@ -186,7 +233,9 @@ def decode(session: Session, records: Iterable[Record]) -> Iterator[StagedRecord
             column_by_id[key]: cell for key, cell in record.cells.items() if key in column_by_id
         }
         row, problems = from_airtable(cells, session.fields, session.users)
-        yield StagedRecord(record.id, record.created_time, row, problems)
+        refuse(row, problems, session.fields, session.repertoire.why_not)
+        told = {column: session.repertoire.fit(why) for column, why in problems.items()}
+        yield StagedRecord(record.id, record.created_time, row, told)
 
 
 def stage(session: Session, records: Iterable[Record], key: str | None = None) -> set[str]:

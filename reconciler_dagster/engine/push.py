@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from reconciler_dagster.airtable.base import PAGE, modified_since
+from reconciler_dagster.airtable.base import PAGE, Record, modified_since
 from reconciler_dagster.airtable.errors import NotSent
 from reconciler_dagster.airtable.transport import ATTEMPTS, LOCKOUTS_BORNE
 from reconciler_dagster.core.deletions import State
@@ -16,18 +17,19 @@ from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.diff import Staged, load
 from reconciler_dagster.engine.local import write_local
 from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode, looks_off, stage
-from reconciler_dagster.engine.send import send
+from reconciler_dagster.engine.send import FRESH_SECONDS, send
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
     cursor,
     journal,
     leads,
+    own_writes,
     quarantine,
     staging,
     tombstones,
 )
-from reconciler_dagster.postgres.connection import analyze_after, writing
+from reconciler_dagster.postgres.connection import analyze_after
 from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.record import forget_old
@@ -78,29 +80,29 @@ def busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
         held = quarantine.records(connection, session.client.id)
     edited = {record_id for record_id, lead in staged.leads.items() if lead.revisions}
     refused = {refusal.record_id for refusal in staged.sides.refused}
-    return (set(changes) | waiting | held | edited | refused) & staged.sides.remote.keys()
+    rewritten = {record_id for record_id, _ in staged.own_writes}
+    return (
+        set(changes) | waiting | held | edited | refused | rewritten
+    ) & staged.sides.remote.keys()
 
 
 def push_all(
     session: Session,
     record_ids: list[str],
-    locked: Callable[[], AbstractContextManager[None]] = nullcontext,
+    locked: Callable[[], AbstractContextManager[None]] | None = None,
 ) -> Pushed:
-    """Push leads by the hundred, each under ``locked``, and come back to what was not answered or
-    not sent: always to what both sides hold then.
+    """Push leads by the hundred and come back to what was not answered or not sent: always to what
+    both sides hold then.
 
-    Raises what Airtable said where it keeps refusing to be written to.
+    ``locked``: taken for each hundred; without it the caller holds the client, and the next hundred
+    is read while this one is being sent. Raises what Airtable said where it keeps refusing to be
+    written to.
     """
     pushed, todo = Pushed(), record_ids
     lost = lockouts = failures = 0
     while todo and lost < ROUNDS:
         pushed.unknown, pushed.unsent, pushed.why = set(), set(), None
-        for chunk in chunks(todo, PAGE):
-            if pushed.why is None:
-                with locked():
-                    push_chunk(session, chunk, pushed)
-            else:
-                pushed.unsent |= set(chunk)
+        _push_round(session, list(chunks(todo, PAGE)), pushed, locked)
         todo = sorted(pushed.unknown | pushed.unsent)
         lost += bool(pushed.unknown)
         if pushed.why is None:
@@ -116,24 +118,70 @@ def push_all(
     return pushed
 
 
-def push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None:
-    """Up to 100 leads: read both sides again, merge again, write, send.
+def _push_round(
+    session: Session,
+    todo: list[list[str]],
+    pushed: Pushed,
+    locked: Callable[[], AbstractContextManager[None]] | None,
+) -> None:
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as ahead:
+        reading: Future[_Reading] | None = None
+        for number, chunk in enumerate(todo):
+            if pushed.why is not None:
+                pushed.unsent |= set(chunk)
+                continue
+            if locked is not None:
+                with locked():
+                    push_chunk(session, _read(session, chunk), pushed)
+                continue
+            read = reading.result() if reading else _read(session, chunk)
+            if time.monotonic() - read.at > FRESH_SECONDS / 2:
+                read = _read(session, chunk)
+            following = todo[number + 1 : number + 2]
+            reading = ahead.submit(_read, session, *following) if following else None
+            push_chunk(session, read, pushed)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Up to 100 records as Airtable has them now. ``field_ids``: the fields that were asked for;
+    ``at``: when (``time.monotonic``).
+    """
+
+    record_ids: list[str]
+    records: list[Record]
+    field_ids: list[str]
+    at: float
+
+
+def _read(session: Session, record_ids: list[str]) -> _Reading:
+    field_ids = list(session.bound.id_by_column.values())
+    with session.borrowed_base() as base:
+        records = base.read(session.table_id, record_ids, field_ids)
+    return _Reading(record_ids, records, field_ids, time.monotonic())
+
+
+def push_chunk(session: Session, reading: _Reading, pushed: Pushed) -> None:
+    """Up to 100 leads: merge what both sides hold now, write, send.
 
     What moved since the pull goes through the merge like everything else.
     """
     key = f"{session.run_id} push"
     bound = session.bound
-    found = _read_again(session, key, record_ids)
+    if reading.field_ids != list(bound.id_by_column.values()):
+        reading = _read(session, reading.record_ids)
+    found = _stage_anew(session, key, reading)
     if looks_off(session, key, bound):
-        found = _read_again(session, key, record_ids)
-    read_at = time.monotonic()
+        reading = _read(session, reading.record_ids)
+        found = _stage_anew(session, key, reading)
+    record_ids = reading.record_ids
     leads.stage_leads(
         session.engine, key, session.client.id, session.fields.columns, record_ids, edited=False
     )
     staged = load(session, key, may_assume=False)
     _refuse_gone(session, staged, set(record_ids) - found)
     outbound = write_local(session, staged, staged.plan(session), sorted(found))
-    sent = send(session, staged, outbound, read_at)
+    sent = send(session, staged, outbound, reading.at)
     pushed.unknown |= sent.unknown
     pushed.unsent |= sent.unsent
     pushed.why = sent.why
@@ -142,19 +190,17 @@ def push_chunk(session: Session, record_ids: list[str], pushed: Pushed) -> None:
         staging.clear(connection, key)
 
 
-def _read_again(session: Session, key: str, record_ids: list[str]) -> set[str]:
+def _stage_anew(session: Session, key: str, reading: _Reading) -> set[str]:
     with session.engine.begin() as connection:
         staging.clear(connection, key)
         # So that what a run that is killed here leaves behind is found and dropped.
         staging.stage_pull(connection, key, session.client.id, {"part": key})
-    field_ids = list(session.bound.id_by_column.values())
-    return stage(session, session.base.read(session.table_id, record_ids, field_ids), key=key)
+    return stage(session, reading.records, key=key)
 
 
 def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) -> None:
     """Everything is in: move the cursor, and note what was verified."""
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, session.client.id, session.run_id)
+    with session.writing() as connection:
         tombstones.returned(connection, session.client.id, session.run_id, list(staged.records))
     deletions.carry_out_approved(session)
     moment = datetime.fromisoformat(pulled.moment)
@@ -168,11 +214,11 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
                 ago = datetime.now(UTC) - session.base.transport.earliest_here
         if len(seen) > cursor.LONGEST_LEFT_OUT:
             seen = set()
-        with session.engine.begin() as connection:
+        with session.writing() as connection:
             cursor.move(
                 connection, session.client.id, session.run_id, moment, seen, session.overlap, ago
             )
-    with session.engine.begin() as connection:
+    with session.writing() as connection:
         if pulled.window is not None:
             baseline.verified(connection, session.client.id, staged.records)
         session.counts.quarantined = len(quarantine.records(connection, session.client.id))
@@ -201,6 +247,9 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
         agrees = all(c in known and known[c] == value for c, value in record.fields.items())
         if record.unreadable or not agrees:
             return None
+    with session.engine.begin() as connection:
+        own = own_writes.runs(connection, session.client.id, found)
+        own_writes.forget(connection, session.client.id, own)
     return session.base.transport.earliest or datetime.now(UTC), set(found)
 
 
@@ -220,10 +269,19 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
         }
     reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
     there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
-    refused = [Refusal(r, WHOLE_LEAD, "to_airtable", reason) for r in sorted(there)]
     read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
-    with session.engine.connect() as connection, writing(connection):
-        quarantine.put(connection, client_id, refused)
+    with session.writing() as connection:
+        moved = leads.note_moved(connection, client_id, there)
+        reasons = {
+            r: f"the lead was moved here from another client ({moved[r]}), whose base has its "
+            "record: move it back, or move the record"
+            for r in moved
+        }
+        quarantine.put(
+            connection,
+            client_id,
+            [Refusal(r, WHOLE_LEAD, "to_airtable", reasons.get(r, reason)) for r in sorted(there)],
+        )
         quarantine.release(connection, client_id, gone - there, (), ())
         tombstones.suspect(connection, client_id, gone - buried)
         leads.settle(connection, read)

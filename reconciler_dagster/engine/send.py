@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from reconciler_dagster.airtable.base import BATCH
 from reconciler_dagster.airtable.errors import AirtableError, NotSent, OutcomeUnknown
 from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import Row
-from reconciler_dagster.core.values import Unreadable
+from reconciler_dagster.core.values import Unreadable, Value
 from reconciler_dagster.engine.answer import Sent, acknowledge
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.pull import decode
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import journal, quarantine
-from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import Refusal
 
 # Refusals that are about the data; halving finds the cell (Airtable facts, section 4).
@@ -29,6 +29,8 @@ FRESH_SECONDS = 10.0
 # Cells of one field that may be refused as forbidden before the field counts as forbidden: a
 # token that lost its right to write would else cost dozens of calls a record.
 FORBIDDEN_AFTER = 3
+# Batches on their way at a time: what the call rate asks for where an answer takes a second.
+SENDERS = 5
 
 
 def send(session: Session, staged: Staged, outbound: Mapping[str, Row], read_at: float) -> Sent:
@@ -43,13 +45,23 @@ def send(session: Session, staged: Staged, outbound: Mapping[str, Row], read_at:
         if (cells := _writable(session, record_id, row, sent))
     }
     ids = list(sendable)
-    for start in range(0, len(ids), BATCH):
-        batch = {i: sendable[i] for i in ids[start : start + BATCH]}
-        if start and time.monotonic() - read_at > FRESH_SECONDS:
-            sent.unsent |= set(batch)
-        else:
-            _send(session, staged, batch, sent)
-    with session.engine.connect() as connection, writing(connection):
+    batches = [
+        {i: sendable[i] for i in ids[start : start + BATCH]} for start in range(0, len(ids), BATCH)
+    ]
+    # Side by side, or each batch would wait for the answer to the one before. Each has records of
+    # its own; `sent` is only added to.
+    with ThreadPoolExecutor(SENDERS, thread_name_prefix="send") as pool:
+        sending = [
+            pool.submit(_send_fresh, session, staged, batch, sent, read_at if number else None)
+            for number, batch in enumerate(batches)
+        ]
+        try:
+            for future in sending:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    with session.writing() as connection:
         quarantine.put(connection, session.client.id, sent.refused)
         settled = [i for i in outbound if i not in sent.open]
         journal.close(connection, session.client.id, settled)
@@ -57,34 +69,43 @@ def send(session: Session, staged: Staged, outbound: Mapping[str, Row], read_at:
     return sent
 
 
+def _send_fresh(
+    session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent, read_at: float | None
+) -> None:
+    """Send a batch, unless what was read at that time is old by now."""
+    if read_at is not None and time.monotonic() - read_at > FRESH_SECONDS:
+        sent.unsent |= set(batch)
+    else:
+        _send(session, staged, batch, sent)
+
+
 def _writable(session: Session, record_id: str, row: Row, sent: Sent) -> Row:
     """The cells that Airtable can take as far as is known here; the others are refused."""
     cells: Row = {}
     for column, value in row.items():
-        mapped = session.fields[column]
         try:
-            cell = mapped.codec.to_airtable(value)
-            if cell is not None and not _is_option(session, column, cell):
-                raise Unreadable(
-                    f"is '{cell}', which is no option of the Airtable field: "
-                    "add the option or choose another value"
-                )
+            cell = LEADS[column].codec.to_airtable(value)
+            if cell is not None:
+                _require_option(session, column, cell)
         except Unreadable as why:
-            reason = f"{mapped.airtable} {why}"
+            reason = f"{LEADS[column].airtable} {why}"
             sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
         else:
             cells[column] = value
     return cells
 
 
-def _is_option(session: Session, column: str, cell: str) -> bool:
-    """Whether a select has the option; the metadata is read once more before saying no."""
-    choices = session.bound.choices(column)
-    if choices is None or cell in choices:
-        return True
-    if not session.mapping_is_fresh:
+def _require_option(session: Session, column: str, cell: Any) -> None:
+    """Raise Unreadable where a select has no such option. Before one of another spelling is taken,
+    or none, the metadata is read again: two options may differ in a blank.
+    """
+    if session.bound.option(column, cell) != cell and not session.mapping_is_fresh:
         session.check_mapping(force=True)
-    return cell in (session.bound.choices(column) or ())
+    if session.bound.option(column, cell) is None:
+        raise Unreadable(
+            f"is '{cell}', which is no option of the Airtable field: "
+            "add the option or choose another value"
+        )
 
 
 def _allowed(session: Session, batch: Mapping[str, Row], sent: Sent) -> dict[str, Row]:
@@ -110,19 +131,18 @@ def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent
         return
     if not batch:
         return
-    id_by_column = session.bound.id_by_column
     cells = {
         record_id: {
-            id_by_column[column]: session.fields[column].codec.to_airtable(value)
+            session.bound.id_by_column[column]: _spelled(session, column, value)
             for column, value in row.items()
         }
         for record_id, row in batch.items()
     }
-    with session.engine.connect() as connection, writing(connection):
-        require_lease(connection, session.client.id, session.run_id)
+    with session.writing() as connection:
         journal.mark_sent(connection, session.client.id, batch)
     try:
-        answer = session.base.patch(session.table_id, cells)
+        with session.borrowed_base() as base:
+            answer = base.patch(session.table_id, cells)
     except OutcomeUnknown:
         sent.unknown |= set(batch)
         return
@@ -139,6 +159,12 @@ def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent
             _refuse(session, batch, error, sent)
         return
     acknowledge(session, staged, batch, {r.record_id: r for r in decode(session, answer)}, sent)
+
+
+def _spelled(session: Session, column: str, value: Value) -> Any:
+    """The cell to write, an option as Airtable spells it."""
+    cell = session.fields[column].codec.to_airtable(value)
+    return cell if cell is None else session.bound.option(column, cell) or cell
 
 
 def _halves(batch: Mapping[str, Row]) -> list[dict[str, Row]]:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.airtable.base import Base
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.binding import BoundMap, bind
 from reconciler_dagster.core.fields import LEADS, FieldMap
+from reconciler_dagster.core.guard import Facts
+from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.values import Directory
-from reconciler_dagster.postgres import bindings
+from reconciler_dagster.postgres import bindings, guard
 from reconciler_dagster.postgres.bucket import Bucket
-from reconciler_dagster.postgres.clients import Client, directory, leads_columns
+from reconciler_dagster.postgres.clients import Client, base_of, directory, leads_columns
 from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.encoding import Repertoire, repertoire
+from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
 
 Purpose = Literal["delta", "manual", "audit", "great_sync"]
 
 SCHEMA_KEPT = timedelta(days=1)
+# How long a run that takes turns waits for those that go first.
+PATIENCE_SECONDS = 3600.0
 
 
 @dataclass
@@ -74,8 +82,21 @@ class Session:
             calls_per_second=self.settings.calls_per_second,
         )
         opened = Base(self.settings, self.client.base_id, bucket)
+        opened.transport.may_write = lambda: require_time(self.client.id, self.run_id)
         self._bases.append(opened)
         return opened
+
+    @contextmanager
+    def borrowed_base(self) -> Iterator[Base]:
+        """A door to the base that nobody else uses within the block; its connection is kept."""
+        try:
+            opened = self._idle.pop()
+        except IndexError:
+            opened = self.another_base()
+        try:
+            yield opened
+        finally:
+            self._idle.append(opened)
 
     @property
     def calls(self) -> int:
@@ -83,10 +104,32 @@ class Session:
         return sum(base.transport.calls for base in self._bases)
 
     @cached_property
+    def guard(self) -> Facts:
+        """What may keep edits from being noted, as of the start of the run. Raises guard.Unfit
+        where nothing can be carried over.
+        """
+        with self.engine.connect() as connection:
+            return guard.require(connection, self.client.id)
+
+    @cached_property
     def users(self) -> Directory:
         """The portal's users, as of the start of the run."""
         with self.engine.connect() as connection:
             return directory(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction of this run's writes. Raises LeaseLost unless the run holds the client;
+        then nobody else gets it before the transaction has ended.
+        """
+        with self.engine.connect() as connection, writing(connection):
+            require_lease(connection, self.client.id, self.run_id)
+            yield connection
+
+    @property
+    def repertoire(self) -> Repertoire:
+        """What the portal's database can store."""
+        return repertoire(self.engine)
 
     @cached_property
     def began(self) -> datetime:
@@ -103,9 +146,12 @@ class Session:
         return timedelta(minutes=self.settings.overlap_minutes)
 
     mapping_is_fresh: bool = False
+    # What to tell where this run found another base or table than it remembers.
+    moved: str | None = None
     # Cells that Airtable refused as forbidden, by column.
     forbidden: Counter[str] = field(default_factory=Counter)
     _bases: list[Base] = field(default_factory=list)
+    _idle: list[Base] = field(default_factory=list)
     _table_id: str = ""
     _bound: BoundMap | None = None
 
@@ -128,47 +174,109 @@ class Session:
         self.bound  # noqa: B018 - checks the mapping on first use
         return self._table_id
 
-    def check_mapping(self, *, force: bool = False) -> BoundMap:
+    @property
+    def notes(self) -> list[str]:
+        """What the mapping check found that is no fault of a field, in plain words."""
+        found = [*self.bound.notes, *self.bound.unfilled]
+        return [*found, self.moved] if self.moved else found
+
+    @property
+    def place(self) -> Place:
+        """The base and the table of this run."""
+        return Place(self.client.base_id, self.table_id)
+
+    def check_mapping(self, *, force: bool = False, anew: bool = False) -> BoundMap:
         """Hold the field map against Airtable's metadata and Postgres' catalogue.
 
         The metadata is read once a day, or now with ``force``: a quiet run stays at one call. While
         a field is stopped every run reads it, so that what a person mends is seen at once.
         Baselines of fields that are bound anew are dropped: they are met as if for the first time.
+
+        So is everything where the client has another base or table than what is remembered is
+        about (``moved``). A run notices that when it begins, or when its listing was refused
+        (``anew``: what it has read is read again); at any other time PlaceChanged ends it.
         """
-        client_id = self.client.id
+        client_id, fit = self.client.id, self.repertoire.fit
+        configured = fit(self.settings.airtable_leads_table)
+        self.guard  # noqa: B018 - every run looks before it reads
         with self.engine.connect() as connection:
             columns = leads_columns(connection)
             before = bindings.remembered(connection, client_id)
-            table = bindings.table(connection, client_id, self.settings.airtable_leads_table)
-        fresh = table is not None and datetime.now(UTC) - table[1] < SCHEMA_KEPT
-        mended = set(before) == set(LEADS.columns) and not any(b.problem for b in before.values())
-        if table is not None and fresh and not force and mended:
-            listed = [b.as_field() for b in before.values() if b.field_id and b.type]
-            self._table_id = table[0]
-            checked = bind(LEADS, listed, columns, before)
-            if checked.bindings == tuple(before[c] for c in LEADS.columns) and not checked.changed:
-                self._bound = checked
-                return checked
-        schema = self.base.schema(table[0] if table else None)
+            known = bindings.bound(connection, client_id)
+        named = known is not None and known.configured_name == configured
+        if known is not None and named and known.place.base_id == self.client.base_id:
+            self._require_same(known.place, anew)
+            fresh = datetime.now(UTC) - known.read_at < SCHEMA_KEPT
+            mended = set(before) == set(LEADS.columns)
+            mended = mended and not any(b.problem for b in before.values())
+            if fresh and mended and not force:
+                listed = [b.as_field() for b in before.values() if b.field_id and b.type]
+                checked = bind(LEADS, listed, columns, before)
+                unchanged = checked.bindings == tuple(before[c] for c in LEADS.columns)
+                if unchanged and not checked.changed:
+                    self._table_id, self._bound = known.place.table_id, checked
+                    return checked
+        followed = (
+            named and known is not None and known.place.base_id in (None, self.client.base_id)
+        )
+        schema = self.base.schema(known.place.table_id if known and followed else None).named(fit)
         self.mapping_is_fresh = True
-        checked = bind(LEADS, schema.fields, columns, before)
+        place = Place(self.client.base_id, schema.id)
+        notice = moved(known.place, place) if known else None
+        if notice:
+            self._require_same(place, anew)
         if self.dry_run:
-            self._table_id, self._bound = schema.id, checked
-            return checked
-        with self.engine.connect() as connection, writing(connection):
+            self.moved = notice
+            self._table_id = schema.id
+            self._bound = bind(LEADS, schema.fields, columns, {} if notice else before)
+            return self._bound
+        with (
+            self._held() if notice else nullcontext(),
+            self.engine.connect() as connection,
+            writing(connection),
+        ):
             # Windows are listed side by side: only one of them meets a change for the first time.
             bindings.lock(connection, client_id)
+            if notice:
+                self._forget(connection, place)
             checked = bind(
                 LEADS, schema.fields, columns, bindings.remembered(connection, client_id)
             )
-            bindings.remember(
-                connection,
-                client_id,
-                schema.id,
-                self.settings.airtable_leads_table,
-                checked.bindings,
-            )
+            bindings.remember(connection, client_id, place, configured, checked.bindings)
             if checked.changed:
                 bindings.forget_agreement(connection, client_id, checked.changed)
         self._table_id, self._bound = schema.id, checked
         return checked
+
+    def _require_same(self, place: Place, anew: bool) -> None:
+        if self._bound is not None and not anew and self.place != place:
+            raise PlaceChanged(
+                f"{self.client.name} has another base or table than when the run began; it wrote "
+                "nothing more. The next run meets it."
+            )
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Hold the client for a while, of a run over windows, which lets others go first."""
+        return client_lock(
+            self.engine,
+            self.client.id,
+            self.run_id,
+            PATIENCE_SECONDS,
+            yielding=True,
+            seconds=self.settings.lease_seconds,
+        )
+
+    def _held(self) -> AbstractContextManager[None]:
+        """Hold the client, which a delta does from its beginning to its end."""
+        return nullcontext() if self.purpose in ("delta", "manual") else self.turn()
+
+    def _forget(self, connection: Connection, place: Place) -> None:
+        """Drop what describes another place, unless somebody has done so already."""
+        if base_of(connection, self.client.id) != self.client.base_id:
+            raise PlaceChanged(
+                f"{self.client.name} was given another base while the run began: run again."
+            )
+        known = bindings.bound(connection, self.client.id)
+        if known is not None and (notice := moved(known.place, place)):
+            bindings.forget_place(connection, self.client.id, notice)
+            self.moved = notice

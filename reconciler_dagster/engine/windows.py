@@ -1,149 +1,33 @@
-"""A whole creation window: list it, preview what would change, and reconcile it part by part.
+"""A whole creation window: preview what would change, and reconcile it part by part.
 
-Listing takes no lock, so a delta gets in between at any time; each part is then written under the
-client's lock. What a delta read or wrote after the listing was asked for is read again first, so
-that no old answer ever rolls a newer value back.
+Each part is written under the client's lock. What a delta read or wrote after the listing was asked
+for is read again first, so that no old answer ever rolls a newer value back.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
-from reconciler_dagster.airtable.base import Base, created_between
-from reconciler_dagster.airtable.errors import AirtableError
-from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.diff import ChangeSet, Staged, load, summarise, together
+from reconciler_dagster.engine.listing import Part, Window, new_part
 from reconciler_dagster.engine.local import write_local
-from reconciler_dagster.engine.pull import looks_off, stage
+from reconciler_dagster.engine.pull import stage
 from reconciler_dagster.engine.push import LOCAL_CHUNK, busy, chunks, push_all
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
+    bindings,
     leads,
     quarantine,
+    record_ids,
     staging,
     tombstones,
-    windows,
 )
-from reconciler_dagster.postgres.connection import analyze_after, writing
-from reconciler_dagster.postgres.lock import client_lock
-
-# Leads a part: written under one lock within a second or so, and what memory is bounded by.
-PART = 1000
-# How long a part waits for the runs that go first.
-PATIENCE_SECONDS = 3600.0
-
-
-@dataclass(frozen=True)
-class Part:
-    """Records staged under ``key``. ``advance``: see postgres.baseline.advanced_since."""
-
-    key: str
-    advance: int
-
-
-@dataclass(frozen=True)
-class Window:
-    """A listing of a window, as it is staged. Times are ISO text. ``moment``: on Airtable's clock,
-    certainly not after the first answer; ``noted_at``: the same on ours.
-
-    ``absent``: known records of the window that were not listed.
-    """
-
-    start: str | None
-    end: str | None
-    moment: str
-    noted_at: str
-    listed: int
-    calls: int
-    parts: list[Part]
-    absent: list[str]
-    field_ids: dict[str, str]
-
-    @property
-    def scope(self) -> Scope:
-        """The window."""
-        start, end = (datetime.fromisoformat(t) if t else None for t in (self.start, self.end))
-        return Scope("created", start, end)
-
-    @staticmethod
-    def from_json(data: dict[str, object]) -> Window:
-        """As staged."""
-        parts = [Part(**part) for part in data["parts"]]  # type: ignore[attr-defined]
-        return Window(**{**data, "parts": parts})  # type: ignore[arg-type]
-
-
-Progress = Callable[[int, int], None]
-
-
-def list_window(
-    session: Session, base: Base, scope: Scope, key: str, progress: Progress | None = None
-) -> Window:
-    """Stage every record of a window, page by page.
-
-    ``key``: what the parts are staged under. ``progress`` is told records and calls so far.
-    A field that looks off is checked against Airtable's metadata, and the window listed again.
-    """
-    try:
-        window = _list(session, base, scope, key, progress)
-    except AirtableError as error:
-        if error.status not in (403, 404, 422):
-            raise
-        session.check_mapping(force=True)
-        return _list(session, base, scope, key, progress)
-    bound = session.bound
-    if any(looks_off(session, part.key, bound) for part in window.parts):
-        return _list(session, base, scope, key, progress)
-    return window
-
-
-def _list(
-    session: Session, base: Base, scope: Scope, key: str, progress: Progress | None
-) -> Window:
-    field_ids = session.bound.id_by_column
-    formula = created_between(scope.start, scope.end)
-    listed: set[str] = set()
-    parts: list[Part] = []
-    in_part, calls_before = PART, base.transport.calls
-    base.transport.earliest = None
-    with session.engine.begin() as connection:
-        advance = baseline.advances(connection)
-    for page in base.records(session.table_id, formula, field_ids.values()):
-        if in_part >= PART:
-            parts.append(_new_part(session, f"{key}/{len(parts)}", advance))
-            in_part = 0
-        found = stage(session, (r for r in page if scope.holds(r.created_time)), parts[-1].key)
-        listed |= found
-        in_part += len(page)
-        if progress:
-            progress(len(listed), base.transport.calls - calls_before)
-        with session.engine.begin() as connection:
-            advance = baseline.advances(connection)
-    with session.engine.connect() as connection:
-        known = windows.leads_of(connection, session.client.id, scope)
-    return Window(
-        start=scope.start.isoformat() if scope.start else None,
-        end=scope.end.isoformat() if scope.end else None,
-        moment=(base.transport.earliest or datetime.now(UTC)).isoformat(),
-        noted_at=base.transport.earliest_here.isoformat(),
-        listed=len(listed),
-        calls=base.transport.calls - calls_before,
-        parts=parts,
-        absent=sorted(known - listed),
-        field_ids=field_ids,
-    )
-
-
-def _new_part(session: Session, key: str, advance: int) -> Part:
-    with session.engine.begin() as connection:
-        staging.clear(connection, key)
-        staging.stage_pull(connection, key, session.client.id, {"part": key})
-    return Part(key, advance)
+from reconciler_dagster.postgres.connection import analyze_after
 
 
 def preview(session: Session, window: Window) -> ChangeSet:
@@ -202,6 +86,8 @@ def reconcile(session: Session, window: Window) -> Reconciled:
         keys = [part.key for part in window.parts]
         staging.require_whole(connection, keys, window.listed)
     session.counts.pulled += window.listed
+    with _locked(session), session.writing() as connection:
+        record_ids.mend(connection, session.client.id, everything=True)
     for part in window.parts:
         out.unknown += _reconcile_part(session, window, part)
     if window.absent:
@@ -215,7 +101,7 @@ def reconcile(session: Session, window: Window) -> Reconciled:
             key = f"{session.run_id}/{session.client.id}/found"
             with session.engine.begin() as connection:
                 advance = baseline.advances(connection)
-            part = _new_part(session, key, advance)
+            part = new_part(session, key, advance)
             stage(session, judged.found, key)
             out.unknown += _reconcile_part(session, window, part)
     with session.engine.begin() as connection:
@@ -225,10 +111,15 @@ def reconcile(session: Session, window: Window) -> Reconciled:
     return out
 
 
-def _locked(session: Session) -> AbstractContextManager[None]:
-    return client_lock(
-        session.engine, session.client.id, session.run_id, PATIENCE_SECONDS, yielding=True
-    )
+@contextmanager
+def _locked(session: Session) -> Iterator[None]:
+    """Hold the client. What was listed counts in its own base and table alone: PlaceChanged where
+    the client has others by now.
+    """
+    with session.turn():
+        with session.engine.begin() as connection:
+            bindings.require(connection, session.client.id, session.place)
+        yield
 
 
 def _reconcile_part(session: Session, window: Window, part: Part) -> int:
@@ -280,7 +171,7 @@ def _load(session: Session, key: str) -> Staged:
 
 
 def _verified(session: Session, staged: Staged) -> None:
-    with session.engine.connect() as connection, writing(connection):
+    with session.writing() as connection:
         record_ids = list(staged.records)
         tombstones.returned(connection, session.client.id, session.run_id, record_ids)
         baseline.verified(connection, session.client.id, record_ids)

@@ -13,11 +13,10 @@ from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.drift import unexplained
 from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.audit import Audited, audit
-from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import PATIENCE_SECONDS
+from reconciler_dagster.engine.session import PATIENCE_SECONDS, Session
 from reconciler_dagster.orchestration import metadata
-from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions
-from reconciler_dagster.orchestration.resources import PURPOSE_TAG
+from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions, partition_tags
+from reconciler_dagster.orchestration.resources import PURPOSE_TAG, moved
 from reconciler_dagster.orchestration.windows import WindowRun
 from reconciler_dagster.postgres import runs, tombstones
 from reconciler_dagster.postgres.clients import active_clients
@@ -74,6 +73,7 @@ def _findings(connection: Connection, session: Session, audited: Audited) -> dic
         }
     return {
         **of_windows,
+        "moved": moved(session),
         "drift": unexplained(drift_report(connection, session.client.id)),
         "cycle_hours": audited.cycle_hours,
         "windows": audited.windows,
@@ -108,7 +108,7 @@ def every_hour(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest 
         yield dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
             partition_key=client.id,
-            tags={PURPOSE_TAG: "audit"},
+            tags={PURPOSE_TAG: "audit", **partition_tags(client.id)},
         )
 
 
@@ -136,7 +136,9 @@ def decide_deletions_op(context: dg.OpExecutionContext, config: DecisionConfig) 
             decided = tombstones.decide(
                 connection, client, config.record_ids, state, config.decided_by
             )
-        with client_lock(run.engine, client, run.run_id, PATIENCE_SECONDS):
+        session.bound  # noqa: B018 - another base is met under the lock, which it takes itself
+        seconds = run.settings.lease_seconds
+        with client_lock(run.engine, client, run.run_id, PATIENCE_SECONDS, seconds=seconds):
             deletions.carry_out_approved(session)
         with run.engine.connect() as connection:
             session.counts.deletions_pending = tombstones.pending(connection, client)

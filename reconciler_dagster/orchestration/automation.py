@@ -5,11 +5,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from reconciler_dagster import processes
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.assets import ASSETS
-from reconciler_dagster.orchestration.partitions import ensure_partitions
+from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
+from reconciler_dagster.orchestration.launcher import WARM_TAG
+from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
-from reconciler_dagster.postgres import runs
+from reconciler_dagster.postgres import requests, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 
@@ -19,6 +22,10 @@ sync_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="Reconcile one client: pull, diff, push.",
 )
+
+
+# Where edits ring, a client that has been read a moment ago can wait for the next time.
+JUST_SYNCED_SECONDS = 300.0
 
 
 @dg.schedule(
@@ -34,78 +41,79 @@ def every_15_minutes(
     settings = Settings.load()
     with engine(settings.require_database_url()).connect() as connection:
         clients = active_clients(connection)
-    if not clients:
-        yield dg.SkipReason("There is no active client.")
+        edits_ring = settings.on_edit is not None
+        synced = requests.just_synced(connection, JUST_SYNCED_SECONDS) if edits_ring else set()
     ensure_partitions(context.instance, clients)
-    for client in clients:
+    called_for = [client for client in clients if client.id not in synced]
+    if not called_for:
+        yield dg.SkipReason("There is no active client that has not just been synced.")
+    for client in called_for:
         yield dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
             partition_key=client.id,
-            tags={PURPOSE_TAG: "delta"},
+            tags={PURPOSE_TAG: "delta", **partition_tags(client.id)},
         )
-
-
-# Enough to get over a launch that failed; after that a person must look.
-LAUNCH_ATTEMPTS = 5
 
 
 @dg.sensor(
     job=sync_job,
+    name=MANUAL_SYNC,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts a run for the rows that wait in reconciler.manual_sync_request.",
+    description="Starts a run for the rows that wait in reconciler.manual_sync_request, where no "
+    "listener has done so.",
 )
 def manual_sync(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Reads the flag rows; the run marks them. Several rows of a client give one run.
-
-    A run key is remembered for ever, so it is made of the oldest waiting row's id, and of how
-    many runs for that row have ended without taking it over.
-    """
-    settings = Settings.load()
-    with engine(settings.require_database_url()).begin() as connection:
-        runs.refuse_unknown(connection)
-        waiting = runs.waiting(connection)
-        clients = active_clients(connection) if waiting else []
-    if not waiting:
+    """Reads the flag rows; the run marks them. Several rows of a client give one run."""
+    portal = engine(Settings.load().require_database_url())
+    wanted = wanted_runs(portal, context.instance)
+    if not wanted:
         return dg.SkipReason("No request is waiting.")
-    ensure_partitions(context.instance, clients)
-    requests = []
-    for row in waiting:
-        tag = {"reconciler/request": str(row.first)}
-        ended = context.instance.get_runs_count(
-            dg.RunsFilter(
-                tags=tag,
-                statuses=[
-                    dg.DagsterRunStatus.FAILURE,
-                    dg.DagsterRunStatus.CANCELED,
-                    dg.DagsterRunStatus.SUCCESS,
-                ],
-            )
-        )
-        if ended < LAUNCH_ATTEMPTS:
-            requests.append(
-                dg.RunRequest(
-                    run_key=f"manual {row.first} {ended}",
-                    partition_key=row.client_id,
-                    tags={PURPOSE_TAG: "manual", "dagster/priority": "10", **tag},
-                )
-            )
-    return dg.SensorResult(run_requests=requests)
+    with portal.begin() as connection:
+        mine = [
+            run
+            for run in wanted
+            if requests.claim_for_sensor(connection, run.request_id, run.run_key)
+        ]
+    return dg.SensorResult(run_requests=[run.as_run_request() for run in mine])
 
 
-@dg.run_failure_sensor(
+@dg.sensor(
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=15,
     description="Closes what a run left open that was killed.",
 )
-def close_dead_runs(context: dg.RunFailureSensorContext) -> None:
-    """A run that failed by itself has closed its summary; this is for the ones that could not."""
+def close_dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """A run that ends by itself closes its summaries; this is for the ones that could not.
+
+    By what is open, not by Dagster's events: so it does not matter how many runs have died at
+    once, and one that was cancelled is found too.
+    """
+    _fail_runs_that_died_starting(context.instance)
     try:
-        url = Settings.load().require_database_url()
-    except ConfigurationError:
-        return
-    with engine(url).begin() as connection:
-        runs.abandon(connection, context.dagster_run.run_id, "The run died before it could end.")
+        portal = engine(Settings.load().require_database_url())
+    except ConfigurationError as error:
+        return dg.SkipReason(str(error))
+    with portal.begin() as connection:
+        dead = _of_these_dead(context.instance, runs.started(connection))
+        for run_id in dead:
+            runs.abandon(connection, run_id, "The run died before it could end.")
+    return dg.SkipReason(f"{len(dead)} runs had left something open.")
+
+
+def _of_these_dead(instance: dg.DagsterInstance, run_ids: list[str]) -> list[str]:
+    """The runs that did not end well. One that Dagster does not know is another home's."""
+    if not run_ids:
+        return []
+    badly = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    return [run.run_id for run in instance.get_runs(dg.RunsFilter(run_ids, statuses=badly))]
+
+
+def _fail_runs_that_died_starting(instance: dg.DagsterInstance) -> None:
+    """Run monitoring asks for the health of runs that have started, and gives others minutes."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])):
+        if WARM_TAG in run.tags and not processes.may_live(run.tags[WARM_TAG]):
+            instance.report_run_failed(run, "The run has died: its process is gone.")
 
 
 SCHEDULES = [every_15_minutes]

@@ -1,9 +1,12 @@
 """Asset checks: the brake before the push, and what needs a person after it."""
 
 # No `from __future__ import annotations` here: Dagster reads the types at run time.
-import dagster as dg
-from sqlalchemy import text
+from itertools import chain
 
+import dagster as dg
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.core import guard
 from reconciler_dagster.engine.brake import clears
 from reconciler_dagster.engine.diff import ChangeSet
 from reconciler_dagster.orchestration.assets import (
@@ -15,6 +18,7 @@ from reconciler_dagster.orchestration.resources import ClientRun
 from reconciler_dagster.orchestration.verdicts import unanswered
 from reconciler_dagster.postgres import runs
 from reconciler_dagster.postgres.clients import active_clients
+from reconciler_dagster.postgres.guard import look
 
 
 def _listing(name: str, lines: list[str]) -> dg.AssetCheckResult:
@@ -27,10 +31,13 @@ def _listing(name: str, lines: list[str]) -> dg.AssetCheckResult:
     asset=AIRTABLE_LEADS,
     name="mapping",
     required_resource_keys={"client_run"},
-    description="Every mapped field is there on both sides, with a type that can be read.",
+    description="Every mapped field is there on both sides, with a type that can be read, and "
+    "every edit in Postgres is noted.",
 )
 def mapping_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Red where a field of any client is stopped; the others go on."""
+    """Red where a field of any client is stopped, the others go on; and where edits in Postgres
+    may not have been noted.
+    """
     run: ClientRun = context.resources.client_run
     with run.engine.connect() as connection:
         problems = connection.execute(
@@ -40,7 +47,14 @@ def mapping_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult
                 "WHERE c.is_active AND b.problem IS NOT NULL ORDER BY 1"
             )
         ).scalars()
-        return _listing("stopped", list(problems))
+        return _listing("stopped", [*_unnoted(connection, run.run_id), *problems])
+
+
+def _unnoted(connection: Connection, run_id: str) -> list[str]:
+    """What keeps edits from being noted now, and what this run came upon and has made up for."""
+    now = [str(problem) for problem in guard.problems(look(connection))]
+    found = [s.findings.get("guard", []) for s in runs.summaries(connection, run_id)]
+    return list(dict.fromkeys([*now, *chain.from_iterable(found)]))
 
 
 @dg.asset_check(

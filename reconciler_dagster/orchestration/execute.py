@@ -12,18 +12,18 @@ from sqlalchemy import Engine
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.engine.session import Counts
+from reconciler_dagster.orchestration.alive import process_tag
 from reconciler_dagster.orchestration.assets import run_config
 from reconciler_dagster.orchestration.audit import DecisionConfig
-from reconciler_dagster.orchestration.launcher import process_tag
 from reconciler_dagster.orchestration.metadata import attention
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.postgres import runs, tombstones
-from reconciler_dagster.postgres.clients import Client, active_clients, find_client
-from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.migrate import is_current
+from reconciler_dagster.postgres.clients import Client
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.runs import Summary
+from reconciler_dagster.telling import told_of_record
 
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
@@ -56,24 +56,6 @@ class Decided(ClientResult):
     """What a decision on deletions did. ``decided``: deletions that it was about."""
 
     decided: int = 0
-
-
-def open_portal(settings: Settings) -> Engine:
-    """The portal's Postgres, reachable and migrated. ConfigurationError otherwise."""
-    portal = engine(settings.require_database_url())
-    if not is_current(portal):
-        raise ConfigurationError(
-            "The database is not at this version's migrations: run `reconciler migrate`."
-        )
-    return portal
-
-
-def chosen_clients(portal: Engine, client_id: str | None) -> list[Client]:
-    """The one client, or all active ones."""
-    with portal.connect() as connection:
-        if client_id is not None:
-            return [find_client(connection, client_id)]
-        return active_clients(connection)
 
 
 def sync_clients(
@@ -226,12 +208,14 @@ def _result(client: Client, summary: Summary) -> ClientResult:
 
 
 def reason_of(result: dg.ExecuteInProcessResult) -> str:
-    """The innermost error of a failed run, in one line."""
+    """The innermost error of a failed run, as far as it may be told."""
     for event in result.all_events:
         failure = event.event_specific_data if event.is_step_failure else None
+        if described := getattr(getattr(failure, "user_failure_data", None), "description", None):
+            return str(described)
         error = getattr(failure, "error", None)
         while error is not None and error.cause is not None:
             error = error.cause
         if error is not None:
-            return str(error.message).strip().splitlines()[0]
+            return told_of_record(error.message, f"step failures of run {result.run_id}")
     return "The run failed before its first step."

@@ -28,13 +28,12 @@ from sqlalchemy.exc import DBAPIError
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.windows import PAGE, grouped, month_of, months_until, unknown_grouped
 from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.listing import sample_base
 from reconciler_dagster.engine.session import Counts, Session
 from reconciler_dagster.engine.windows import combined
 from reconciler_dagster.orchestration.execute import (
     QUIET,
     ClientResult,
-    chosen_clients,
-    open_portal,
     run_in_process,
 )
 from reconciler_dagster.orchestration.listing import (
@@ -51,7 +50,9 @@ from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import quarantine, tombstones
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import Client
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.runs import Summary
+from reconciler_dagster.telling import told
 
 # Windows listed ahead of the one that is being written; their rows lie in Postgres.
 AHEAD = 3
@@ -156,8 +157,7 @@ class _GreatSync:
             explained = isinstance(error, EXPLAINED)
             level = logging.DEBUG if explained or isinstance(error, DBAPIError) else logging.ERROR
             logging.getLogger(__name__).log(level, client.name, exc_info=True)
-            first = (str(error).strip().splitlines() or [""])[0]
-            why = [str(error) if explained else f"{type(error).__name__}: {first}"]
+            why = [told(error, "above")]
             self._count_calls()
         return _together(client, self.counts, self.summaries, why, wrong)
 
@@ -188,7 +188,7 @@ class _GreatSync:
         """The months that are to be done, in groups, one a run."""
         client, left = self.ahead.client, known.Left(months)
         with self.ahead.engine.begin() as connection:
-            leads = known.leads_by_month(connection, client.id)
+            leads = {} if self.ahead.moved else known.leads_by_month(connection, client.id)
             if not self.choice.config.dry_run:
                 left = known.left_of_great_sync(
                     connection, client.id, months, afresh=self.choice.afresh
@@ -200,7 +200,7 @@ class _GreatSync:
                 "--afresh begins anew."
             )
         if not leads:
-            groups = unknown_grouped(left.months)
+            groups = unknown_grouped(left.months, sample_base(self.ahead))
             return groups, Progress(len(groups), len(groups), None)
         groups = grouped(left.months, leads, WINDOW_LEADS)
         expected = [sum(leads.get(month, 0) for month in group) for group in groups]

@@ -1,35 +1,87 @@
-"""Runs on the code server, and whether they still live there.
+"""Runs in warm processes, and whether they still live there.
 
-Dagster's default launcher cannot tell, so a run whose code server died stays STARTED for ever
-and blocks the queue behind it.
+A run starts in a process that a warm parent on this host has forked, with everything imported;
+where none can be had, on the code server as with Dagster's default launcher. That one cannot tell
+whether a run has died, so a run whose server died would stay STARTED for ever and block the queue
+behind it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
+import signal
+import sys
+from pathlib import Path
 
-import psutil
 from dagster import DagsterRun
-from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
-from dagster._grpc.client import DagsterGrpcClient
-from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
-from dagster._serdes import deserialize_value
 
-PROCESS_TAG = "reconciler/process"
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+from reconciler_dagster import processes
+from reconciler_dagster.orchestration import internals
+from reconciler_dagster.orchestration.alive import PROCESS_TAG
+from reconciler_dagster.orchestration.internals import (
+    CheckRunHealthResult,
+    DefaultRunLauncher,
+    LaunchRunContext,
+    WorkerStatus,
+)
+from reconciler_dagster.orchestration.warm import client
+
+# Of a run in a process that a warm parent has forked for it.
+WARM_TAG = "reconciler/warm-process"
 _ANSWER_WITHIN_SECONDS = 10
 
 
-def process_tag() -> dict[str, str]:
-    """The tag for a run that this process executes itself, so that it can be seen to live."""
-    started = psutil.Process().create_time()
-    return {PROCESS_TAG: f"{socket.gethostname()} {os.getpid()} {started:.2f}"}
-
-
 class WatchedRunLauncher(DefaultRunLauncher):
-    """The default launcher, with an answer for run monitoring."""
+    """The default launcher, but warm, and with an answer for run monitoring."""
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start a run warm; the ordinary way where that cannot be had, and say so in its log.
+
+        Two launchers that looked at the limits of the queue at the same time may both have seen
+        room for one run. The run is marked as starting by now, for the other to see, so a second
+        look cannot miss it: where there is no room after all, the run waits in the queue again.
+        """
+        run = context.dagster_run
+        if not internals.fits_the_queue(self._instance, run):
+            internals.enqueue(self._instance, run)
+            return
+        if not _code_is_here(context):
+            super().launch_run(context)
+            return
+        try:
+            client.launch(
+                Path(self._instance.root_directory),
+                run.run_id,
+                internals.reference(self._instance),
+                lambda there: self._instance.add_run_tags(run.run_id, {WARM_TAG: there}),
+            )
+        except client.NoWarmProcess as error:
+            self._instance.report_engine_event(
+                f"No warm process can be had ({error}): the run is started the ordinary way, and "
+                "takes some seconds longer.",
+                run,
+                cls=self.__class__,
+            )
+            if context.workspace is None:  # the listener has none: the daemon shall launch it
+                internals.enqueue(self._instance, run)
+            else:
+                super().launch_run(context)
+
+    def terminate(self, run_id: str) -> bool:
+        """Interrupt a run. One on another host sees by itself that it is to be cancelled."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished or WARM_TAG not in run.tags:
+            return super().terminate(run_id)  # type: ignore[no-any-return,no-untyped-call]
+        self._instance.report_run_canceling(run)
+        there = run.tags[WARM_TAG]
+        if not processes.is_here(there):
+            return True
+        if not processes.may_live(there):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(processes.number_of(there), signal.SIGTERM)
+        return True
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -38,14 +90,14 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Dead only on evidence: run monitoring fails whatever is not RUNNING or SUCCESS."""
-        if PROCESS_TAG in run.tags:
-            there = _tagged_process_lives(run.tags[PROCESS_TAG])
-            return _verdict(there, "the process that executed it is gone")
-        client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
-        if client is None:  # finished meanwhile, or launched by somebody else
+        there = run.tags.get(WARM_TAG) or run.tags.get(PROCESS_TAG)
+        if there is not None:
+            return _verdict(processes.may_live(there), "the process that executed it is gone")
+        server = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
+        if server is None:  # finished meanwhile, or launched by somebody else
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        known = _server_has(client, run.run_id)
-        if not known and client.host in _LOOPBACK:
+        known = internals.server_has(server, run.run_id, _ANSWER_WITHIN_SECONDS)
+        if not known and server.host in internals.LOOPBACK:
             # A server that was killed, or that has reloaded its code, leaves its workers at work.
             known = self._worker_lives(run.run_id)
         # No answer in time: too busy to answer is not dead.
@@ -56,38 +108,18 @@ class WatchedRunLauncher(DefaultRunLauncher):
             event = entry.dagster_event
             data = event.engine_event_data if event and event.is_engine_event else None
             pid = data.metadata.get("pid") if data else None
-            if pid is not None and _lives(int(str(pid.value)), entry.timestamp):
+            if pid is not None and processes.lives(int(str(pid.value)), entry.timestamp):
                 return True
         return False
+
+
+def _code_is_here(context: LaunchRunContext) -> bool:
+    """Whether a process of this host and this Python can execute the run."""
+    executable = internals.executable_of(context.dagster_run)
+    return executable == sys.executable and internals.host_of_location(context) is None
 
 
 def _verdict(alive: bool, reason: str) -> CheckRunHealthResult:
     if alive:
         return CheckRunHealthResult(WorkerStatus.RUNNING)
     return CheckRunHealthResult(WorkerStatus.FAILED, f"The run has died: {reason}.")
-
-
-def _server_has(client: DagsterGrpcClient, run_id: str) -> bool | None:
-    """Whether the run lives on the server; None where it does not answer in time."""
-    try:
-        answer = client.can_cancel_execution(
-            CanCancelExecutionRequest(run_id=run_id), timeout=_ANSWER_WITHIN_SECONDS
-        )
-    except DagsterUserCodeUnreachableError as error:
-        status = getattr(error.__cause__, "code", lambda: None)()
-        return None if getattr(status, "name", "") == "DEADLINE_EXCEEDED" else False
-    return deserialize_value(answer, CanCancelExecutionResult).can_cancel
-
-
-def _lives(pid: int, before: float) -> bool:
-    """Whether the process is there and is older than a moment: numbers are used again."""
-    try:
-        process = psutil.Process(pid)
-        return process.create_time() <= before + 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _tagged_process_lives(tag: str) -> bool:
-    host, pid, started = tag.rsplit(" ", 2)
-    return host != socket.gethostname() or _lives(int(pid), float(started))

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 import dagster as dg
 
 from reconciler_dagster.core.windows import grouped, months_scope, unknown_grouped
+from reconciler_dagster.engine.listing import PART, Progress, Window, list_window
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import PART, Progress, Window, list_window
 from reconciler_dagster.postgres import staging
 from reconciler_dagster.postgres import windows as known
 
@@ -62,7 +62,7 @@ def list_months(
 ) -> Listed:
     """List some months as one window; for a thread of its own."""
     scope = months_scope(months[0], months[-1])
-    return Listed(months, list_window(session, session.another_base(), scope, key, progress))
+    return Listed(months, list_window(session, scope, key, progress))
 
 
 def key_of(session: Session) -> str:

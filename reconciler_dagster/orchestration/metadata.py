@@ -92,7 +92,11 @@ def attention(summary: Summary) -> list[str]:
 def attention_of_findings(summary: Summary) -> list[str]:
     """What a run came upon itself."""
     findings = summary.findings
-    reasons = list(findings.get("stopped", ()))
+    reasons = [
+        *findings.get("guard", ()),
+        *findings.get("stopped", ()),
+        *findings.get("moved", ()),
+    ]
     if summary.state != "succeeded":
         reasons.append(summary.message or "The run did not end well.")
     reasons += findings.get("doubts", ())

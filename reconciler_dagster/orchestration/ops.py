@@ -14,7 +14,7 @@ from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
 from reconciler_dagster.orchestration import metadata
-from reconciler_dagster.orchestration.resources import ClientRun
+from reconciler_dagster.orchestration.resources import ClientRun, moved
 from reconciler_dagster.postgres import runs, staging
 
 Reference = dict[str, Any]
@@ -73,6 +73,7 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
         findings = {
             "stopped": pulled.stopped,
             "notes": pulled.notes,
+            "moved": moved(session),
             "dry_run": config.dry_run,
             "allow_mass_clear": config.allow_mass_clear,
         }

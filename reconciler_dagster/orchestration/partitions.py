@@ -15,3 +15,12 @@ def ensure_partitions(instance: dg.DagsterInstance, clients: list[Client]) -> No
     new = [client.id for client in clients if client.id not in known]
     if new:
         instance.add_dynamic_partitions("client", new)
+
+
+def partition_tags(client_id: str) -> dict[str, str]:
+    """For a run request of a partition that `ensure_partitions` has just made sure of.
+
+    Dagster looks each partition up again, over a connection of its own, unless the request
+    carries the tag: for a thousand clients that is longer than a schedule may take.
+    """
+    return {"dagster/partition": client_id}

@@ -12,18 +12,30 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.guard import problems
+from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.engine.session import Counts, Purpose, Session
-from reconciler_dagster.postgres import runs
+from reconciler_dagster.postgres import bindings, runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.guard import Unfit
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
 from reconciler_dagster.postgres.staging import StagingLost
+from reconciler_dagster.telling import told
 
 PURPOSE_TAG = "reconciler/purpose"
 # How long a run waits for another one that writes for the same client.
 PATIENCE_SECONDS = 600.0
 # Failures whose message is written for a person.
-EXPLAINED = (ConfigurationError, AirtableError, ClientBusy, LeaseLost, StagingLost)
+EXPLAINED = (
+    ConfigurationError,
+    Unfit,
+    AirtableError,
+    ClientBusy,
+    LeaseLost,
+    PlaceChanged,
+    StagingLost,
+)
 NOTHING_LISTED = "This run has nothing listed: its steps go together. Re-execute all of its steps."
 
 
@@ -54,14 +66,14 @@ class ClientRun:
         """
         scope = f"{scope}{' (dry run)' if dry_run else ''}"
         try:
-            self._session(client_id, dry_run=dry_run)
+            guard = problems(self._session(client_id, dry_run=dry_run).guard)
         except EXPLAINED as error:
             noted = (findings or {}) | _findings_of(error)
             with self.engine.begin() as connection:
                 runs.refuse(
-                    connection, client_id, self.run_id, self.purpose, scope, str(error), noted
+                    connection, client_id, self.run_id, self.purpose, scope, told(error), noted
                 )
-            raise dg.Failure(str(error), allow_retries=False) from None
+            raise dg.Failure(told(error), allow_retries=False) from None
         with self.engine.begin() as connection:
             runs.start(
                 connection,
@@ -71,7 +83,8 @@ class ClientRun:
                 scope,
                 answers_requests=answers_requests,
             )
-            runs.add_findings(connection, client_id, self.run_id, findings or {})
+            noted = {"guard": [str(problem) for problem in guard]} | (findings or {})
+            runs.add_findings(connection, client_id, self.run_id, noted)
 
     @contextmanager
     def step(self, client_id: str, *, dry_run: bool = False) -> Iterator[Session]:
@@ -88,7 +101,7 @@ class ClientRun:
                     runs.add_counts(connection, client_id, self.run_id, asdict(session.counts))
         except Exception as error:
             nothing = type(error) is LookupError  # of staging: another run's listing is too old
-            why = NOTHING_LISTED if nothing else str(error)
+            why = NOTHING_LISTED if nothing else told(error, f"step failures of run {self.run_id}")
             if client_id in self._sessions:
                 self._note_failure(client_id, why, _findings_of(error))
             if nothing or isinstance(error, EXPLAINED):  # the sentence says it all: no stack trace
@@ -107,12 +120,22 @@ class ClientRun:
 
     def _lock(self, client_id: str) -> None:
         """Hold the client until the run ends. Raises ClientBusy where another does not let go."""
-        self._held.enter_context(client_lock(self.engine, client_id, self.run_id, PATIENCE_SECONDS))
+        seconds = self.settings.lease_seconds
+        lock = client_lock(self.engine, client_id, self.run_id, PATIENCE_SECONDS, seconds=seconds)
+        self._held.enter_context(lock)
 
     def _note_failure(self, client_id: str, why: str, findings: dict[str, Any]) -> None:
         with self.engine.begin() as connection:
             runs.finish(connection, client_id, self.run_id, state="failed", message=why[:2000])
             runs.add_findings(connection, client_id, self.run_id, findings)
+
+
+def moved(session: Session) -> list[str]:
+    """What to tell of another base or table: once, by whichever run comes first."""
+    if session.dry_run:
+        return [session.moved] if session.moved else []
+    with session.engine.begin() as connection:
+        return bindings.tell(connection, session.client.id, session.run_id)
 
 
 def _findings_of(error: Exception) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,10 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL
 
+from reconciler_dagster import environment
 from reconciler_dagster.config import ConfigurationError, Settings, state_dir
+from reconciler_dagster.orchestration.stored import without_secrets
+from reconciler_dagster.outlets import guard
 
 
 class ChosenStorage(DagsterStorage, ConfigurableClass):
@@ -32,14 +34,14 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> DagsterStorage:
         """Choose."""
+        guard()
         url = Settings.load().dagster_postgres_url
         if url is None:
-            home = os.environ.get("DAGSTER_HOME") or str(state_dir() / "dagster")
-            return DagsterSqliteStorage.from_local(home)
+            home = environment.value("DAGSTER_HOME") or str(state_dir() / "dagster")
+            return without_secrets(DagsterSqliteStorage.from_local(home))
         from dagster_postgres import DagsterPostgresStorage
 
-        storage: DagsterStorage = DagsterPostgresStorage(psycopg2_url(url.get_secret_value()))
-        return storage
+        return without_secrets(DagsterPostgresStorage(psycopg2_url(url.get_secret_value())))
 
 
 def psycopg2_url(url: str) -> str:

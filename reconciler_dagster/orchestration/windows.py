@@ -19,16 +19,18 @@ from dagster_shared.utils.warnings import BetaWarning
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.windows import FIRST_MONTH, months_scope, months_until
 from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.listing import Window
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import Window, combined, discard, preview, reconcile
+from reconciler_dagster.engine.windows import combined, discard, preview, reconcile
 from reconciler_dagster.orchestration import listing, metadata, verdicts
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import CLIENTS
-from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun
-from reconciler_dagster.postgres import cursor, runs, staging
+from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun, moved
+from reconciler_dagster.postgres import bindings, cursor, runs, staging
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.runs import Summary
+from reconciler_dagster.telling import told
 
 warnings.filterwarnings("ignore", "Parameter `backfill_policy`", BetaWarning)
 
@@ -92,8 +94,9 @@ class Failures:
             yield
         except Exception as error:
             explained = isinstance(error, dg.Failure)
-            self._log.error(f"{self.name(client)}: {error}", exc_info=not explained)
-            self.reasons[client] = str(error)
+            why = told(error, "the log of this step")
+            self._log.error(f"{self.name(client)}: {why}", exc_info=not explained)
+            self.reasons[client] = why
 
     def name(self, client: str) -> str:
         """For a person."""
@@ -157,7 +160,8 @@ def _list(
         listing.stage_listed(session, listed, listing.key_of(session))
         findings = {
             "stopped": session.bound.problems,
-            "notes": list(session.bound.notes),
+            "notes": session.notes,
+            "moved": moved(session),
             "change_set": asdict(change_set),
         }
         with run.engine.begin() as connection:
@@ -264,6 +268,7 @@ def _note_covered(session: Session, months: list[str], window: Window) -> None:
     client_id = session.client.id
     moment, noted_at = map(datetime.fromisoformat, (window.moment, window.noted_at))
     with session.engine.begin() as connection:
+        bindings.require(connection, client_id, session.place)
         known.note_months(connection, client_id, months, moment, noted_at)
         if cursor.load(connection, client_id) is None:
             covered = known.covered_since(connection, client_id, months_until(noted_at))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Response
 
-from reconciler_dagster.portal import queries, sync_requests
+from reconciler_dagster.portal import plain, queries, sync_requests
 from reconciler_dagster.portal.models import DeltaSync, RequestId, SyncRequest, SyncStatus
 from reconciler_dagster.portal.openapi import errors
 from reconciler_dagster.portal.problems import Problem
@@ -55,4 +55,6 @@ def get_status(portal: ThePortal, user: SignedIn, client_id: UUID | None = None)
         clients = queries.clients(connection, user)
         if client_id is not None:
             clients = [queries.require_client(clients, client_id)]
-        return SyncStatus(clients=[drift_report(connection, str(each.id)) for each in clients])
+        return SyncStatus(
+            clients=[plain.report(user, drift_report(connection, str(each.id))) for each in clients]
+        )

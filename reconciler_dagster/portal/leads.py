@@ -26,6 +26,7 @@ from sqlalchemy import (
     text,
 )
 
+from reconciler_dagster.portal import plain
 from reconciler_dagster.portal.auth import User
 from reconciler_dagster.portal.models import (
     Activity,
@@ -208,7 +209,10 @@ def get_detail(connection: Connection, user: User, lead_id: UUID) -> LeadDetail:
     return LeadDetail(
         **_as_lead(row),
         notes=row.notes,
-        quarantine=[QuarantinedField(**entry) for entry in quarantine.mappings()],
+        quarantine=[
+            QuarantinedField(**{**entry, "reason": plain.refusal(user, entry["reason"])})
+            for entry in quarantine.mappings()
+        ],
         activity=_activity(connection, lead_id),
     )
 

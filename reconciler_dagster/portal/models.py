@@ -9,11 +9,15 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from reconciler_dagster.redaction import redacted
+
 # Anything that says something: no NUL, which Postgres cannot store, and not only blanks.
 _SAYS_SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"
 # Bounds that fit Postgres' bigint; beyond them there is certainly no such request.
 RequestId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 SearchText = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
+# A sentence of a run, which may be older than what keeps secrets out of it.
+Told = Annotated[str, AfterValidator(redacted)]
 Name = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")]
 
 
@@ -113,7 +117,7 @@ class QuarantinedField(BaseModel):
     field: str
     direction: Literal["to_postgres", "to_airtable"]
     value: Any
-    reason: str
+    reason: Told
     attempts: int
     next_attempt_at: datetime
 
@@ -180,7 +184,7 @@ class SyncRequest(BaseModel):
     run_id: str | None
     run_url: str | None
     counts: SyncCounts | None
-    message: str | None
+    message: Told | None
 
 
 class SyncStatus(BaseModel):

@@ -37,18 +37,20 @@ _PROBLEM = {
 }
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _MEANINGS = {
-    400: "The body is not even text",
+    400: "The Host header cannot be one, or the body is not even text",
     401: "No token, or one that is forged, expired or out of date",
     403: "The role does not allow it",
     404: "There is no such thing, or it is another client's",
+    408: "The body did not arrive in time",
     409: "The present state forbids it; the detail says why",
     413: "The body is too large",
     421: "A host name that is not served here",
     422: "The request is not valid, or its Idempotency-Key came with another request",
     429: "Too many requests; see Retry-After",
+    431: "The header is too large",
     503: "The database or the token keys cannot be reached now",
 }
-_EVERYWHERE = (413, 421, 422, 429, 503)
+_EVERYWHERE = (400, 408, 413, 421, 422, 429, 431, 503)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

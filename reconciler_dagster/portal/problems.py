@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,7 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from reconciler_dagster.config import ConfigurationError
-from reconciler_dagster.portal.guard import SECURITY_HEADERS
+from reconciler_dagster.portal.headers import SECURITY_HEADERS
+from reconciler_dagster.redaction import redacted_values
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -24,13 +26,24 @@ TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Too slow",
     409: "In conflict with the present state",
     413: "Too large",
     421: "Misdirected request",
     422: "Not valid",
     429: "Too many requests",
+    431: "Header too large",
     500: "Something went wrong here",
     503: "Not available now",
+}
+
+
+# Where the framework gives no reason.
+_REASONS = {
+    403: "This is not allowed here.",
+    404: "There is nothing at this address.",
+    405: "This cannot be done at this address; the header Allow says what can.",
+    413: "What was sent is too large.",
 }
 
 
@@ -60,7 +73,8 @@ class Problem(Exception):
 
     def response(self) -> JSONResponse:
         """The document as an HTTP answer."""
-        return JSONResponse(self.document, self.status, headers=self.headers, media_type=MEDIA_TYPE)
+        document = redacted_values(self.document)
+        return JSONResponse(document, self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def not_found(what: str = "lead") -> Problem:
@@ -82,8 +96,7 @@ def from_exception(error: Exception, request: Request) -> Problem:
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(sorted(_methods(request)))
-        detail = error.detail if isinstance(error.detail, str) else ""
-        return Problem(error.status_code, detail, headers=headers)
+        return Problem(error.status_code, _reason(error), headers=headers)
     if isinstance(error, ConfigurationError | OperationalError | PoolTimeout):
         return Problem(
             503,
@@ -91,6 +104,13 @@ def from_exception(error: Exception, request: Request) -> Problem:
             headers={"Retry-After": "5"},
         )
     return Problem(500, "The error has been logged.", headers=SECURITY_HEADERS)
+
+
+def _reason(error: HTTPException) -> str:
+    """What the framework says; where that is no more than the status, what a person may do."""
+    own = error.detail if isinstance(error.detail, str) else ""
+    bare = not own or own == HTTPStatus(error.status_code).phrase
+    return _REASONS.get(error.status_code, own) if bare else own
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
@@ -107,12 +127,21 @@ def _methods(request: Request) -> set[str]:
     return methods
 
 
-def install(app: FastAPI, page: Callable[[Request, Problem], Response | None]) -> None:
-    """Answer every exception with a problem document, or with the page that stands for it."""
+Answer = Callable[[Request, Exception], Response]
+
+
+def answers(page: Callable[[Request, Problem], Response | None]) -> Answer:
+    """What answers an exception: a problem document, or the page that stands for it."""
 
     def answer(request: Request, error: Exception) -> Response:
         problem = from_exception(error, request)
         return page(request, problem) or problem.response()
+
+    return answer
+
+
+def install(app: FastAPI, answer: Answer) -> None:
+    """Answer every exception of the application."""
 
     for kind in (
         Problem,

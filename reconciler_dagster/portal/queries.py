@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.values import Unreadable, Value
+from reconciler_dagster.portal import plain
 from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.problems import not_found
 from reconciler_dagster.postgres.clients import directory
@@ -173,7 +174,7 @@ class FieldView:
         return not self.agreed or any(value not in (None, "", []) for value in values)
 
 
-def lead_fields(connection: Connection, lead_id: UUID) -> list[FieldView]:
+def lead_fields(connection: Connection, user: User, lead_id: UUID) -> list[FieldView]:
     """The portal's value, the baseline, and Airtable's as last seen, field by field.
 
     Airtable was last seen to hold the baseline, save for a value that Postgres could not take.
@@ -202,7 +203,7 @@ def lead_fields(connection: Connection, lead_id: UUID) -> list[FieldView]:
             portal = field.codec.from_postgres(row.lead.get(field.column), users)
         except Unreadable:
             portal = row.lead.get(field.column)
-        known = baseline.get(field.column)
+        known, held_up = baseline.get(field.column), inward or outward
         views.append(
             FieldView(
                 column=field.column,
@@ -213,7 +214,7 @@ def lead_fields(connection: Connection, lead_id: UUID) -> list[FieldView]:
                 airtable=inward[0] if inward else known,
                 unreadable=inward is not None and inward[0] is None,
                 agreed=field.column in baseline and portal == known and not inward,
-                quarantined=(inward or outward or (None, None))[1],
+                quarantined=plain.refusal(user, held_up[1]) if held_up else None,
             )
         )
     return views

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
 
-from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.config import FromEnvironment
+from reconciler_dagster.environment import cleaned, require_web_address
 
 
-class PortalSettings(BaseSettings):
+class PortalSettings(FromEnvironment):
     """Read from the environment variables ``PORTAL_*``; none of them is a secret."""
 
-    model_config = SettingsConfigDict(env_prefix="PORTAL_", env_ignore_empty=True, extra="ignore")
+    prefix = "PORTAL_"
 
     jwks_url: str | None = None
     """Where the public keys of RS256 tokens are; without it only HS256 tokens are taken."""
@@ -22,23 +22,26 @@ class PortalSettings(BaseSettings):
     """Sign-in without a password, as any user. Only `reconciler up` sets it, for its own data."""
 
     rate_limit_per_minute: float = Field(default=300, gt=0)
+    """Of one user; and of one address, of what needs no sign-in."""
     body_limit_bytes: int = Field(default=256 * 1024, gt=0)
+    body_timeout_seconds: float = Field(default=20, gt=0)
+    header_limit_bytes: int = Field(default=32 * 1024, gt=0)
+    header_limit_count: int = Field(default=100, gt=0)
+    header_timeout_seconds: float = Field(default=10, gt=0)
+    half_open_limit: int = Field(default=200, gt=0)
+    """Connections that have not sent a whole request yet; the oldest makes room for a new one."""
+    half_open_limit_per_address: int = Field(default=50, gt=0)
     allowed_hosts: str | None = None
     """Host names that are answered, comma-separated. In the demo loopback alone, else any."""
 
+    @field_validator("jwks_url")
     @classmethod
-    def load(cls) -> PortalSettings:
-        """Read the settings; a malformed one raises ConfigurationError that names it."""
-        try:
-            return cls()
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            name = f"PORTAL_{first['loc'][0]}".upper()
-            raise ConfigurationError(f"{name} is not usable: {first['msg']}.") from None
+    def _web(cls, given: str | None) -> str | None:
+        return given and require_web_address(given)
 
     def hosts(self) -> frozenset[str] | None:
         """The host names that are answered; None for any."""
         if self.allowed_hosts is not None:
-            return frozenset(name.strip().lower() for name in self.allowed_hosts.split(","))
+            return frozenset(cleaned(name).lower() for name in self.allowed_hosts.split(","))
         # A page of another site whose name is made to point at this machine is a stranger here.
         return frozenset({"127.0.0.1", "localhost", "[::1]"}) if self.demo else None

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from reconciler_dagster.config import Settings
 from reconciler_dagster.portal.auth import Tokens, User
 from reconciler_dagster.portal.problems import Problem
-from reconciler_dagster.portal.rate import RateLimit
+from reconciler_dagster.portal.rate import RateLimit, mark_counted
 from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster.postgres.connection import engine
 
@@ -46,15 +46,16 @@ class Portal:
         with engine(self.database_url).begin() as connection:
             yield connection
 
-    def sign_in(self, token: str, address: str) -> User:
+    def sign_in(self, token: str, request: Request) -> User:
         """The user of a token. Whoever fails too often from one address has to wait."""
         try:
             with self.transaction() as connection:
                 user = self.tokens.user(connection, token)
         except Problem as problem:
             if problem.status == 401:
-                self.rate_limit.take(f"address {address}")
+                self.rate_limit.take_for_address(request)
             raise
+        mark_counted(request)
         self.rate_limit.take(f"user {user.id}")
         return user
 
@@ -63,11 +64,6 @@ def portal_of(request: Request) -> Portal:
     """The running portal."""
     portal: Portal = request.app.state.portal
     return portal
-
-
-def address_of(request: Request) -> str:
-    """Where a request came from."""
-    return request.client.host if request.client else "unknown"
 
 
 ThePortal = Annotated[Portal, Depends(portal_of)]
@@ -84,11 +80,10 @@ def _signed_in(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> User:
     if credentials is None:
-        portal.rate_limit.take(f"address {address_of(request)}")
         raise Problem(
             401, "Send a token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"}
         )
-    return portal.sign_in(credentials.credentials, address_of(request))
+    return portal.sign_in(credentials.credentials, request)
 
 
 SignedIn = Annotated[User, Depends(_signed_in)]

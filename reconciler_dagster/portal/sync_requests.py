@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from reconciler_dagster.portal.auth import User
+from reconciler_dagster.portal import plain
+from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.models import SyncRequest
 from reconciler_dagster.portal.problems import not_found
 
@@ -48,7 +49,8 @@ def get(connection: Connection, user: User, request_id: int, ui_url: str) -> Syn
     ).mappings().first()  # fmt: skip
     if row is None or not user.sees(row["client_id"]):
         raise not_found("sync request")
-    return SyncRequest(**row, run_url=run_url(ui_url, row["run_id"]))
+    told = {**row, "message": plain.run_message(user, row["message"])}
+    return SyncRequest(**told, run_url=run_url(user, ui_url, row["run_id"]))
 
 
 def latest(connection: Connection, client_id: UUID) -> int | None:
@@ -60,6 +62,7 @@ def latest(connection: Connection, client_id: UUID) -> int | None:
     return None if found is None else int(found)
 
 
-def run_url(ui_url: str, run_id: str | None) -> str | None:
-    """Where Dagster's UI shows a run."""
-    return f"{ui_url.rstrip('/')}/runs/{run_id}" if run_id else None
+def run_url(user: User, ui_url: str, run_id: str | None) -> str | None:
+    """Where Dagster's UI shows a run; for its operators alone."""
+    shown = run_id and user.role is Role.SUPER_ADMIN
+    return f"{ui_url.rstrip('/')}/runs/{run_id}" if shown else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, text
@@ -14,12 +14,20 @@ from reconciler_dagster.postgres.staging import dump
 
 @dataclass(frozen=True)
 class BaselineRow:
-    """What is agreed on for one record; a field without a key is not agreed on yet."""
+    """What is agreed on for one record; a field without a key is not agreed on yet.
+
+    ``placeholders``: what the engine itself put into the lead where it could not take the cell.
+    """
 
     record_id: str
     lead_id: str
     created_time: datetime
     fields: Row
+    placeholders: Row = field(default_factory=dict)
+
+    def is_whole(self, columns: Collection[str]) -> bool:
+        """Whether all of these fields are agreed on, and the lead holds no placeholder."""
+        return not self.placeholders and set(columns) <= self.fields.keys()
 
     def without(self, columns: Collection[str]) -> BaselineRow:
         """The row as if these fields had never been agreed on."""
@@ -33,7 +41,8 @@ def load(
     """The baselines of some records, by record id."""
     rows = connection.execute(
         text(
-            "SELECT record_id, lead_id::text, created_time, fields FROM reconciler.baseline "
+            "SELECT record_id, lead_id::text, created_time, fields, placeholders "
+            "FROM reconciler.baseline "
             "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
         ),
         {"client_id": client_id, "record_ids": list(record_ids)},
@@ -49,6 +58,18 @@ def exists(connection: Connection, client_id: str) -> bool:
             {"client_id": client_id},
         ).scalar()
     )
+
+
+def known(connection: Connection, client_id: str, record_ids: Iterable[str]) -> set[str]:
+    """Those of some records for which something is agreed on."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id FROM reconciler.baseline "
+            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids)},
+    )
+    return set(rows.scalars())
 
 
 def count(connection: Connection, client_id: str) -> int:
@@ -71,7 +92,8 @@ def emptied(connection: Connection, client_id: str, columns: Collection[str]) ->
                 "to_jsonb(l) AS now WHERE b.client_id = :client_id AND EXISTS ("
                 "SELECT FROM unnest(CAST(:columns AS text[])) AS f "
                 "WHERE b.fields -> f <> ALL(CAST(:blank AS jsonb[])) "
-                "AND now -> f = ANY(CAST(:blank AS jsonb[])))"
+                "AND (now -> f = ANY(CAST(:blank AS jsonb[])) "
+                "OR (now ->> f ~ '^\\s*$' AND now -> f <> b.fields -> f)))"
             ),
             {
                 "client_id": client_id,
@@ -83,27 +105,31 @@ def emptied(connection: Connection, client_id: str, columns: Collection[str]) ->
 
 
 def advance(connection: Connection, client_id: str, rows: Iterable[BaselineRow]) -> None:
-    """Add agreed values; fields that are not named keep theirs."""
+    """Add agreed values and placeholders; fields that are not named keep theirs. A field that is
+    agreed on has no placeholder any more.
+    """
     data = [
         {
             "record_id": row.record_id,
             "lead_id": row.lead_id,
             "created_time": row.created_time,
             "fields": row.fields,
+            "placeholders": row.placeholders,
         }
         for row in rows
     ]
     connection.execute(
         text(
             "INSERT INTO reconciler.baseline AS b "
-            "(client_id, record_id, lead_id, created_time, fields, advance) "
-            "SELECT :client_id, r.record_id, r.lead_id, r.created_time, r.fields, "
+            "(client_id, record_id, lead_id, created_time, fields, placeholders, advance) "
+            "SELECT :client_id, r.record_id, r.lead_id, r.created_time, r.fields, r.placeholders, "
             "nextval('reconciler.advance') "
-            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
-            "(record_id text, lead_id uuid, created_time timestamptz, fields jsonb) "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (record_id text, lead_id uuid, "
+            "created_time timestamptz, fields jsonb, placeholders jsonb) "
             "ON CONFLICT (client_id, record_id) DO UPDATE "
-            "SET lead_id = excluded.lead_id, fields = b.fields || excluded.fields, "
-            "advance = excluded.advance"
+            "SET lead_id = excluded.lead_id, fields = b.fields || excluded.fields, placeholders = "
+            "(b.placeholders - ARRAY(SELECT jsonb_object_keys(excluded.fields))) "
+            "|| excluded.placeholders, advance = excluded.advance"
         ),
         {"client_id": client_id, "rows": dump(data)},
     )

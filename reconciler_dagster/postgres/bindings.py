@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.binding import Binding
+from reconciler_dagster.core.place import Place, PlaceChanged
 
 
 def remembered(connection: Connection, client_id: str) -> dict[str, Binding]:
@@ -16,7 +18,8 @@ def remembered(connection: Connection, client_id: str) -> dict[str, Binding]:
     rows = connection.execute(
         text(
             "SELECT field, airtable_field_id, airtable_name, airtable_type, choices, problem, "
-            "fingerprint FROM reconciler.field_binding WHERE client_id = :client_id"
+            "fingerprint, holds, precision, valid "
+            "FROM reconciler.field_binding WHERE client_id = :client_id"
         ),
         {"client_id": client_id},
     )
@@ -29,26 +32,51 @@ def remembered(connection: Connection, client_id: str) -> dict[str, Binding]:
             None if row.choices is None else tuple(row.choices),
             row.problem,
             row.fingerprint or "",
+            row.holds,
+            row.precision,
+            row.valid,
         )
         for row in rows
     }
 
 
-def table(
-    connection: Connection, client_id: str, configured_name: str
-) -> tuple[str, datetime] | None:
-    """The id of the leads table and when its metadata was read.
+@dataclass(frozen=True)
+class Bound:
+    """Where a client's leads were found last. ``configured_name``: AIRTABLE_LEADS_TABLE then."""
 
-    None before the first time, or when another table is configured since.
+    place: Place
+    configured_name: str
+    read_at: datetime
+
+
+def bound(connection: Connection, client_id: str) -> Bound | None:
+    """What is remembered; None before the first time."""
+    row = connection.execute(
+        text(
+            "SELECT base_id, table_id, configured_name, read_at FROM reconciler.table_binding "
+            "WHERE client_id = :client_id"
+        ),
+        {"client_id": client_id},
+    ).one_or_none()
+    return None if row is None else Bound(Place(row[0], row[1]), row[2], row[3])
+
+
+def require(connection: Connection, client_id: str, place: Place) -> None:
+    """Raise PlaceChanged unless what is remembered is about this place; it stays so to the end of
+    the transaction.
     """
     row = connection.execute(
         text(
-            "SELECT table_id, read_at FROM reconciler.table_binding "
-            "WHERE client_id = :client_id AND configured_name = :configured_name"
+            "SELECT base_id, table_id FROM reconciler.table_binding "
+            "WHERE client_id = :client_id FOR SHARE"
         ),
-        {"client_id": client_id, "configured_name": configured_name},
+        {"client_id": client_id},
     ).one_or_none()
-    return None if row is None else (row.table_id, row.read_at)
+    if row is None or Place(*row) != place:
+        raise PlaceChanged(
+            "This client's base or table was changed while the run was at work; it wrote nothing "
+            "more. The next run meets the new one."
+        )
 
 
 def lock(connection: Connection, client_id: str) -> None:
@@ -59,22 +87,85 @@ def lock(connection: Connection, client_id: str) -> None:
     )
 
 
+# What describes one place. Leads that were deactivated stay known, so that they are active again
+# where their record is found; edits that no run has taken over yet are met like any others.
+_OF_A_PLACE = {
+    "baseline": "true",
+    "cursor": "true",
+    "seen": "true",
+    "journal": "state <> 'acknowledged'",
+    "quarantine": "true",
+    "tombstone": "state <> 'deleted'",
+    "month_listing": "true",
+    "great_sync": "true",
+    "field_binding": "true",
+}
+
+
+def forget_place(connection: Connection, client_id: str, notice: str) -> None:
+    """Drop all that describes the place where a client's leads were, and keep what to tell."""
+    for table, which in _OF_A_PLACE.items():
+        connection.execute(
+            text(
+                f"DELETE FROM reconciler.{table} "  # noqa: S608 - constants
+                f"WHERE client_id = :client_id AND {which}"
+            ),
+            {"client_id": client_id},
+        )
+    connection.execute(
+        text(
+            "UPDATE reconciler.table_binding SET notice = :notice, told_by = NULL, "
+            "moved_at = clock_timestamp() WHERE client_id = :client_id"
+        ),
+        {"client_id": client_id, "notice": notice},
+    )
+
+
+def tell(connection: Connection, client_id: str, run_id: str) -> list[str]:
+    """What the run is to tell of the client's place: once, whoever noticed it."""
+    rows = connection.execute(
+        text(
+            "UPDATE reconciler.table_binding SET told_by = :run_id WHERE client_id = :client_id "
+            "AND notice IS NOT NULL AND coalesce(told_by, :run_id) = :run_id RETURNING notice"
+        ),
+        {"client_id": client_id, "run_id": run_id},
+    )
+    return list(rows.scalars())
+
+
+def notice(connection: Connection, client_id: str) -> tuple[datetime, str] | None:
+    """When the place became another one within a week, and what was told then."""
+    row = connection.execute(
+        text(
+            "SELECT moved_at, notice FROM reconciler.table_binding WHERE client_id = :client_id "
+            "AND moved_at > clock_timestamp() - interval '7 days'"
+        ),
+        {"client_id": client_id},
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 def remember(
     connection: Connection,
     client_id: str,
-    table_id: str,
+    place: Place,
     configured_name: str,
     bindings: Iterable[Binding],
 ) -> None:
     """Store a mapping check."""
     connection.execute(
         text(
-            "INSERT INTO reconciler.table_binding (client_id, table_id, configured_name) "
-            "VALUES (:client_id, :table_id, :configured_name) ON CONFLICT (client_id) "
-            "DO UPDATE SET table_id = excluded.table_id, "
+            "INSERT INTO reconciler.table_binding (client_id, base_id, table_id, configured_name) "
+            "VALUES (:client_id, :base_id, :table_id, :configured_name) ON CONFLICT (client_id) "
+            "DO UPDATE SET base_id = excluded.base_id, table_id = excluded.table_id, "
             "configured_name = excluded.configured_name, read_at = clock_timestamp()"
         ),
-        {"client_id": client_id, "table_id": table_id, "configured_name": configured_name},
+        {
+            "client_id": client_id,
+            "base_id": place.base_id,
+            "table_id": place.table_id,
+            "configured_name": configured_name,
+        },
     )
     rows = [
         {
@@ -85,6 +176,9 @@ def remember(
             "choices": binding.choices,
             "problem": binding.problem,
             "fingerprint": binding.fingerprint,
+            "holds": binding.holds,
+            "precision": binding.precision,
+            "valid": binding.valid,
         }
         for binding in bindings
     ]
@@ -95,12 +189,12 @@ def remember(
     connection.execute(
         text(
             "INSERT INTO reconciler.field_binding (client_id, field, airtable_field_id, "
-            "airtable_name, airtable_type, choices, problem, fingerprint) "
+            "airtable_name, airtable_type, choices, problem, fingerprint, holds, precision, valid) "
             "SELECT :client_id, r.field, r.airtable_field_id, r.airtable_name, r.airtable_type, "
-            "r.choices, r.problem, r.fingerprint "
+            "r.choices, r.problem, r.fingerprint, r.holds, r.precision, r.valid "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (field text, "
             "airtable_field_id text, airtable_name text, airtable_type text, choices jsonb, "
-            "problem text, fingerprint text)"
+            "problem text, fingerprint text, holds text, precision int, valid boolean)"
         ),
         {"client_id": client_id, "rows": orjson.dumps(rows).decode()},
     )

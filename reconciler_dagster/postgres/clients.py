@@ -8,8 +8,18 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.config import ConfigurationError
-from reconciler_dagster.core.binding import Column
+from reconciler_dagster.core.normal import identifier
+from reconciler_dagster.core.pairs import Column
 from reconciler_dagster.core.values import Directory
+from reconciler_dagster.postgres import guard
+
+# What the engine finds a lead by, and the types that it can do so with.
+_KEYS = {
+    "id": ("uuid",),
+    "client_id": ("uuid",),
+    "airtable_record_id": ("character varying", "text"),
+    "is_active": ("boolean",),
+}
 
 
 @dataclass(frozen=True)
@@ -22,14 +32,17 @@ class Client:
 
 
 def active_clients(connection: Connection) -> list[Client]:
-    """Every active client, by name."""
+    """Every active client, by name; its base id without blanks that came along with it. Raises
+    guard.Unfit where some may be hidden from this role.
+    """
+    guard.require_clients(connection)
     rows = connection.execute(
         text(
-            "SELECT id::text, company_name, airtable_base_id FROM public.clients "
+            "SELECT id::text AS id, company_name, airtable_base_id FROM public.clients "
             "WHERE is_active ORDER BY company_name, id"
         )
     )
-    return [Client(*row) for row in rows]
+    return [Client(row.id, row.company_name, identifier(row.airtable_base_id)) for row in rows]
 
 
 def find_client(connection: Connection, client_id: str) -> Client:
@@ -48,6 +61,14 @@ def find_client(connection: Connection, client_id: str) -> Client:
     )
 
 
+def base_of(connection: Connection, client_id: str) -> str | None:
+    """The base that a client has now."""
+    return connection.execute(
+        text("SELECT airtable_base_id FROM public.clients WHERE id = :client_id"),
+        {"client_id": client_id},
+    ).scalar()
+
+
 def directory(connection: Connection) -> Directory:
     """All portal users: id and e-mail."""
     rows = connection.execute(
@@ -57,18 +78,35 @@ def directory(connection: Connection) -> Directory:
 
 
 def leads_columns(connection: Connection) -> list[Column]:
-    """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing."""
+    """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing or
+    of another type.
+    """
     rows = connection.execute(
         text(
-            "SELECT column_name, character_maximum_length, is_nullable = 'YES' "
-            "FROM information_schema.columns "
-            "WHERE table_schema = 'public' AND table_name = 'leads'"
+            "SELECT c.column_name, c.character_maximum_length, c.is_nullable = 'YES', "
+            "CASE c.data_type WHEN 'USER-DEFINED' THEN 'user-defined' ELSE c.udt_name END, "
+            "coalesce(c.datetime_precision, c.numeric_precision), c.numeric_scale, "
+            "c.column_default IS NOT NULL OR t.typdefault IS NOT NULL, "
+            "c.is_generated <> 'NEVER' OR c.is_identity = 'YES', "
+            "format_type(a.atttypid, a.atttypmod), "
+            "c.data_type IN ('date', 'timestamp with time zone', 'timestamp without time zone'), "
+            "c.domain_name FROM information_schema.columns c "
+            "JOIN pg_attribute a ON a.attrelid = to_regclass('public.leads') "
+            "AND a.attname = c.column_name JOIN pg_type t ON t.oid = a.atttypid "
+            "WHERE c.table_schema = 'public' AND c.table_name = 'leads'"
         )
     )
     columns = [Column(*row) for row in rows]
-    missing = {"id", "client_id", "airtable_record_id", "is_active"} - {c.name for c in columns}
+    types = {column.name: column.sql_type.partition("(")[0] for column in columns}
+    missing = _KEYS.keys() - types.keys()
     if missing:
         raise ConfigurationError(
             f"Table leads has no column {', '.join(sorted(missing))}: this is no lead portal."
         )
+    for name, expected in _KEYS.items():
+        if types[name] not in expected:
+            raise ConfigurationError(
+                f"leads.{name} is {types[name]}, expected {expected[0]}: change it back. Until "
+                "then nothing is carried over, and nothing is lost."
+            )
     return columns

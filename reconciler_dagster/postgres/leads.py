@@ -7,8 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-# The cause of an entry that a run makes for a lead that it could not write.
-DEFERRED = "busy or edited during a run"
+from reconciler_dagster.core.records import WHOLE
+from reconciler_dagster.postgres.connection import snapshot
+from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
+
+# The cause of an entry that a run makes for a lead that it could not write, and for one whose
+# edit was not noted by the trigger.
+DEFERRED, OVERLOOKED = "busy or edited during a run", "found by comparing"
 
 # The column names come from the field map; they are quoted all the same.
 _STAGE = """
@@ -16,12 +21,17 @@ _STAGE = """
         SELECT unnest(CAST(:record_ids AS text[])) AS record_id
         UNION
         SELECT record_id FROM reconciler.unsettled WHERE client_id = :client_id AND :edited
+        UNION  -- edited as another client's: the lead was moved there
+        SELECT u.record_id FROM reconciler.unsettled u JOIN reconciler.baseline b
+        ON b.client_id = :client_id AND b.record_id = u.record_id
+        WHERE u.client_id <> :client_id AND :edited
         UNION
         SELECT record_id FROM reconciler.baseline
         WHERE client_id = :client_id AND :windowed
           AND created_time >= :created_from AND created_time < :created_to
         UNION
-        SELECT airtable_record_id FROM public.leads WHERE client_id = :client_id AND :everything
+        SELECT airtable_record_id FROM public.leads
+        WHERE client_id = :client_id AND :everything AND airtable_record_id ~ :whole
     ), edits AS (
         SELECT record_id, array_agg(revision) AS revisions,
             (array_agg(deleted_row ORDER BY revision DESC)
@@ -42,7 +52,12 @@ _STAGE = """
 
 def quoted(name: str) -> str:
     """A Postgres identifier, quoted, for a statement in ``sqlalchemy.text``."""
-    return '"' + name.replace('"', '""').replace(":", "\\:") + '"'
+    return identifier(name).replace(":", "\\:")
+
+
+def identifier(name: str) -> str:
+    """A Postgres identifier, quoted."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def stage_leads(
@@ -68,10 +83,7 @@ def stage_leads(
     pairs = ", ".join(f"l.{quoted(column)}" for column in columns)
     row = f"CASE WHEN l.id IS NOT NULL THEN (SELECT to_jsonb(x) FROM (SELECT {pairs}) x) END"  # noqa: S608
     created_from, created_to = window or ("-infinity", "-infinity")
-    with (
-        engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection,
-        connection.begin(),
-    ):
+    with snapshot(engine) as connection:
         connection.execute(
             text("DELETE FROM reconciler.staged_lead WHERE run_id = :run_id"), {"run_id": run_id}
         )
@@ -83,6 +95,7 @@ def stage_leads(
                 "record_ids": list(record_ids),
                 "edited": edited,
                 "everything": everything,
+                "whole": WHOLE,
                 "windowed": window is not None,
                 "created_from": created_from,
                 "created_to": created_to,
@@ -110,8 +123,8 @@ def lock(
 def unsettled_to_read(
     connection: Connection, client_id: str, columns: list[str], *, every: bool = False
 ) -> list[str]:
-    """Unsettled leads whose record must be read: some field has no baseline, or a run that had
-    read the record could not write the lead. ``every``: all unsettled leads.
+    """Unsettled leads whose record must be read: some field has no baseline or a placeholder, or a
+    run that had read the record could not write the lead. ``every``: all unsettled leads.
     """
     rows = connection.execute(
         text(
@@ -119,11 +132,32 @@ def unsettled_to_read(
             "LEFT JOIN reconciler.baseline b USING (client_id, record_id) "
             "WHERE u.client_id = :client_id "
             "AND (:every OR u.cause = :deferred OR b.record_id IS NULL "
-            "OR NOT b.fields ?& CAST(:columns AS text[]))"
+            "OR b.placeholders <> '{}' OR NOT b.fields ?& CAST(:columns AS text[]))"
         ),
         {"client_id": client_id, "columns": columns, "every": every, "deferred": DEFERRED},
     )
     return [row.record_id for row in rows]
+
+
+def note_moved(connection: Connection, client_id: str, record_ids: Iterable[str]) -> dict[str, str]:
+    """Of leads that this client's base does not have: those that another client's base is known to
+    have, with its name. They were moved here, and are noted for that client too.
+    """
+    rows = connection.execute(
+        text(
+            "WITH moved AS (SELECT b.client_id, b.lead_id, b.record_id "
+            "FROM reconciler.baseline b WHERE b.client_id <> :client_id "
+            "AND b.record_id = ANY(:record_ids)), noted AS ("
+            "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
+            "SELECT client_id, lead_id, record_id, 'moved to another client' FROM moved m "
+            "WHERE NOT EXISTS (SELECT FROM reconciler.quarantine q WHERE q.field = :whole_lead "
+            "AND q.client_id = m.client_id AND q.record_id = m.record_id)) "
+            "SELECT m.record_id, c.company_name FROM moved m "
+            "JOIN public.clients c ON c.id = m.client_id"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids), "whole_lead": WHOLE_LEAD},
+    )
+    return {row.record_id: row.company_name for row in rows}
 
 
 def settle(connection: Connection, revisions: Iterable[int]) -> None:
@@ -134,18 +168,26 @@ def settle(connection: Connection, revisions: Iterable[int]) -> None:
     )
 
 
-def defer(connection: Connection, client_id: str, leads: Iterable[tuple[str, str]]) -> None:
-    """Note (lead id, record id) pairs for the next run, which reads their records again."""
-    rows = [
-        {"client_id": client_id, "lead_id": lead_id, "record_id": record_id, "cause": DEFERRED}
-        for lead_id, record_id in leads
-    ]
-    if not rows:
-        return
+def note(
+    connection: Connection, client_id: str, leads: Iterable[tuple[str, str]], cause: str
+) -> None:
+    """Note (lead id, record id) pairs to be looked at."""
+    lead_ids, record_ids = zip(*leads, strict=True) if (leads := list(leads)) else ((), ())
     connection.execute(
         text(
             "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
-            "VALUES (:client_id, :lead_id, :record_id, :cause)"
+            "SELECT :client_id, l, r, :cause "
+            "FROM unnest(CAST(:lead_ids AS uuid[]), CAST(:record_ids AS text[])) AS n (l, r)"
         ),
-        rows,
+        {
+            "client_id": client_id,
+            "lead_ids": list(lead_ids),
+            "record_ids": list(record_ids),
+            "cause": cause,
+        },
     )
+
+
+def defer(connection: Connection, client_id: str, leads: Iterable[tuple[str, str]]) -> None:
+    """Note (lead id, record id) pairs for the next run, which reads their records again."""
+    note(connection, client_id, leads, DEFERRED)

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
 
-from reconciler_dagster.config import project_file
+from reconciler_dagster.config import ConfigurationError, project_file
+from reconciler_dagster.postgres import guard
 
+if TYPE_CHECKING:  # imported where something is migrated: every command asks `is_current`
+    from alembic.config import Config
+
+_INSUFFICIENT_PRIVILEGE = "42501"
 # One migration at a time, whoever starts it.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('reconciler migrate', 0))"
 
 
 def _config(connection: Connection) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(project_file("migrations")))
     config.attributes["connection"] = connection
     return config
 
 
-def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring a database up: an empty one gets the portal's tables, an existing one is adopted."""
+def upgrade(engine: Engine, revision: str = "head") -> list[str]:
+    """Bring a database up: an empty one gets the portal's tables, an existing one is adopted.
+
+    What keeps edits from being noted is mended, whatever version the database was at. Returns what
+    that was. Raises ConfigurationError where the role does not own the table.
+    """
+    from alembic import command
+
     with engine.begin() as connection:
         connection.execute(text(_LOCK))
-        command.upgrade(_config(connection), revision)
+        try:
+            command.upgrade(_config(connection), revision)
+            return guard.mend(connection) if revision == "head" else []
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+                raise
+            raise ConfigurationError(
+                "This database role may not do what a migration needs: run `reconciler migrate` "
+                "as the owner of the portal's tables."
+            ) from None
 
 
 def downgrade(engine: Engine, revision: str = "base") -> None:
     """Take the engine's schema away again. Leads, and every table that holds rows, stay."""
+    from alembic import command
+
     with engine.begin() as connection:
         connection.execute(text(_LOCK))
         command.downgrade(_config(connection), revision)
@@ -37,11 +60,16 @@ def downgrade(engine: Engine, revision: str = "base") -> None:
             connection.execute(text("DROP SCHEMA reconciler CASCADE"))
 
 
+def newest() -> str:
+    """The newest migration: each file's name begins with its revision, and they are in a row."""
+    files = project_file("migrations").glob("versions/[0-9]*.py")
+    return max(file.stem.partition("_")[0] for file in files)
+
+
 def is_current(engine: Engine) -> bool:
     """Whether the database is at the newest migration."""
     with engine.connect() as connection:
-        heads = ScriptDirectory.from_config(_config(connection)).get_heads()
-        context = MigrationContext.configure(
-            connection, opts={"version_table_schema": "reconciler"}
-        )
-        return set(context.get_current_heads()) == set(heads)
+        if connection.execute(text("SELECT to_regclass('reconciler.alembic_version')")).scalar():
+            at = connection.execute(text("SELECT version_num FROM reconciler.alembic_version"))
+            return list(at.scalars()) == [newest()]
+        return False

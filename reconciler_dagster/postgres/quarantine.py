@@ -12,8 +12,14 @@ from typing import Literal
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
+from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.values import Value
+from reconciler_dagster.postgres.clients import find_client
+from reconciler_dagster.postgres.encoding import storable
 from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.redaction import redacted
 
 Direction = Literal["to_postgres", "to_airtable"]
 
@@ -37,16 +43,21 @@ class Refusal:
 
 
 def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> None:
-    """Quarantine cells, or note a further failed attempt."""
+    """Quarantine cells, or note a further failed attempt. Of several reasons for one cell, the
+    first is kept.
+    """
+    first: dict[tuple[str, str, Direction], Refusal] = {}
+    for refusal in refusals:
+        first.setdefault((refusal.record_id, refusal.field, refusal.direction), refusal)
     rows = [
         {
             "record_id": refusal.record_id,
             "field": refusal.field,
             "direction": refusal.direction,
-            "reason": refusal.reason,
+            "reason": redacted(refusal.reason),
             "value": refusal.value,
         }
-        for refusal in refusals
+        for refusal in first.values()
     ]
     connection.execute(
         text(
@@ -65,7 +76,7 @@ def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> 
         ),
         {
             "client_id": client_id,
-            "rows": dump(rows),
+            "rows": storable(connection, dump(rows)),
             "first": FIRST_WAIT_MINUTES,
             "longest": LONGEST_WAIT_MINUTES,
         },
@@ -176,22 +187,31 @@ def retry(
     field: str | None = None,
     direction: str | None = None,
 ) -> int:
-    """Have the next run try cells again, with their current values. Returns how many."""
-    return connection.execute(
+    """Have the next run try cells again, with their current values. Returns how many.
+
+    One that was stopped because the engine had written it too often is let go once more.
+    """
+    chosen = connection.execute(
         text(
-            "UPDATE reconciler.quarantine SET next_attempt_at = clock_timestamp() "
+            "WITH chosen AS (UPDATE reconciler.quarantine SET next_attempt_at = clock_timestamp() "
             "WHERE (CAST(:client_id AS uuid) IS NULL OR client_id = :client_id) "
             "AND (CAST(:record_id AS text) IS NULL OR record_id = :record_id) "
             "AND (CAST(:field AS text) IS NULL OR field = :field) "
-            "AND (CAST(:direction AS text) IS NULL OR direction = :direction)"
+            "AND (CAST(:direction AS text) IS NULL OR direction = :direction) "
+            "RETURNING client_id, record_id, field), "
+            "freed AS (UPDATE reconciler.own_write w SET runs = least(w.runs, :often - 1) "
+            "FROM chosen c WHERE w.client_id = c.client_id AND w.record_id = c.record_id "
+            "AND w.field = c.field) SELECT count(*) FROM chosen"
         ),
         {
             "client_id": client_id,
             "record_id": record_id,
             "field": field,
             "direction": direction,
+            "often": OWN_WRITES_ALLOWED,
         },
-    ).rowcount
+    )
+    return int(chosen.scalar_one())
 
 
 def records(connection: Connection, client_id: str) -> set[str]:
@@ -218,3 +238,26 @@ def waiting_values(
         {"client_id": client_id, "record_ids": list(record_ids), "at": at},
     )
     return {(row.record_id, row.field): row.value for row in rows}
+
+
+def retry_chosen(
+    connection: Connection, client_id: str | None, record_id: str | None, field: str | None
+) -> int:
+    """Make cells due; returns how many. ConfigurationError where a choice matches none: it may be
+    a slip of the pen, and "0 cells" would look like success.
+    """
+    if client_id is not None:
+        find_client(connection, client_id)
+    if field not in (None, WHOLE_LEAD, *LEADS.columns):
+        raise ConfigurationError(
+            f"'{field}' is no field: expected a mapped column of leads, as "
+            f"`reconciler quarantine list` shows it, or '{WHOLE_LEAD}'."
+        )
+    count = retry(connection, client_id, record_id, field)
+    parts = {"client": client_id, "record": record_id, "field": field}
+    named = ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
+    if named and not count:
+        raise ConfigurationError(
+            f"No cell of {named} is in quarantine: see `reconciler quarantine list`."
+        )
+    return count

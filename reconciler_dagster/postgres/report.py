@@ -7,12 +7,15 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from reconciler_dagster.core.fields import LEADS, MappedField
-from reconciler_dagster.core.values import UNKNOWN, Directory, Unreadable, Value
+from reconciler_dagster.core import reading
+from reconciler_dagster.core.binding import bind
+from reconciler_dagster.core.fields import LEADS, FieldMap
+from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.postgres import bindings, tombstones, windows
-from reconciler_dagster.postgres.clients import directory
+from reconciler_dagster.postgres.clients import directory, leads_columns
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 from reconciler_dagster.postgres.runs import DRY
+from reconciler_dagster.redaction import redacted
 
 _FIGURES = f"""
     WITH gone AS (  -- complete listings did not have them, and nothing was done about it yet
@@ -27,8 +30,10 @@ _FIGURES = f"""
         WHERE b.client_id = :client_id
     ), active AS (
         SELECT count(*) AS leads,
-            count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NULL) AS unmet,
-            count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NOT NULL) AS gone
+            count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NULL
+                AND l.airtable_record_id ~ :whole) AS unmet,
+            count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NOT NULL) AS gone,
+            count(*) FILTER (WHERE l.airtable_record_id ~ :whole IS NOT true) AS portal_only
         FROM public.leads l LEFT JOIN gone g ON g.record_id = l.airtable_record_id
         LEFT JOIN reconciler.baseline b
             ON b.client_id = l.client_id AND b.record_id = l.airtable_record_id
@@ -36,7 +41,7 @@ _FIGURES = f"""
     )
     SELECT c.company_name, agreed.leads AS baseline, agreed.leads - agreed.gone AS airtable,
         active.leads AS postgres, agreed.gone + active.gone AS missing,
-        agreed.without_lead, active.unmet AS not_in_airtable,
+        agreed.without_lead, active.unmet AS not_in_airtable, active.portal_only,
         (SELECT count(DISTINCT lead_id) FROM reconciler.unsettled
          WHERE client_id = c.id) AS unsettled,
         (SELECT count(*) FROM reconciler.conflict
@@ -58,7 +63,8 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
     ``leads``: ``baseline`` agreed on, ``airtable`` as last listed (that is, less what is missing
     since), ``postgres`` active ones. ``without_lead``: agreed on and not missing, and not in
     Postgres. ``not_in_airtable``: active leads of which nothing is agreed on, save those that
-    listings are known to lack. ``missing``: leads that complete listings did not have.
+    listings are known to lack. ``portal_only``: active leads whose record id is none of Airtable's.
+    ``missing``: leads that complete listings did not have.
 
     By field, in leads: ``differing_fields``: the portal's value is not the agreed one;
     ``held_back``: the portal has a value and nothing is agreed on, because Airtable's cell is empty
@@ -66,15 +72,19 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
     ``quarantine_by_field``: its cells; ``quarantined_leads``: refusals of a lead as a whole.
 
     ``unsettled``: leads with portal edits that no run has taken over yet. ``stopped_fields``: why,
-    one each. ``last_failure``: why the last run failed; None where it did not. Dry runs do not
-    count as runs.
+    one each. ``moved_at``, ``moved``: since when the client has another base or table, and what was
+    said of it, for a week. ``last_failure``: why the last run failed; None where it did not. Dry
+    runs do not count as runs.
     """
-    figures = connection.execute(text(_FIGURES), {"client_id": client_id}).one()
+    figures = connection.execute(text(_FIGURES), {"client_id": client_id, "whole": WHOLE}).one()
     never, oldest = windows.oldest_verified(connection, client_id)
     refused = _quarantine(connection, client_id)
     by_field = Counter(field for _, field in refused.elements())
-    bound = bindings.remembered(connection, client_id).values()
-    in_use = {binding.column for binding in bound if binding.field_id and not binding.problem}
+    remembered = bindings.remembered(connection, client_id)
+    bound = remembered.values()
+    listed = [binding.as_field() for binding in bound if binding.field_id and binding.type]
+    in_use = bind(LEADS, listed, leads_columns(connection), remembered).fields
+    moved = bindings.notice(connection, client_id)
     differing, held_back = _fields(connection, client_id, in_use, refused)
     return {
         "client_id": str(client_id),
@@ -88,6 +98,7 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
         "held_back": held_back,
         "without_lead": figures.without_lead,
         "not_in_airtable": figures.not_in_airtable,
+        "portal_only": figures.portal_only,
         "unsettled": figures.unsettled,
         "quarantine": refused.total(),
         "quarantined_leads": by_field.pop(WHOLE_LEAD, 0),
@@ -95,11 +106,13 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
         "conflicts_last_7_days": figures.conflicts,
         "missing": figures.missing,
         "deletions_pending": tombstones.pending(connection, client_id),
-        "stopped_fields": [binding.problem for binding in bound if binding.problem],
+        "stopped_fields": [redacted(binding.problem) for binding in bound if binding.problem],
+        "moved_at": moved[0] if moved else None,
+        "moved": moved[1] if moved else None,
         "never_verified": never,
         "oldest_verified_at": oldest,
         "last_success_at": figures.last_success,
-        "last_failure": figures.last_failure,
+        "last_failure": figures.last_failure and redacted(figures.last_failure),
     }
 
 
@@ -113,7 +126,7 @@ def _quarantine(connection: Connection, client_id: str) -> Counter[tuple[str, st
 
 
 def _fields(
-    connection: Connection, client_id: str, in_use: set[str], refused: Counter[tuple[str, str]]
+    connection: Connection, client_id: str, in_use: FieldMap, refused: Counter[tuple[str, str]]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Leads by field that differ from what was agreed on, and whose value is held back; the most
     frequent first. A cell in quarantine has another reason not to be agreed on.
@@ -130,21 +143,11 @@ def _fields(
         {"client_id": client_id},
     )
     for record_id, lead, agreed in rows:
-        for field in LEADS:
-            column = field.column
-            known = agreed.get(column, UNKNOWN)
-            if known is not UNKNOWN:
-                differing[column] += _value(field, lead, users) != known
-            elif column in in_use and (record_id, column) not in refused:
-                held_back[column] += _value(field, lead, users) != field.codec.blank
+        differing.update(reading.differing(lead, agreed, LEADS.refined(in_use), users))
+        for field in in_use:
+            if field.column not in agreed and (record_id, field.column) not in refused:
+                held_back[field.column] += reading.held(lead, field, users) != field.codec.blank
     return _counted(differing), _counted(held_back)
-
-
-def _value(field: MappedField, lead: dict[str, Any], users: Directory) -> Value:
-    try:
-        return field.codec.from_postgres(lead.get(field.column), users)
-    except Unreadable:
-        return lead.get(field.column)
 
 
 def _counted(count: Counter[str]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Runs as people see them: one summary a run and client, and the manual-sync requests.
 
-A request goes pending -> started -> succeeded or failed. The sensor only reads; the run marks.
+A request goes pending -> started -> succeeded or failed: the run marks it. Who submits the run is
+settled in `requests`.
 """
 
 from __future__ import annotations
@@ -12,43 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.postgres.encoding import storable
 from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.redaction import redacted, redacted_values
 
 # Of a row ``s`` of run_summary: the run wrote nothing, whatever it found.
 DRY = "coalesce((s.findings ->> 'dry_run')::boolean, false)"
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A client whose requests are pending. ``first``: the id of the oldest one."""
-
-    client_id: str
-    first: int
-    count: int
-
-
-def waiting(connection: Connection) -> list[Waiting]:
-    """Pending manual-sync requests of active clients, one row a client."""
-    rows = connection.execute(
-        text(
-            "SELECT r.client_id::text, min(r.id), count(*) "
-            "FROM reconciler.manual_sync_request r JOIN public.clients c ON c.id = r.client_id "
-            "WHERE r.state = 'pending' AND c.is_active GROUP BY r.client_id ORDER BY min(r.id)"
-        )
-    )
-    return [Waiting(*row) for row in rows]
-
-
-def refuse_unknown(connection: Connection) -> int:
-    """Fail the requests that name no active client. Returns how many."""
-    return connection.execute(
-        text(
-            "UPDATE reconciler.manual_sync_request r SET state = 'failed', "
-            "finished_at = clock_timestamp(), message = 'There is no active client with this id.' "
-            "WHERE r.state = 'pending' AND NOT EXISTS "
-            "(SELECT FROM public.clients c WHERE c.id = r.client_id AND c.is_active)"
-        )
-    ).rowcount
 
 
 def start(
@@ -129,8 +99,8 @@ def refuse(
             "run_id": run_id,
             "purpose": purpose,
             "scope": scope,
-            "message": message[:2000],
-            "findings": dump(findings),
+            "message": storable(connection, redacted(message)[:2000]),
+            "findings": storable(connection, dump(redacted_values(findings))),
         },
     )
 
@@ -161,7 +131,11 @@ def add_findings(
             "UPDATE reconciler.run_summary SET findings = findings || CAST(:findings AS jsonb) "
             "WHERE client_id = :client_id AND run_id = :run_id"
         ),
-        {"client_id": client_id, "run_id": run_id, "findings": dump(findings)},
+        {
+            "client_id": client_id,
+            "run_id": run_id,
+            "findings": storable(connection, dump(redacted_values(findings))),
+        },
     )
 
 
@@ -256,7 +230,7 @@ def finish(
         "client_id": client_id,
         "run_id": run_id,
         "state": state,
-        "message": message,
+        "message": message and storable(connection, redacted(message)),
     }
     connection.execute(
         text(
@@ -285,6 +259,15 @@ def finish(
             ),
             parameters,
         )
+
+
+def started(connection: Connection) -> list[str]:
+    """The runs that have a summary open."""
+    return list(
+        connection.execute(
+            text("SELECT DISTINCT run_id FROM reconciler.run_summary WHERE state = 'started'")
+        ).scalars()
+    )
 
 
 def abandon(connection: Connection, run_id: str, message: str) -> None:

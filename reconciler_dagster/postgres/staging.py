@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.reading import Problems, Row
+from reconciler_dagster.postgres.encoding import storable
 
 LEFTOVERS = "1 day"
 
@@ -120,11 +121,16 @@ def drop_records(connection: Connection, run_id: str, records: Iterable[str]) ->
     )
 
 
-def has_new_blanks(
-    connection: Connection, run_id: str, client_id: str, blanks: Mapping[str, Any]
+def looks_retyped(
+    connection: Connection,
+    run_id: str,
+    client_id: str,
+    blanks: Mapping[str, Any],
+    texts: Iterable[str],
 ) -> bool:
     """Whether a staged cell is blank that was not when last agreed on, or is unreadable and not
-    in quarantine yet. ``blanks``: column to the canonical value of an empty cell.
+    in quarantine yet, or ends with a line end and is not what was agreed on. ``blanks``: column to
+    the canonical value of an empty cell; ``texts``: columns that are looked at for line ends.
     """
     return bool(
         connection.execute(
@@ -137,9 +143,19 @@ def has_new_blanks(
                 "OR EXISTS (SELECT FROM reconciler.staged_record s, "
                 "jsonb_object_keys(s.unreadable) u WHERE s.run_id = :run_id AND NOT EXISTS ("
                 "SELECT FROM reconciler.quarantine q WHERE q.client_id = :client_id "
-                "AND q.record_id = s.record_id AND q.field = u AND q.direction = 'to_postgres'))"
+                "AND q.record_id = s.record_id AND q.field = u AND q.direction = 'to_postgres')) "
+                "OR EXISTS (SELECT FROM reconciler.staged_record s "
+                "JOIN unnest(CAST(:texts AS text[])) AS t ON right(s.fields ->> t, 1) = chr(10) "
+                "LEFT JOIN reconciler.baseline b ON b.client_id = :client_id "
+                "AND b.record_id = s.record_id WHERE s.run_id = :run_id "
+                "AND s.fields -> t IS DISTINCT FROM b.fields -> t)"
             ),
-            {"run_id": run_id, "client_id": client_id, "blanks": dump(dict(blanks))},
+            {
+                "run_id": run_id,
+                "client_id": client_id,
+                "blanks": dump(dict(blanks)),
+                "texts": list(texts),
+            },
         ).scalar()
     )
 
@@ -194,7 +210,7 @@ def stage_pull(connection: Connection, run_id: str, client_id: str, pull: dict[s
             "VALUES (:run_id, :client_id, CAST(:pull AS jsonb)) "
             "ON CONFLICT (run_id) DO UPDATE SET pull = excluded.pull"
         ),
-        {"run_id": run_id, "client_id": client_id, "pull": dump(pull)},
+        {"run_id": run_id, "client_id": client_id, "pull": storable(connection, dump(pull))},
     )
 
 

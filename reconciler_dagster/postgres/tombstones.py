@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +13,13 @@ from reconciler_dagster.core.deletions import State
 from reconciler_dagster.postgres import baseline
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.windows import EXPECTED
+from reconciler_dagster.redaction import redacted
 
 # Missing for a reason that may be an accident, or already gone: what the limit is held against.
+# Leads on which nothing was ever agreed wait for a person, and do not count.
 _COUNTED = (
-    "state IN ('missing', 'awaiting_approval') "
+    "(state IN ('missing', 'awaiting_approval') AND EXISTS (SELECT FROM reconciler.baseline b "
+    "WHERE b.client_id = tombstone.client_id AND b.record_id = tombstone.record_id)) "
     "OR (state = 'deleted' AND decided_by IS NULL "
     "AND deleted_at > clock_timestamp() - interval '1 day')"
 )
@@ -97,26 +100,29 @@ def suspect(connection: Connection, client_id: str, record_ids: Iterable[str]) -
     )
 
 
+@dataclass(frozen=True)
+class Absence:
+    """A record that a complete listing did not have: what follows from it. ``listings``: so far."""
+
+    record_id: str
+    state: State
+    listings: int
+    reason: str
+
+
 def absent(
-    connection: Connection,
-    client_id: str,
-    run_id: str,
-    states: Mapping[str, tuple[State, int]],
-    reason: str,
+    connection: Connection, client_id: str, run_id: str, absences: Iterable[Absence]
 ) -> None:
-    """A complete listing did not have these: the state that follows, and listings so far."""
-    rows = [
-        {"record_id": key, "state": state, "listings": listings}
-        for key, (state, listings) in states.items()
-    ]
+    """Note absences."""
+    rows = [asdict(absence) | {"reason": redacted(absence.reason)} for absence in absences]
     connection.execute(
         text(
             "INSERT INTO reconciler.tombstone AS t "  # noqa: S608 - a constant
             "(client_id, record_id, lead_id, created_time, state, listings, run_id, reason) "
             "SELECT k.client_id, k.record_id, k.lead_id, k.created_time, r.state, r.listings, "
-            ":run_id, :reason "
+            ":run_id, r.reason "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (record_id text, "
-            f"state text, listings int) JOIN {EXPECTED} k USING (record_id) "
+            f"state text, listings int, reason text) JOIN {EXPECTED} k USING (record_id) "
             "WHERE k.client_id = :client_id "
             "ON CONFLICT (client_id, record_id) DO UPDATE SET "
             # A person may have decided since the tombstones were read.
@@ -126,7 +132,7 @@ def absent(
             "ELSE t.missing_since END, "
             "run_id = excluded.run_id, reason = excluded.reason, looked_at = clock_timestamp()"
         ),
-        {"client_id": client_id, "run_id": run_id, "rows": dump(rows), "reason": reason},
+        {"client_id": client_id, "run_id": run_id, "rows": dump(rows)},
     )
 
 

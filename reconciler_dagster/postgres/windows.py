@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.core.windows import FIRST_MONTH, Known
 
@@ -22,16 +23,16 @@ _PRESENT = """
 # Every lead that Airtable ought to have. A portal that was there before us may hold leads whose
 # records are long gone, and nothing was ever agreed on for them. Once a client was listed as a
 # whole (it has a cursor), what was not met is one of these. When it was created in Airtable nobody
-# knows: it is looked for where the lead was created.
-EXPECTED = """(
+# knows: it is looked for where the lead was created. A lead of the portal's own is not expected.
+EXPECTED = f"""(
     SELECT client_id, record_id, lead_id, created_time FROM reconciler.baseline
     UNION ALL
     SELECT l.client_id, l.airtable_record_id, l.id, l.created_at FROM public.leads l
-    WHERE l.is_active
+    WHERE l.is_active AND l.airtable_record_id ~ '{WHOLE}'
       AND EXISTS (SELECT FROM reconciler.cursor c WHERE c.client_id = l.client_id)
       AND NOT EXISTS (SELECT FROM reconciler.baseline b
                       WHERE b.client_id = l.client_id AND b.record_id = l.airtable_record_id)
-)"""
+)"""  # noqa: S608 - a constant
 
 
 def known_leads(connection: Connection, client_id: str) -> list[Known]:
@@ -72,13 +73,26 @@ def leads_of(connection: Connection, client_id: str, scope: Scope) -> set[str]:
             "AND created_time >= CAST(:start AS timestamptz) "
             "AND created_time < CAST(:end AS timestamptz)"
         ),
-        {
-            "client_id": client_id,
-            "start": scope.start or "-infinity",
-            "end": scope.end or "infinity",
-        },
+        {"client_id": client_id, **_bounds(scope)},
     )
     return set(rows.scalars())
+
+
+def creation_times(connection: Connection, client_id: str, scope: Scope) -> list[datetime]:
+    """When the records of a window were created on which something is agreed, in order."""
+    rows = connection.execute(
+        text(
+            "SELECT created_time FROM reconciler.baseline WHERE client_id = :client_id "
+            "AND created_time >= CAST(:start AS timestamptz) "
+            "AND created_time < CAST(:end AS timestamptz) ORDER BY created_time"
+        ),
+        {"client_id": client_id, **_bounds(scope)},
+    )
+    return list(rows.scalars())
+
+
+def _bounds(scope: Scope) -> dict[str, datetime | str]:
+    return {"start": scope.start or "-infinity", "end": scope.end or "infinity"}
 
 
 def spent_by_hour(connection: Connection, base_id: str, purpose: str, hours: int) -> list[int]:

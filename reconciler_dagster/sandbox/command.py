@@ -15,6 +15,13 @@ from reconciler_dagster.sandbox.start import open_world
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name under which the page and the control API may be reached; may be repeated.",
+)
 @click.option("--port", default=8765, show_default=True, help="Port to listen on.")
 @click.option(
     "--state",
@@ -25,7 +32,8 @@ from reconciler_dagster.sandbox.start import open_world
 @click.option(
     "--schema",
     type=click.File("rb"),
-    help="Answer of /v0/meta/bases/{base}/tables of a real base, to be served instead of leads.",
+    help="Answer of /v0/meta/bases/{base}/tables of a real base, to be served instead of leads; "
+    "the base's name may stand beside the tables.",
 )
 @click.option(
     "--switch",
@@ -53,6 +61,7 @@ from reconciler_dagster.sandbox.start import open_world
 @click.option("--seed", default=1, show_default=True, help="Seed of the made-up leads.")
 def sandbox(
     host: str,
+    allowed_hosts: tuple[str, ...],
     port: int,
     state: Path | None,
     leads: int,
@@ -79,7 +88,7 @@ def sandbox(
     click.echo(f"  token {', '.join(world.tokens)}")
     gc.freeze()  # a collection over all records would hold up every call for long
     try:
-        build_server(world, host, port).run()
+        build_server(world, host, port, allowed_hosts).run()
     finally:
         world.close()
 

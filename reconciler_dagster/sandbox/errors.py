@@ -70,6 +70,11 @@ def invalid_records(message: str | None = None) -> Refusal:
     )
 
 
+def repeated_record() -> Refusal:
+    """A batch that updates one record more than once."""
+    return invalid_records("You cannot update the same record multiple times in a single request.")
+
+
 def invalid_value(message: str) -> Refusal:
     """A cell value that the field does not take."""
     return refusal(422, "INVALID_VALUE_FOR_COLUMN", message)

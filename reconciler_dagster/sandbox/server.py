@@ -1,5 +1,6 @@
 """The whole sandbox as one ASGI application, and uvicorn set up to serve it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import uvicorn
@@ -9,16 +10,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from reconciler_dagster.sandbox.api.server import PREFIX, AirtableApi
 from reconciler_dagster.sandbox.clock import http_date
 from reconciler_dagster.sandbox.control.app import control_app
+from reconciler_dagster.sandbox.control.guard import Guard
 from reconciler_dagster.sandbox.world import World
 
 
-def build_app(world: World) -> ASGIApp:
+def build_app(world: World, hosts: Collection[str] = ()) -> ASGIApp:
     """Return the application: `/v0` is Airtable, the rest is the sandbox's own.
 
+    The sandbox's own part answers under the names of loopback and of `hosts` only.
     Every answer carries a `Date` in the sandbox's time, in whole seconds.
     """
     airtable = AirtableApi(world)
-    own = control_app(world, airtable.listings)
+    own = Guard(control_app(world, airtable.listings), hosts)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         async def dated(message: Message) -> None:
@@ -41,11 +44,16 @@ class _Cuttable(HttpToolsProtocol):
         self.app_state = {**self.app_state, "cut": transport.abort}
 
 
-def build_server(world: World, host: str, port: int) -> uvicorn.Server:
-    """Return a uvicorn server for the world; `run` starts it."""
+def build_server(
+    world: World, host: str, port: int, allowed_hosts: Collection[str] = ()
+) -> uvicorn.Server:
+    """Return a uvicorn server for the world; `run` starts it.
+
+    The page and the control API are reached under `host` and the `allowed_hosts`, beside loopback.
+    """
     return uvicorn.Server(
         uvicorn.Config(
-            build_app(world),
+            build_app(world, {host, *allowed_hosts}),
             host=host,
             port=port,
             http=_Cuttable,

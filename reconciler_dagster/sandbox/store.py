@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from reconciler_dagster.sandbox.model.base import JOURNAL_KEPT, Base, Commit, Person
+from reconciler_dagster.sandbox.model.base import HOME, JOURNAL_KEPT, Base, Commit, Person
 from reconciler_dagster.sandbox.model.schema import Field, View
 from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.webhooks.webhook import Webhook
@@ -128,6 +128,8 @@ class Store:
         base = Base(
             id=body["id"],
             name=body["name"],
+            workspace=body.get("workspace", HOME),
+            created=body.get("created", 0),
             people={one["id"]: Person(**one) for one in body["people"]},
             transaction=body["transaction"],
             comments=body["comments"],
@@ -186,6 +188,8 @@ def _base_body(base: Base) -> dict[str, Any]:
     return {
         "id": base.id,
         "name": base.name,
+        "workspace": base.workspace,
+        "created": base.created,
         "people": [asdict(person) for person in base.people.values()],
         "transaction": base.transaction,
         "comments": base.comments,

@@ -150,6 +150,11 @@ class SandboxClient:
         """Return the fields as the metadata API shows them, and whether they are `computed`."""
         return list(self._ask("GET", f"{self._place()}/fields"))
 
+    def copy_base(self, base_id: str) -> "SandboxClient":
+        """Copy the base to another id, records and all, and return a client for the copy."""
+        self._ask("POST", f"bases/{self.base_id}/copy?to={quote(base_id)}")
+        return self.on(base_id)
+
     def create_table(self, name: str, fields: Sequence[Mapping[str, Any]]) -> str:
         """Add a table with fields of any type and return its id; the first field is primary."""
         body = {"name": name, "fields": [dict(field) for field in fields]}

@@ -87,6 +87,9 @@ class World:
             self.store = None
 
     def _serve(self, base: Base) -> None:
+        records = (one for table in base.tables.values() for one in table.records.values())
+        # A base that does not say how old it is, is as old as its oldest record.
+        base.created = base.created or min((r.created for r in records), default=self.clock.now())
         base.listeners.append(self.hub.on_commit)
         if self.store is not None:
             base.listeners.append(self.store.on_commit)

@@ -28,6 +28,7 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
+        self.started = time.monotonic()
         if log.exists():
             log.replace(log.with_suffix(".previous.log"))
         with log.open("wb") as output:

@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler_dagster import environment
 from reconciler_dagster.config import RUNNING, Settings
 from reconciler_dagster.sandbox import DEMO_TOKEN
 
@@ -48,7 +49,7 @@ def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]
     ``urls``: of portal, dagster (databases), sandbox, ui, console.
     """
     found = {}
-    if not os.environ.get("RECONCILER_DAGSTER_URL"):
+    if not environment.value("RECONCILER_DAGSTER_URL"):
         found["RECONCILER_DAGSTER_URL"] = urls["ui"]
     if plan.portal_postgres:
         found["DATABASE_URL"] = urls["portal"]
@@ -57,17 +58,17 @@ def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]
     if plan.sandbox:
         found["AIRTABLE_API_KEY"] = DEMO_TOKEN
         found["AIRTABLE_ENDPOINT_URL"] = urls["sandbox"]
-    if plan.is_demo and not os.environ.get("PORTAL_JWT_SECRET"):
+    if plan.is_demo and not environment.value("PORTAL_JWT_SECRET"):
         found["PORTAL_JWT_SECRET"] = _own_secret(state / "portal-secret")
     with_portal = has_token_key() or "PORTAL_JWT_SECRET" in found
-    if with_portal and not os.environ.get("RECONCILER_PORTAL_URL"):
+    if with_portal and not environment.value("RECONCILER_PORTAL_URL"):
         found["RECONCILER_PORTAL_URL"] = urls["console"]
     return found
 
 
 def has_token_key() -> bool:
     """Whether the environment says how the portal's tokens are checked; without, it cannot run."""
-    return bool(os.environ.get("PORTAL_JWT_SECRET") or os.environ.get("PORTAL_JWKS_URL"))
+    return any(map(environment.value, ("PORTAL_JWT_SECRET", "PORTAL_JWKS_URL")))
 
 
 def write_running(state: Path, found: dict[str, str]) -> None:

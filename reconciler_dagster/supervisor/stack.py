@@ -13,10 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import psycopg
 
-from reconciler_dagster.config import RUNNING, ConfigurationError, Settings, state_dir
-from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.config import (
+    RUNNING,
+    ConfigurationError,
+    Settings,
+    state_dir,
+    usable_folder,
+)
+from reconciler_dagster.orchestration.home import dagster_home, require_dagster_postgres
+from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox import DEMO_BASE_ID
@@ -35,6 +41,7 @@ from reconciler_dagster.supervisor.plan import (
 LEADS = 2000
 _READY_CEILING = 180
 _LONGEST_SOCKET = 100
+_PAUSE_BEFORE_ANEW = 5.0
 
 
 class AlreadyRunning(ConfigurationError):
@@ -106,9 +113,9 @@ class Stack:
             click.echo("Cleared away what an earlier `reconciler up` had left running.")
         settings = Settings.load()
         plan = Plan.of(settings)
-        self._check_real(plan)
+        self._check_real(plan, settings)
         addresses = self._addresses(plan, settings)
-        self._logs.mkdir(exist_ok=True)
+        usable_folder(self._logs, "RECONCILER_STATE_DIR")
 
         urls = {
             "sandbox": addresses["sandbox"],
@@ -135,6 +142,7 @@ class Stack:
 
         self._wait("code server", lambda: ready.listens(code_socket))
         self._spawn_dagster(code_socket, addresses["dagster"])
+        self._spawn_listener()
         with_portal = self._spawn_portal(plan, addresses["portal"])
         if plan.sandbox:
             self._wait("sandbox", lambda: ready.answers(addresses["sandbox"]))
@@ -171,27 +179,19 @@ class Stack:
         return {name: self._postgres.url(name) for name in ("portal", "dagster")}
 
     def _prepare_portal(self, plan: Plan) -> None:
-        portal = engine(os.environ["DATABASE_URL"])
+        portal = engine(Settings.load().require_database_url())
         upgrade(portal)
         if plan.is_demo:
             demo.seed(portal, DEMO_BASE_ID)
         portal.dispose()
         self._look()
 
-    def _check_real(self, plan: Plan) -> None:
+    def _check_real(self, plan: Plan, settings: Settings) -> None:
         """Before anything is started: whether the databases that are not ours can be reached."""
         if not plan.portal_postgres:
-            engine(os.environ["DATABASE_URL"]).connect().close()
-        if plan.dagster_postgres:
-            return
-        try:
-            psycopg.connect(os.environ["DAGSTER_POSTGRES_URL"], connect_timeout=10).close()
-        except psycopg.Error as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ConfigurationError(
-                f"The Postgres of DAGSTER_POSTGRES_URL cannot be reached ({reason}): check the "
-                "address, the credentials and that the server runs."
-            ) from None
+            engine(settings.require_database_url()).connect().close()
+        if settings.dagster_postgres_url is not None:
+            require_dagster_postgres(settings.dagster_postgres_url.get_secret_value())
 
     def _spawn(self, name: str, *arguments: str, **env: str) -> None:
         self._look()
@@ -242,6 +242,9 @@ class Stack:
             *("dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning"),
         )
 
+    def _spawn_listener(self) -> None:
+        self._spawn("listener", "reconciler_dagster.orchestration.listener")
+
     def _spawn_portal(self, plan: Plan, url: str) -> bool:
         if not has_token_key():
             click.echo("The portal is not started: set PORTAL_JWT_SECRET or PORTAL_JWKS_URL.")
@@ -259,8 +262,14 @@ class Stack:
         """Raise if somebody asked for the end, or if a part has ended."""
         if self._signals:
             raise Stopped
-        for child in self._children.values():
-            if child.exit_code is not None:
+        for child in list(self._children.values()):
+            if child.exit_code is None:
+                continue
+            if child.name == "listener":  # nothing is lost without it
+                if time.monotonic() - child.started > _PAUSE_BEFORE_ANEW:
+                    self._children.pop(child.name)
+                    self._spawn_listener()
+            else:
                 raise ChildDied(words.died(child.name, child.exit_code, child.log, child.tail()))
         if self._postgres is not None:
             code = self._postgres.process.poll()
@@ -280,7 +289,7 @@ class Stack:
     def _stop(self) -> None:
         """In order: who asks, who runs, what they run on. A second signal hurries it."""
         for names, seconds in (
-            (("portal", "webserver", "daemon"), 5),
+            (("portal", "webserver", "daemon", "listener"), 5),
             (("code server",), 10),
             (("sandbox",), 3),
         ):
@@ -289,6 +298,8 @@ class Stack:
                 child.ask_to_stop()
             for child in children:
                 child.wait_until_gone(seconds, lambda: self._signals > 1)
+            if "daemon" in names and children and self._signals < 2:  # nobody launches any more
+                client.stop(dagster_home(), 10)
         kill_marked(self._state)
         if self._postgres is not None:
             self._postgres.stop()

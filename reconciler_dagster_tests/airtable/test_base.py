@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 
 from reconciler_dagster.airtable.base import Base, created_between, modified_since
 from reconciler_dagster.airtable.errors import AirtableError, MonthlyLimitReached, OutcomeUnknown
+from reconciler_dagster.airtable.owner import token_owner
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 
@@ -24,7 +26,7 @@ class Unlimited:
         """Never wait."""
         return time.monotonic()
 
-    def delayed(self, elapsed: float, delay: float) -> None:
+    def arrived_late(self, slot: float, delay: float) -> None:
         """Never mind."""
 
     def lock_out(self, seconds: float, reason: str) -> None:
@@ -188,3 +190,47 @@ def test_no_message_tells_the_token(sandbox: SandboxClient) -> None:
         base.schema()
     assert "patSecret" not in str(error.value)
     assert "patSecret" not in repr(base.transport.__dict__)
+
+
+BROKEN: list[dict[str, object]] = [
+    {"airtable_api_key": SecretStr("two\r\nlines")},
+    {"airtable_api_key": SecretStr("not \u20ac latin")},
+    {"airtable_endpoint_url": "no-scheme"},
+    {"airtable_endpoint_url": "ftp://127.0.0.1"},
+    {"airtable_endpoint_url": f"http://{'x' * 70}.example"},
+    {"airtable_endpoint_url": "http://[::1"},
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_call_that_cannot_be_made_is_a_wrong_setting_and_no_answer(
+    sandbox: SandboxClient, broken: dict[str, object]
+) -> None:
+    """Settings that were let through: what the client says of them is not passed on."""
+    right = Settings(airtable_api_key=sandbox.token, airtable_endpoint_url=sandbox.url)
+    settings = right.model_copy(update=broken)
+    base = Base(settings, sandbox.base_id, Unlimited())
+    for call in (
+        lambda: base.schema(),
+        lambda: list(base.records("tblLeads000000000", None, [])),
+        lambda: base.patch("tblLeads000000000", {"rec00000000000000": {}}),
+        lambda: token_owner(settings),
+    ):
+        with pytest.raises(ConfigurationError) as refused:
+            call()
+        assert "AIRTABLE_API_KEY and AIRTABLE_ENDPOINT_URL" in str(refused.value)
+        assert "two" not in str(refused.value)
+    assert base.transport.calls == 0
+
+
+@pytest.mark.parametrize("status", [403, 413])
+def test_a_page_without_a_reason_is_told_by_its_status(
+    sandbox: SandboxClient, base: Base, status: int
+) -> None:
+    table = base.schema().id
+    sandbox.fault("status", status=status, body="<html>Blocked</html>", times=None)
+    with pytest.raises(AirtableError) as refused:
+        list(base.records(table, None, []))
+    sandbox.clear_faults()
+    assert str(refused.value).startswith(f"Airtable answered {status} ")
+    assert str(refused.value).endswith(": the answer gives no reason")

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler_dagster.core.binding import AirtableField, Binding, BoundMap, Column, bind
+from reconciler_dagster.core.binding import Binding, BoundMap, bind
 from reconciler_dagster.core.codecs import Text
 from reconciler_dagster.core.fields import FieldMap, MappedField
+from reconciler_dagster.core.pairs import AirtableField, Column
 
 FIELDS = FieldMap(
     [
@@ -105,3 +106,21 @@ def test_an_undo_of_a_deletion_is_recognised_by_the_remembered_id() -> None:
     assert (
         check(replace(COMPANY, name="Firm"), STATUS, before=gone).id_by_column["company"] == "fld1"
     )
+
+
+def test_a_column_that_a_new_lead_needs_and_nobody_fills_is_named() -> None:
+    needs = Column("region", None, False)
+    filled = [Column(name, None, False) for name in ("id", "client_id", "airtable_record_id")]
+    may = [Column("mood", None, False, has_default=True), Column("free", None, True)]
+    created = Column("created_at", None, False, is_moment=True)
+    bound = check(COMPANY, STATUS, columns=[*COLUMNS, needs, *filled, *may, created])
+    (sentence,) = bound.unfilled
+    assert sentence.startswith("leads.region is NOT NULL without default and not mapped")
+    odd = check(COMPANY, STATUS, columns=[*COLUMNS, Column("created_at", None, False)])
+    assert "leads.created_at" in odd.unfilled[0]
+
+
+def test_a_column_that_postgres_fills_itself_cannot_be_mapped() -> None:
+    columns = [Column("company", 255, True, generated=True), COLUMNS[1]]
+    (problem,) = check(COMPANY, STATUS, columns=columns).problems
+    assert "filled by Postgres itself" in problem

@@ -124,7 +124,9 @@ def test_a_user_crosses_as_id_and_email() -> None:
 
 
 def test_an_email_of_two_users_is_nobodys() -> None:
-    users = Directory({"1": "Ann@portal.example", "2": "ann@portal.example "})
+    users = Directory({"1": "Ann@portal.example", "2": "ann@portal.example ", "3": "\u200b "})
+    with pytest.raises(Unreadable, match="not in the users table"):
+        UserEmail().from_postgres("3", users)
     assert UserEmail().from_postgres("2", users) == "ann@portal.example"
     with pytest.raises(Unreadable, match="2 portal users have that e-mail"):
         UserEmail().to_postgres("ann@portal.example", users)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler_dagster.core.deletions import State, after_absence, is_suspicious, too_many
+from reconciler_dagster.core.deletions import (
+    NEVER_MET,
+    State,
+    after_absence,
+    is_suspicious,
+    too_many,
+)
 
 counts = st.integers(0, 50_000)
 
@@ -48,3 +54,10 @@ def test_an_empty_listing_is_suspicious_whatever_the_limits_say() -> None:
     assert "none of the 80" in str(is_suspicious(0, 80, 80, 11_000))
     assert is_suspicious(900, 80, 80, 11_000) is None
     assert is_suspicious(0, 2, 2, 11_000) is None
+
+
+@given(listings=st.integers(0, 10), state=st.sampled_from([None, State.MISSING, State.RETURNED]))
+def test_a_lead_that_was_never_met_is_never_deleted_unasked(
+    listings: int, state: State | None
+) -> None:
+    assert after_absence(state, listings, NEVER_MET) is not State.DELETED

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler_dagster.core.appending import append
 from reconciler_dagster.core.codecs import Text
 from reconciler_dagster.core.fields import FieldMap, MappedField, Policy
-from reconciler_dagster.core.merge import append, merge
+from reconciler_dagster.core.merge import merge
+from reconciler_dagster.core.normal import rich
 from reconciler_dagster.core.plan import Plan, by_lead
 from reconciler_dagster.core.values import UNKNOWN, frame
 
@@ -22,18 +24,18 @@ FIELDS = FieldMap(
 )
 
 
-def decide(column: str, base: Any, remote: Any, local: Any) -> Plan:
+def decide(column: str, base: Any, remote: Any, local: Any, fields: FieldMap = FIELDS) -> Plan:
     """One cell; the other columns are the same on all sides."""
     rows = [
         {"owned": None, "shared": None, "notes": None, column: v} for v in (base, remote, local)
     ]
-    baseline, there, here = (frame({"rec1": row}, FIELDS.columns) for row in rows)
-    return merge(baseline, there, here, FIELDS)
+    baseline, there, here = (frame({"rec1": row}, fields.columns) for row in rows)
+    return merge(baseline, there, here, fields)
 
 
-def outcome(column: str, base: Any, remote: Any, local: Any) -> str:
+def outcome(column: str, base: Any, remote: Any, local: Any, fields: FieldMap = FIELDS) -> str:
     """Where what is written, in short."""
-    change = by_lead(decide(column, base, remote, local)).get("rec1")
+    change = by_lead(decide(column, base, remote, local, fields)).get("rec1")
     if change is None:
         return "nothing"
     parts = []
@@ -79,6 +81,55 @@ def outcome(column: str, base: Any, remote: Any, local: Any) -> str:
 )
 def test_one_cell(column: str, base: Any, remote: Any, local: Any, expected: str) -> None:
     assert outcome(column, base, remote, local) == expected
+
+
+RICH = FieldMap(
+    [
+        MappedField("Shared", "shared", ("text",), Text(form=rich), both=True),
+        MappedField(
+            "Notes",
+            "notes",
+            ("text",),
+            Text(form=rich),
+            both=True,
+            policy=Policy.MERGE_APPENDS,
+        ),
+        MappedField("Owned", "owned", ("text",), Text(form=rich)),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("column", "base", "remote", "local", "expected"),
+    [
+        # two spellings of one text: Airtable's stands, and nothing is lost
+        ("shared", "a", "**b**\n", "__b__", "postgres=**b**\n"),
+        ("shared", UNKNOWN, "**b**\n", "__b__", "postgres=**b**\n"),
+        ("owned", UNKNOWN, "**b**\n", "__b__", "postgres=**b**\n"),
+        # a respelled cell is no edit of Airtable's, nor of the portal's
+        ("shared", "__a__", "**a**\n", "b", "airtable=b"),
+        ("shared", "__a__", "**a**\n", None, "airtable=None"),
+        ("shared", "**a**\n", "b\n", "__a__", "postgres=b\n"),
+        ("notes", "__a__", "**a**\n", "b", "airtable=b"),
+        ("notes", "__a__", "**a**\n", None, "airtable=None"),
+        ("notes", "**a**\n", None, "__a__", "postgres=None"),
+        ("notes", "__a__", "**a**\n", "__a__\nx", "postgres=**a**\nx airtable=**a**\nx"),
+        ("owned", "__a__", "**a**\n", "b", "postgres=**a**\n owned_by_airtable:b"),
+        # what one side alone has edited is carried over as it is
+        ("shared", "a", "a", "a ", "airtable=a "),
+        ("shared", "a", "a ", "a", "postgres=a "),
+        # both edited, and not in form alone
+        ("shared", "__a__", "**b**\n", "c", "postgres=**b**\n both_edited:c"),
+        # a text of blanks alone is blank where nobody knows who edited
+        ("shared", UNKNOWN, " \n \n", "b", "airtable=b"),
+        ("shared", UNKNOWN, "b", " ", "postgres=b"),
+        ("owned", UNKNOWN, "  ", "b", "nothing"),
+    ],
+)
+def test_what_differs_in_form_alone_is_no_edit(
+    column: str, base: Any, remote: Any, local: Any, expected: str
+) -> None:
+    assert outcome(column, base, remote, local, RICH) == expected
 
 
 def test_a_value_that_nothing_blank_overwrites_is_told() -> None:

@@ -64,6 +64,16 @@ def test_unknown_months_are_grouped_once_and_side_by_side(count: int) -> None:
     assert len(groups) <= 16
 
 
+def test_a_page_of_the_base_says_how_its_months_are_grouped() -> None:
+    recent = [NOW - timedelta(days=day * 37 % 400) for day in range(100)]
+    groups = unknown_grouped(MONTHS, recent)
+    assert [month for group in groups for month in group] == MONTHS
+    assert len(groups[0]) > 40, "the years without leads are not listed by themselves"
+    assert 6 <= len(groups) <= 14
+    assert unknown_grouped(MONTHS, recent[:99]) == [MONTHS]
+    assert unknown_grouped(MONTHS, sorted(recent)) == unknown_grouped(MONTHS)
+
+
 known_leads = st.lists(
     st.tuples(st.integers(0, 400), st.none() | st.integers(0, 50)), min_size=1, max_size=60
 ).map(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from types import TracebackType
@@ -33,7 +34,7 @@ def run_once(run_id: str) -> None:
     with portal.connect() as connection:
         client = active_clients(connection)[0]
     session = Session(settings, portal, client, run_id, "delta")
-    with client_lock(portal, client.id, run_id, 5):
+    with client_lock(portal, client.id, run_id, 5, seconds=settings.lease_seconds):
         pull_airtable(session, CHANGED)
         pull_postgres(session)
         diff(session)
@@ -51,10 +52,18 @@ class Nursery:
 
     def run(self, **environment: str) -> tuple[int, int]:
         """Run once in a process of its own: its exit status, and how many effects it had."""
+        self.start(**environment)
+        return self.ended()
+
+    def start(self, **environment: str) -> None:
+        """Begin a run. RECONCILER_TEST_STOP, e.g. "after 7", has it stop there like a kill."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(environment).encode() + b"\n")
         self._process.stdin.flush()
+
+    def ended(self) -> tuple[int, int]:
+        """Wait for the end of the run: as ``run``."""
+        assert self._process.stdout is not None
         status, count = json.loads(self._process.stdout.readline())
         return status, count
 
@@ -66,6 +75,11 @@ class Nursery:
         self._process.wait()
 
 
+def stop(moment: str, name: str) -> None:
+    if f"{moment} {effects.count}" == os.environ.get("RECONCILER_TEST_STOP"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def main() -> None:
     for number, line in enumerate(sys.stdin):
         reader, writer = os.pipe()
@@ -75,6 +89,7 @@ def main() -> None:
             try:
                 os.environ.update(json.loads(line))
                 effects.kill_at = os.environ.get("RECONCILER_TEST_KILL", "")
+                effects.hook = stop
                 run_once(f"run {os.getpid()} {number}")
                 os.write(writer, str(effects.count).encode())
                 code = 0

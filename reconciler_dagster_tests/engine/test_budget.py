@@ -60,6 +60,27 @@ def test_nobody_together_exceeds_it(acme: World) -> None:
     acme.assert_converged()
 
 
+def test_uneven_ways_and_answers_bring_no_sixth_call(acme: World) -> None:
+    """A call counts when it arrives. Two deltas with writes and a Great Sync in pieces at once."""
+    acme.sync()
+    for n, record_id in enumerate(sorted(acme.sandbox.records())[:60]):
+        acme.update(record_id, hrq_status=("Archive", "Qualified")[n % 2])
+    acme.sandbox.reset_calls()
+    acme.sandbox.switch(
+        way_there_ms=20, way_jitter_ms=30, thinking_ms=100, thinking_tail_ms=300, latency_seed=5
+    )
+    with ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(acme.sync), pool.submit(windows.sweep, acme), pool.submit(acme.sync)]
+        for run in runs:
+            run.result()
+    seen = arrivals(acme)
+    assert len(seen) > 10
+    assert [status for _, status in seen if status == 429] == []
+    assert most_in_a_second([time for time, _ in seen]) <= ALLOWED
+    acme.sandbox.switch(way_there_ms=0, way_jitter_ms=0, thinking_ms=0, thinking_tail_ms=0)
+    acme.assert_converged()
+
+
 def test_another_integration_costs_one_lock_out_and_no_call_within_it(acme: World) -> None:
     """What is on its way when the 429 is told may still arrive; after that nobody calls."""
     acme.sync()

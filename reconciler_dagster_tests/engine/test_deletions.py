@@ -71,7 +71,7 @@ def test_one_run_is_one_listing_however_often_it_looks(acme: World) -> None:
     from reconciler_dagster_tests.windows import EVERYTHING, carried_out, list_window
 
     for _ in range(3):
-        carried_out(own, list_window(own, own.base, EVERYTHING, own.run_id))
+        carried_out(own, list_window(own, EVERYTHING, own.run_id))
     assert states(acme) == {record_id: "missing"}
 
 
@@ -266,13 +266,33 @@ def adopt(acme: World, count: int, created: str = "2023-05-05") -> list[str]:
     return gone
 
 
-def test_an_adopted_lead_whose_record_is_long_gone_is_deleted_like_any_other(many: World) -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_lead_on_which_nothing_was_ever_agreed_waits_for_a_person(
+    many: World, count: int
+) -> None:
     many.sync()  # from here on the client is known as a whole
-    gone = adopt(many, 3)
+    gone = adopt(many, count)
     sweep(many)
     assert states(many) == dict.fromkeys(gone, "missing")
-    done = sweep(many)
-    assert (done.counts.deletions, inactive(many)) == (3, set(gone))
+    for _ in range(3):
+        done = sweep(many)
+    assert (done.counts.deletions, inactive(many)) == (0, set())
+    assert done.counts.deletions_pending == count
+    assert "Nothing was ever agreed on" in many.value("SELECT reason FROM reconciler.tombstone")
+    decide(many, State.APPROVED)
+    assert many.sync().counts.deletions == count
+    assert inactive(many) == set(gone)
+
+
+def test_leads_that_wait_for_that_do_not_keep_others_from_being_deleted(many: World) -> None:
+    many.sync()
+    adopt(many, 60)
+    (record_id,) = ids(many, 1)
+    many.sandbox.delete(record_id)
+    for _ in range(3):
+        done = sweep(many)
+    assert inactive(many) == {record_id}
+    assert done.counts.deletions_pending == 60
 
 
 def test_many_adopted_leads_without_a_record_wait_for_a_person(many: World) -> None:

@@ -249,21 +249,6 @@ def test_a_field_retyped_between_pull_and_push_never_reads_as_cleared(acme: Worl
     assert acme.cell(record_id, "HRQ Status") == "Archive"
 
 
-def test_a_value_that_airtable_keeps_in_another_form_is_not_agreed_on(acme: World) -> None:
-    """The portal's form is kept in the log, and the next run takes Airtable's."""
-    (record_id,) = ids(acme, 1)
-    acme.sandbox.retype_field("Claimed At", "date", {"dateFormat": {"name": "iso"}})
-    acme.sync()
-    acme.update(record_id, claimed_at="2026-03-01T10:00:00Z")
-    acme.sync()
-    assert "2026-03-01T10:00:00.000Z" not in str(acme.sides()[2][record_id].get("claimed_at"))
-    acme.sync()
-    assert acme.lead(record_id)["claimed_at"].startswith("2026-03-01T00:00:00")
-    losers = acme.sql("SELECT losing_value FROM reconciler.conflict WHERE field = 'claimed_at'")
-    assert ("2026-03-01T10:00:00.000Z",) in [tuple(row) for row in losers]
-    acme.assert_converged()
-
-
 def test_a_portal_edit_while_the_run_was_on_its_way_is_not_written_over(acme: World) -> None:
     """Both edited the field: then the portal's value belongs in the log."""
     (record_id,) = ids(acme, 1)

@@ -1,8 +1,9 @@
-"""The eleven invariants, one function each. Each raises AssertionError with what it found."""
+"""The twelve invariants, one function each. Each raises AssertionError with what it found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine.diff import ChangeSet, diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
-from reconciler_dagster_tests.model.memory import Cell, Memory, Notes, Outcome
+from reconciler_dagster_tests.model.memory import Cell, Memory, Notes, Outcome, bare_lines
 from reconciler_dagster_tests.model.people import FIELDS, look, whole_seconds
 from reconciler_dagster_tests.world import Ran, World
 
@@ -81,7 +82,7 @@ def original_or_final(memory: Memory, remote: Rows, local: Rows) -> None:
                 continue
             value = side[record_id][column]
             if isinstance(cell, Notes):
-                lines = [line for line in (value or "").split("\n") if line]
+                lines = bare_lines(value)
                 unknown = set(lines) - memory.tokens
                 assert not unknown, f"{record_id} notes hold {unknown}"
                 assert len(lines) == len(set(lines)), f"{record_id} notes twice: {value!r}"
@@ -97,11 +98,16 @@ def baseline_honesty(world: World, memory: Memory) -> None:
         fields = whole_seconds(known)
         for column in FIELDS.keys() & fields.keys():
             cell = memory.cells.get((record_id, column))
-            if cell is not None:
-                for side, held in cell.held.items():
-                    assert fields[column] in held, (
-                        f"{record_id} {column}: {side} never held the baseline {fields[column]!r}"
-                    )
+            if cell is None:
+                continue
+            for side, held in cell.held.items():
+                if isinstance(cell, Notes):  # in whatever form
+                    known_well = bare_lines(fields[column]) in map(bare_lines, held)
+                else:
+                    known_well = fields[column] in held
+                assert known_well, (
+                    f"{record_id} {column}: {side} never held the baseline {fields[column]!r}"
+                )
 
 
 def crash_equivalence(ended: Any, expected: Any) -> None:
@@ -143,6 +149,38 @@ def budget(world: World) -> None:
         assert refused["status"] != 429 or waited >= world.settings.lockout_seconds, (
             f"{following['method']} {following['path']} {waited} s after a 429"
         )
+
+
+def quiet(world: World, scope: Scope) -> None:
+    """12. A quiet world stays quiet: nobody did anything, and so the engine writes nothing."""
+    counts = world.sync(scope).counts
+    done = (counts.local_writes, counts.remote_writes, counts.conflicts)
+    assert done == (0, 0, 0), f"local writes, remote writes, conflicts: {done}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run has written, and what both sides are known to agree on."""
+
+    run_id: str
+    history: Any
+    baseline: Any
+    patches: int
+
+    @staticmethod
+    def of(world: World, run_id: str) -> Written:
+        """As things stand."""
+        return Written(
+            run_id,
+            world.sql("SELECT id FROM reconciler.history WHERE run_id = :id", id=run_id),
+            world.sql("SELECT record_id, advance FROM reconciler.baseline ORDER BY record_id"),
+            sum(call["method"] == "PATCH" for call in world.sandbox.calls()),
+        )
+
+
+def one_writer(world: World, overtaken: Written) -> None:
+    """A run that was overtaken has written nothing since."""
+    assert Written.of(world, overtaken.run_id) == overtaken
 
 
 def quarantined(world: World) -> set[tuple[str, str]]:

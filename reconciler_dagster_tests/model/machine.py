@@ -23,6 +23,8 @@ from reconciler_dagster.engine.push import push
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests import windows
 from reconciler_dagster_tests.model import invariants
+from reconciler_dagster_tests.model.forms import Forms
+from reconciler_dagster_tests.model.leases import Leases
 from reconciler_dagster_tests.model.memory import Edit
 from reconciler_dagster_tests.model.owners import Owners
 from reconciler_dagster_tests.model.people import (
@@ -35,6 +37,7 @@ from reconciler_dagster_tests.model.people import (
     to_portal,
 )
 from reconciler_dagster_tests.model.stage import Killed
+from reconciler_dagster_tests.model.trigger import Trigger
 from reconciler_dagster_tests.world import ANN, BOB
 
 COLUMNS = [*FIELDS, "notes", "hrq_status", "claimed_by"]
@@ -70,7 +73,7 @@ FAULTS = st.fixed_dictionaries(
 )
 
 
-class Histories(Owners):
+class Histories(Owners, Forms, Leases, Trigger):
     """The rules about people and runs."""
 
     @initialize(contents=st.lists(SOME, min_size=2, max_size=3), chance=st.integers(0, 2**64))
@@ -318,3 +321,4 @@ class Histories(Owners):
         invariants.convergence(self.world, self.memory)
         if not invariants.quarantined(self.world):
             invariants.idempotence(self.world)
+        invariants.quiet(self.world, EVERYTHING)

@@ -4,11 +4,22 @@ it. Plain Python over histories; it shares nothing with the engine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler_dagster_tests.model.people import FIELDS, Field, Side, is_bad
+
+
+def bare(line: str) -> str:
+    """A line without what only spells it: marks, blanks, line ends."""
+    return re.sub(r"[^A-Za-z0-9]", "", line)
+
+
+def bare_lines(text: str | None) -> list[str]:
+    """The lines of a text that are not empty, bare."""
+    return [line for line in map(bare, (text or "").split("\n")) if line]
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,8 @@ class Cell:
 
     def may_hold(self, value: Any) -> bool:
         """Whether a side may hold this, be it for a while."""
-        return value in self.possible() or (self.forgotten and value == self.field.blank)
+        unknown = (self.field.blank, self.field.default)
+        return value in self.possible() or (self.forgotten and value in unknown)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Every way in which the cell may end after a clean run."""
@@ -80,7 +92,8 @@ class Cell:
                 if not self.field.both:  # first contact: nothing blank wins over a value
                     yield Outcome(self.field.blank, value)
             if self.forgotten:
-                yield from self._stuck(remote.value if remote else self.base, self.field.blank)
+                for value in (self.field.blank, self.field.default):
+                    yield from self._stuck(remote.value if remote else self.base, value)
             return
         there = remote.value if remote else self.base
         here = local.value if local else self.base
@@ -127,8 +140,8 @@ class Notes(Cell):
 
     def lost(self, text: str | None, losers: list[str]) -> list[str]:
         """Tokens that have to be in the final text, or in the log, and are not."""
-        lines = (text or "").split("\n")
-        logged = "\n".join(losers)
+        lines = bare_lines(text)
+        logged = "\n".join(line for loser in losers for line in bare_lines(loser))
         missing = []
         for index, edit in enumerate(self.edits):
             if edit.token is None or self.lenient or self._taken_out(index, edit):
@@ -136,7 +149,8 @@ class Notes(Cell):
             in_log_will_do = edit.side == "portal" and any(
                 e.side == "portal" and e.rewrote for e in self.edits
             )
-            if edit.token in lines or (in_log_will_do and edit.token in logged):
+            token = bare(edit.token)
+            if token in lines or (in_log_will_do and token in logged):
                 continue
             missing.append(edit.token)
         return missing
@@ -167,7 +181,7 @@ class Memory:
         """A person's edit."""
         self.cells[record_id, column].edits.append(edit)
         if edit.token:
-            self.tokens.add(edit.token)
+            self.tokens.add(bare(edit.token))
 
     def of(self, record_id: str) -> list[Cell]:
         """The cells of a lead."""

@@ -5,24 +5,25 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
-import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
+from reconciler_dagster.postgres.connection import SETTINGS
 from reconciler_dagster_tests import windows
 from reconciler_dagster_tests.model import invariants
+from reconciler_dagster_tests.model.cells import Cells
 from reconciler_dagster_tests.model.memory import Edit
 from reconciler_dagster_tests.model.people import FIELDS, OPTIONS, look
-from reconciler_dagster_tests.model.stage import Stage
 
 TEXTS = st.sampled_from(["company", "sms_stop_reason"])
 # Deletions of so few leads are nobody's accident; of more, a person is asked.
 BELIEVED = 5
 
 
-class Owners(Stage):
+class Owners(Cells):
     """Rules about fields, tables, servers and clocks."""
 
     @rule(column=st.sampled_from(["company", "sms_stop_reason", "notes"]))
@@ -126,14 +127,6 @@ class Owners(Stage):
                 self.memory.forgive(record_id)
             self._note_forgotten()
 
-    def _note_forgotten(self) -> None:
-        known = self.world.sql(
-            "SELECT airtable_record_id FROM leads UNION SELECT record_id FROM reconciler.baseline "
-            "UNION SELECT record_id FROM reconciler.unsettled WHERE deleted_row IS NOT NULL"
-        )
-        for record_id in set(self.memory.records) - {row[0] for row in known}:
-            self.memory.forget(record_id)
-
     @rule(few=st.booleans())
     def records_are_deleted_and_restored(self, few: bool) -> None:
         """Two complete listings without them; more than a few are left for a person to judge."""
@@ -162,18 +155,10 @@ class Owners(Stage):
 
     @rule(milliseconds=st.integers(2, 40))
     def a_run_under_a_statement_timeout(self, milliseconds: int) -> None:
-        with self._disturbed():
-            self._limit_statements(f"SET statement_timeout = {milliseconds}")
-            try:
-                self.world.sync()
-            finally:
-                self._limit_statements("RESET statement_timeout")
-
-    def _limit_statements(self, how: str) -> None:
-        url = self.world.settings.require_database_url()
-        with psycopg.connect(url, options="-c statement_timeout=0") as free:
-            free.execute(f"ALTER DATABASE {free.info.dbname} {how}")
-        self.world.engine.dispose()  # a setting holds for connections made after it
+        # The engine's own, which it sets in each of its transactions.
+        limit = {"statement_timeout": f"{milliseconds}ms"}
+        with self._disturbed(), patch.dict(SETTINGS, limit):
+            self.world.sync()
 
     @rule(table=st.sampled_from(["baseline", "journal", "conflict", "history", "seen", "cursor"]))
     def a_run_that_loses_a_deadlock(self, table: str) -> None:

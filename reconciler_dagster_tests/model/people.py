@@ -17,18 +17,21 @@ Kind = Literal["new", "clear", "same", "first", "bad", "top", "rewrite"]
 
 @dataclass(frozen=True)
 class Field:
-    """A field under test. ``both``: people edit it on either side by right."""
+    """A field under test. ``both``: people edit it on either side by right. ``default``: what the
+    portal's column holds of a new lead where nobody says what.
+    """
 
     column: str
     airtable: str
     both: bool
     blank: Any = None
+    default: Any = None
 
 
 FIELDS = {
     field.column: field
     for field in (
-        Field("hrq_status", "HRQ Status", True),
+        Field("hrq_status", "HRQ Status", True, default="None"),
         Field("sms_stop_reason", "SMS Stop Reason", True),
         Field("claimed_by", "Claimed By", True),
         Field("claimed_at", "Claimed At", True),
@@ -41,6 +44,8 @@ FIELDS = {
     )
 }
 OPTIONS = ("None", "Archive", "Qualified", "Manual Process", "Review")
+# An option of HRQ Status that the portal's database refuses.
+BARRED = "bad option"
 DAWN = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 
 
@@ -81,6 +86,8 @@ def bad_value(side: Side, column: str, number: int) -> Any:
         ("portal", "hrq_status"): f"bad{number}",
         ("airtable", "claimed_by"): f"bad{number}@nowhere.example",
         ("airtable", "phone"): "9" * 21 + str(number),
+        ("airtable", "company"): f"bad{number}",
+        ("airtable", "hrq_status"): BARRED,
     }.get((side, column))
 
 
@@ -107,9 +114,7 @@ def to_portal(world: World, column: str, value: Any) -> Any:
 def look(world: World) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """What Airtable and the portal hold, by record id and column."""
     remote = {
-        record_id: whole_seconds(
-            {f.column: record["fields"].get(f.airtable, f.blank) for f in FIELDS.values()}
-        )
+        record_id: whole_seconds({f.column: _shown(record["fields"], f) for f in FIELDS.values()})
         for record_id, record in world.sandbox.records().items()
     }
     rows = world.sql(
@@ -118,6 +123,12 @@ def look(world: World) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, A
     )
     local = {record_id: _seen(row, email) for record_id, row, email in rows}
     return remote, local
+
+
+def _shown(cells: dict[str, Any], field: Field) -> Any:
+    """A rich text that was emptied shows as a line end."""
+    cell = cells.get(field.airtable, field.blank)
+    return field.blank if cell == "\n" else cell
 
 
 def _seen(row: dict[str, Any], email: str | None) -> dict[str, Any]:

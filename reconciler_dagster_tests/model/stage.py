@@ -15,22 +15,25 @@ from sqlalchemy.exc import DBAPIError
 from reconciler_dagster import effects
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.postgres.lock import LeaseLost
 from reconciler_dagster_tests.model import invariants
 from reconciler_dagster_tests.model.memory import Edit, Memory
 from reconciler_dagster_tests.model.people import (
+    BARRED,
     FIELDS,
     OPTIONS,
     Act,
     bad_value,
+    is_bad,
     look,
     new_value,
     write,
 )
 from reconciler_dagster_tests.world import World
 
-FAILURES = (AirtableError, ConfigurationError, DBAPIError, LeaseLost)
+FAILURES = (AirtableError, ConfigurationError, DBAPIError, LeaseLost, PlaceChanged)
 # What one history leaves to the next: the field map's bindings and the call budget.
 KEPT = ("alembic_version", "table_binding", "field_binding", "call_bucket", "call_log", "lease")
 
@@ -51,6 +54,12 @@ class Stage(RuleBasedStateMachine):
         self.open: Any = None
         self.locked: dict[str, list[tuple[str, Edit]]] = {}
         self.refusals = self.behind = False
+        self.spellings = ("{}",)
+        self.world.sandbox.switch(trim_text=False, crlf_to_lf=False)
+        if any(
+            f["name"] == "Notes" and f["type"] == "richText" for f in self.world.sandbox.fields()
+        ):
+            self.world.sandbox.retype_field("Notes", "multilineText")
         for record_id in self.world.sandbox.records():
             self.world.sandbox.delete(record_id)
         tables = self.world.sql(
@@ -97,19 +106,32 @@ class Stage(RuleBasedStateMachine):
             value = self.memory.cells[record_id, column].base
         elif act.kind == "bad":
             value = bad_value(act.side, column, number) or value
-        if column == "hrq_status" and act.side == "airtable" and value not in (*OPTIONS, None):
+        if (
+            column == "hrq_status"
+            and act.side == "airtable"
+            and value not in (*OPTIONS, BARRED, None)
+        ):
             return None
-        if column == "claimed_by" and act.side == "portal" and str(value).startswith("bad"):
+        refused = bad_value("airtable", column, number)  # by the portal's own database
+        if (
+            act.side == "portal"
+            and refused
+            and is_bad(value)
+            and (column != "hrq_status" or value == BARRED)
+        ):
             return None
         return None if value == mine[column] else Edit(self.memory.epoch, act.side, value)
 
     def _note(self, act: Act, before: str | None, token: str) -> Edit:
         if act.kind == "clear":
             return Edit(self.memory.epoch, act.side, None, rewrote=True)
+        spelling = self.spellings[int(token[1:]) % len(self.spellings)]
+        line = spelling.format(token)
         if act.kind == "rewrite" or not before:
-            return Edit(self.memory.epoch, act.side, token, token, act.kind == "rewrite")
+            return Edit(self.memory.epoch, act.side, line, token, act.kind == "rewrite")
         on_top = act.kind == "top" and act.side == "airtable"
-        written = f"{token}\n{before}" if on_top else f"{before}\n{token}"
+        gap = "" if before.endswith("\n") else "\n"
+        written = f"{line}\n{before}" if on_top else f"{before}{gap}{line}"
         return Edit(self.memory.epoch, act.side, written, token)
 
     @contextlib.contextmanager

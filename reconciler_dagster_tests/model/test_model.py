@@ -17,6 +17,7 @@ from reconciler_dagster.portal.auth import all_users
 from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster.postgres import lock
 from reconciler_dagster.sandbox.postgres import PostgresServer
+from reconciler_dagster_tests.model.cells import BASES, prepare
 from reconciler_dagster_tests.model.machine import Histories
 from reconciler_dagster_tests.portal.conftest import SECRET, serving
 from reconciler_dagster_tests.world import world
@@ -39,10 +40,11 @@ def shared(
 ) -> Iterator[type[RuleBasedStateMachine]]:
     """The machine over one world for all histories; each begins by sweeping it."""
     url = postgres_server.create_database("model", template=migrated_template)
-    with world(url, leads=0) as here, patch.object(lock, "POLL_SECONDS", 0.02):
+    with world(url, leads=0, base_ids=BASES[:1]) as here, patch.object(lock, "POLL_SECONDS", 0.02):
         here.settings.retry_seconds, here.settings.lockout_seconds = 0.001, 0.01
         here.settings.portal_jwt_secret = SecretStr(SECRET)
         here.sql(DEADLOCK)
+        prepare(here)
         here.sql("UPDATE users SET role = 'CLIENT_ADMIN', client_id = (SELECT id FROM clients)")
         app = create_app(here.settings, PortalSettings(rate_limit_per_minute=1e6))
         with here.engine.connect() as connection:

@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import psutil
 import pytest
 from dagster._core.launcher import WorkerStatus
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import GrpcServerTarget
-from dagster._daemon.monitoring import execute_run_monitoring_iteration
 
-from reconciler_dagster.config import project_file
 from reconciler_dagster.orchestration.launcher import (
     PROCESS_TAG,
     WatchedRunLauncher,
     process_tag,
 )
-
-MODULE = "reconciler_dagster_tests.orchestration.sleeper"
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+from reconciler_dagster_tests.orchestration.launching import (
+    System,
+    dagster_home,
+    eventually,
+    make_cold,
+)
 
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A Dagster home with the project's own dagster.yaml. Short, for a socket's sake."""
-    with tempfile.TemporaryDirectory(prefix="reconciler-home-") as folder:
-        path = Path(folder)
-        (path / "dagster.yaml").write_text(project_file("dagster.yaml").read_text())
-        monkeypatch.setenv("DAGSTER_HOME", folder)
-        yield path
+    with dagster_home() as own:
+        monkeypatch.setenv("DAGSTER_HOME", str(own))
+        yield own
 
 
 @pytest.fixture
@@ -54,82 +39,10 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
         yield own
 
 
-class System:
-    """A code server and what the daemon would hold."""
-
-    def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
-        self.home, self.instance = home, instance
-        self.socket = str(home / "code.sock")
-        self.server = self.start_server()
-        target = GrpcServerTarget(
-            host="localhost", port=None, socket=self.socket, location_name="sleeper"
-        )
-        self.context = WorkspaceProcessContext(instance, target)
-
-    def start_server(self) -> subprocess.Popen[bytes]:
-        server = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "dagster", "api", "grpc", "--socket", self.socket),
-                *("--module-name", MODULE, "--location-name", "sleeper", "--log-level", "error"),
-            ],
-            start_new_session=True,
-        )
-        eventually(lambda: Path(self.socket).exists() or server.poll() is not None)
-        assert server.poll() is None
-        return server
-
-    def close(self) -> None:
-        self.context.__exit__(None, None, None)
-        # Not SIGTERM: Dagster takes it for SIGINT, which is ignored where a shell has said so.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.server.pid, signal.SIGKILL)
-        self.server.wait()
-
-    @property
-    def go(self) -> Path:
-        return self.home / "go"
-
-    def launch(self) -> str:
-        """A run that has started and waits; gives its id."""
-        request = self.context.create_request_context()
-        location = request.get_code_location("sleeper")
-        repository = next(iter(location.get_repositories().values()))
-        job = repository.get_full_job("sleeper")
-        run = self.instance.create_run_for_job(
-            __import__(MODULE, fromlist=["sleeper"]).sleeper,
-            run_config={"ops": {"wait_for_file": {"config": {"until": str(self.go)}}}},
-            remote_job_origin=job.get_remote_origin(),
-            job_code_origin=job.get_python_origin(),
-        )
-        self.instance.launch_run(run.run_id, request)
-        eventually(lambda: self.status(run.run_id) is dg.DagsterRunStatus.STARTED)
-        eventually(lambda: self.worker(run.run_id) is not None)
-        return run.run_id
-
-    def status(self, run_id: str) -> dg.DagsterRunStatus:
-        run = self.instance.get_run_by_id(run_id)
-        assert run is not None
-        return run.status
-
-    def worker(self, run_id: str) -> psutil.Process | None:
-        for entry in self.instance.all_logs(run_id):
-            if entry.message.startswith("Started process for run"):
-                return psutil.Process(int(entry.message.split("pid: ")[1].rstrip(").")))
-        return None
-
-    def monitor(self) -> None:
-        """What the daemon does every 15 s."""
-        errors = list(execute_run_monitoring_iteration(self.context, logging.getLogger("test")))
-        assert [error for error in errors if error is not None] == []
-
-    def kill_server(self) -> None:
-        self.server.kill()
-        self.server.wait()
-        Path(self.socket).unlink(missing_ok=True)
-
-
 @pytest.fixture
 def system(home: Path, instance: dg.DagsterInstance) -> Iterator[System]:
+    """Runs start the ordinary way, on the code server."""
+    make_cold(home)
     own = System(home, instance)
     try:
         yield own

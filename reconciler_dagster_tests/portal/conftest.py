@@ -26,9 +26,9 @@ SECRET = "of-the-tests-alone-and-long-enough-for-every-algorithm-that-is-tried"
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: FastAPI, http: str = "auto") -> Iterator[str]:
     """The application on a port of its own; gives its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", http=http))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

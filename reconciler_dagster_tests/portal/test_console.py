@@ -51,7 +51,8 @@ def test_a_form_sent_twice_writes_one_note(server: Server, world: World, db: Eng
 
 
 def test_the_press_is_followed_to_its_end(server: Server, world: World, db: Engine) -> None:
-    client = signed_in(server, world.admin)
+    client = signed_in(server, world.root)
+    client.post("/console/client", data={"client_id": str(world.client)})
     fragment = client.post("/console/sync", headers={"HX-Request": "true"})
     assert "Waiting for the run to start" in fragment.text
     request_id = scalar(db, "SELECT id FROM reconciler.manual_sync_request")
@@ -267,7 +268,7 @@ def test_a_runs_page_lists_what_it_changed(server: Server, world: World, db: Eng
     with db.begin() as connection:
         run = data.run(connection, world.client, message="All well.", airtable_calls=3)
         data.change(connection, world.leads[0], run, "status", "postgres", "Queued", "Sent")
-    page = signed_in(server, world.admin).get(f"/console/runs/{run}").text
+    page = signed_in(server, world.root).get(f"/console/runs/{run}").text
     for shown in ("All well.", "Ada Marsh", "SMS Status", "Queued", "Sent", "the portal"):
         assert shown in page
     assert f'href="http://dagster.test/runs/{run}"' in page

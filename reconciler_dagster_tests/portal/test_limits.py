@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.portal.guard import Guard
 from reconciler_dagster.portal.problems import Problem
 from reconciler_dagster.portal.rate import RateLimit
+from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster_tests.portal.conftest import SECRET, Server, signed_in
 from reconciler_dagster_tests.portal.data import World
 from reconciler_dagster_tests.portal.expect import ok, problem, scalar
@@ -40,6 +43,9 @@ def test_half_a_request_is_none() -> None:
     """A body that was cut off must not pass for a shorter one, or for none at all."""
     called = []
 
+    def unasked(request: Request, error: Exception) -> Response:
+        raise error
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         called.append(await receive())
 
@@ -52,8 +58,9 @@ def test_half_a_request_is_none() -> None:
         async def send(message: Message) -> None:
             raise AssertionError(message)
 
-        scope = {"type": "http", "headers": [(b"content-length", b"6")]}
-        asyncio.run(Guard(app, 100, None)(scope, receive, send))
+        scope = {"type": "http", "path": "/", "headers": [(b"content-length", b"6")]}
+        guard = Guard(app, PortalSettings(body_limit_bytes=100), RateLimit(60), unasked)
+        asyncio.run(guard(scope, receive, send))
 
     first: Message = {"type": "http.request", "body": b"abc", "more_body": True}
     ask(first, {"type": "http.disconnect"})
@@ -187,7 +194,7 @@ def test_what_goes_wrong_here_is_500_and_says_nothing(
 
 
 def test_health(server: Server) -> None:
-    assert ok(server.client().get("/health")) == {"status": "ok"}
+    assert ok(server.client().get("/health")) == {"status": "ok", "doorbell": "off"}
 
 
 def test_as_an_application_for_any_server(portal_db: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
+from reconciler_dagster.portal import plain
 from reconciler_dagster_tests.portal import data
 from reconciler_dagster_tests.portal.conftest import Server
 from reconciler_dagster_tests.portal.data import World
@@ -30,7 +31,9 @@ def test_a_request_from_press_to_end(server: Server, world: World, db: Engine) -
         " started_at = now()"
     )  # fmt: skip
     started = ok(client.get(where))
-    assert (started["state"], started["run_url"]) == ("started", "http://dagster.test/runs/abc")
+    assert (started["state"], started["run_url"]) == ("started", None)
+    shown = ok(server.as_user(world.root).get(where))
+    assert shown == {**started, "run_url": "http://dagster.test/runs/abc"}
     # A run that has begun may have read the leads already: the next press asks anew.
     assert ok(client.post(DELTA), 202)["id"] != asked["id"]
 
@@ -48,7 +51,8 @@ def test_a_request_from_press_to_end(server: Server, world: World, db: Engine) -
         " WHERE run_id = 'abc'"
     )  # fmt: skip
     failed = ok(client.get(where))
-    assert (failed["state"], failed["message"]) == ("failed", "No luck.")
+    assert (failed["state"], failed["message"]) == ("failed", plain.UNKNOWN)
+    assert ok(server.as_user(world.root).get(where))["message"] == "No luck."
 
 
 def test_who_may_sync_whom(server: Server, world: World, db: Engine) -> None:

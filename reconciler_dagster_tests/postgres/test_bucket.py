@@ -86,7 +86,7 @@ def test_a_call_that_arrived_late_counts_in_the_second_after_it(
     sent = bucket.take()
     for _ in range(others):
         bucket.take()
-    bucket.delayed(elapsed=monotonic() - sent, delay=0.4)
+    bucket.arrived_late(sent, 0.4)
     for _ in range(5 - others):
         bucket.take()
     assert monotonic() - sent >= 1.4
@@ -97,7 +97,7 @@ def test_delays_that_the_spacing_allows_for_cost_nothing(portal: Engine) -> None
     bucket.take()
     with portal.connect() as connection:
         slots = [connection.execute(text("SELECT next_slot FROM reconciler.call_bucket")).scalar()]
-        bucket.delayed(elapsed=0.2, delay=0.05)
+        bucket.arrived_late(monotonic() - 0.2, 0.04)
         connection.commit()
         slots += connection.execute(text("SELECT next_slot FROM reconciler.call_bucket")).scalars()
     assert slots[0] == slots[1]

@@ -87,6 +87,9 @@ def test_other_ways_to_clear(shared_things: Table, field: str, empty: Any) -> No
         ("Moment", ""),
         ("Moment", {}),
         ("Select", "B"),
+        ("Select", ""),
+        ("Selects", [""]),
+        ("Selects", ["x", ""]),
         ("Select", "a"),
         ("Select", ["A"]),
         ("Selects", "x"),
@@ -120,6 +123,7 @@ def test_refused(shared_things: Table, field: str, value: Any) -> None:
         ("Date", "2 March 2026", "2026-03-02"),
         ("Select", "a", "A"),
         ("Select", "New", "New"),
+        ("Select", "", None),
         ("Selects", "x, New", ["x", "New"]),
         ("Who", "ben@example.com", "Ben Ortiz"),
         ("Code", "55", {"text": "55"}),
@@ -127,7 +131,7 @@ def test_refused(shared_things: Table, field: str, value: Any) -> None:
 )
 def test_typecast(shared_things: Table, field: str, written: Any, read: Any) -> None:
     record = shared_things.create({field: written}, typecast=True)
-    assert _brief(record["fields"][field]) == read
+    assert _brief(record["fields"].get(field)) == read
 
 
 def test_computed_cells(things: Table, leads: Table) -> None:
@@ -207,3 +211,20 @@ def test_upsert(things: Table) -> None:
         assert things.batch_upsert([{"fields": fields}], list(key))["updatedRecords"] == [zero]
     blank = things.batch_upsert([{"fields": {"Name": None, "Long": "blank"}}], ["Name"])
     assert len(blank["createdRecords"]) == 1
+
+
+def test_formulas_name_fields_without_regard_to_case(
+    things: Table, everything: SandboxClient
+) -> None:
+    record = things.create({"Name": "Ann", "Number": 3})["id"]
+    everything.create_field("number", "number")  # an exact name goes before one in another case
+    things.update(record, {"number": 5})
+    for formula in ("{NAME} = 'Ann'", "name = 'Ann'", "{Number} = 3", "{number} = 5"):
+        assert [one["id"] for one in things.all(formula=formula)] == [record], formula
+    everything.set_formula("Joined", "{nAME} & '!'")
+    assert things.get(record)["fields"]["Joined"] == "Ann!"
+    for elsewhere in ({"fields": ["NAME"]}, {"sort": ["NAME"]}):
+        with pytest.raises(requests.HTTPError, match="UNKNOWN_FIELD_NAME"):
+            things.all(**elsewhere)
+    with pytest.raises(requests.HTTPError, match="UNKNOWN_FIELD_NAME"):
+        things.update(record, {"NAME": "x"})

@@ -143,6 +143,14 @@ BAD_BATCH = (
             'permissions to create new select option \\"\\"Completed\\"\\""}}',
         ),
         (
+            "POST",
+            LEADS,
+            {"fields": {"HRQ Status": ""}},
+            422,
+            '{"error":{"type":"INVALID_MULTIPLE_CHOICE_OPTIONS","message":"Insufficient '
+            'permissions to create new select option \\"\\"\\"\\""}}',
+        ),
+        (
             "GET",
             f"{LEADS}?filterByFormula=AND(",
             None,
@@ -152,11 +160,11 @@ BAD_BATCH = (
         ),
         (
             "GET",
-            f"{LEADS}?filterByFormula=AND({{a}}=1,{{b}}=2,{{a}}=3)",
+            f"{LEADS}?filterByFormula=AND({{A b}}=1,{{b}}=2,{{a B}}=3,{{COMPANY}}='x')",
             None,
             422,
             '{"error":{"type":"INVALID_FILTER_BY_FORMULA","message":"The formula for filtering '
-            'records is invalid: Unknown field names: a, b"}}',
+            'records is invalid: Unknown field names: a b, b"}}',
         ),
         (
             "GET",

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy.exc import ProgrammingError
 
 from reconciler_dagster.config import project_file
+from reconciler_dagster.postgres.migrate import downgrade, upgrade
 from reconciler_dagster_tests.crash.busy import end_state, make_busy
 from reconciler_dagster_tests.windows import audited, inactive, next_hour, sweep
 from reconciler_dagster_tests.world import World
@@ -42,6 +43,20 @@ def test_a_great_sync_that_finds_a_deletion_and_an_audit_need_no_more(acme: Worl
     sweep(engine)
     assert inactive(acme) == {victim}
     audited(engine)
+    engine.engine.dispose()
+
+
+def test_what_a_later_migration_adds_is_granted_too(acme: World) -> None:
+    """A role that was made at an earlier version needs no second grant."""
+    downgrade(acme.engine, "0005")
+    engine = limited(acme)
+    upgrade(acme.engine)
+    engine.settings.calls_per_second = 1000
+    acme.sql("ALTER TABLE leads DISABLE TRIGGER ALL")
+    acme.update(min(acme.sandbox.records()), hrq_status="Archive")
+    engine.sync()
+    acme.sql("ALTER TABLE leads ENABLE TRIGGER ALL")
+    acme.assert_converged()
     engine.engine.dispose()
 
 

@@ -32,7 +32,7 @@ def install(app: FastAPI) -> None:
 
 def problem_page(request: Request, problem: Problem) -> Response | None:
     """A problem as a page, where a person asked; the way to the sign-in where it is what lacks."""
-    path = request.url.path
+    path = request.scope["path"]
     if path != PATH and not path.startswith(f"{PATH}/"):
         return None
     if problem.status == 401:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from sqlalchemy import RowMapping
 
 from reconciler_dagster.portal.admin_actions import label
+from reconciler_dagster.redaction import redacted
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _PURPOSES = {
@@ -85,6 +86,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "purpose": purpose,
     "label": label,
     "plural": plural,
+    "told": lambda sentence: redacted(sentence or ""),
 }
 
 

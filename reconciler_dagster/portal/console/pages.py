@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import Connection, RowMapping
 
 from reconciler_dagster.core.drift import unexplained
-from reconciler_dagster.portal import leads, queries, sync_requests
+from reconciler_dagster.portal import leads, plain, queries, sync_requests
 from reconciler_dagster.portal.admin_actions import EDITABLE
 from reconciler_dagster.portal.console.display import chart
 from reconciler_dagster.portal.console.session import SignedInVisit, Visit
@@ -90,9 +90,9 @@ def run(
         history = queries.history_of_run(connection, client.id, run_id)
     return visit.page(
         "run.html",
-        run=found,
+        run={**found, "message": plain.run_message(visit.user, found["message"])},
         history=history,
-        run_url=sync_requests.run_url(visit.portal.settings.dagster_ui_url, run_id),
+        run_url=sync_requests.run_url(visit.user, visit.portal.settings.dagster_ui_url, run_id),
         client=client,
     )
 
@@ -124,7 +124,8 @@ def quarantine(visit: SignedInVisit) -> Response:
     client = visit.require_client()
     with visit.portal.transaction() as connection:
         found = queries.quarantine(connection, client.id)
-    return visit.page("quarantine.html", quarantine=found)
+    told = [{**each, "reason": plain.refusal(visit.user, each["reason"])} for each in found]
+    return visit.page("quarantine.html", quarantine=told)
 
 
 @router.get("/deletions")
@@ -169,7 +170,7 @@ def lead(lead_id: UUID, visit: SignedInVisit) -> Response:
     with visit.portal.transaction() as connection:
         found = leads.get_detail(connection, visit.user, lead_id)
         notes = leads.get_notes(connection, visit.user, lead_id)
-        fields = queries.lead_fields(connection, lead_id)
+        fields = queries.lead_fields(connection, visit.user, lead_id)
         history = defaultdict(list)
         for change in queries.history_of_lead(connection, lead_id):
             history[change["field"]].append(change)

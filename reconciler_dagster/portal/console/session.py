@@ -13,12 +13,12 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import text
 
 from reconciler_dagster.portal import auth, queries
-from reconciler_dagster.portal.auth import User
+from reconciler_dagster.portal.auth import Role, User
+from reconciler_dagster.portal.console.local import HOME, local_path
 from reconciler_dagster.portal.problems import Problem, not_found
-from reconciler_dagster.portal.state import Portal, ThePortal, address_of, portal_of
+from reconciler_dagster.portal.state import Portal, ThePortal, portal_of
 
 SESSION, CLIENT, NOTICE = "portal_session", "portal_client", "portal_notice"
-_HOME = "/console"
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 
@@ -28,7 +28,7 @@ def set_cookie(request: Request, response: Response, name: str, value: str) -> N
     response.set_cookie(
         name,
         value,
-        path=_HOME,
+        path=HOME,
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
@@ -71,14 +71,16 @@ class Visit:
             "client": self.client,
             "badges": self._badges(),
             "notice": {"kind": kind, "message": message} if message else None,
-            "ui_url": self.portal.settings.dagster_ui_url,
+            "ui_url": self.portal.settings.dagster_ui_url
+            if self.user.role is Role.SUPER_ADMIN
+            else None,
         }
         templates = self.request.app.state.templates
         page: Response = templates.TemplateResponse(
             self.request, template, {**everywhere, **context}
         )
         if message:
-            page.delete_cookie(NOTICE, path=_HOME)
+            page.delete_cookie(NOTICE, path=HOME)
         return page
 
     def _badges(self) -> dict[str, int]:
@@ -96,7 +98,7 @@ class Visit:
 
     def go(self, path: str, message: str = "", kind: str = "done") -> RedirectResponse:
         """To another page, which shows the message once."""
-        response = RedirectResponse(f"{_HOME}{path}", 303)
+        response = RedirectResponse(f"{HOME}{path}", 303)
         if message:
             set_cookie(self.request, response, NOTICE, quote(f"{kind} {message}"))
         return response
@@ -106,7 +108,7 @@ def _visit(request: Request, portal: Annotated[Portal, Depends(portal_of)]) -> V
     token = request.cookies.get(SESSION)
     if not token:
         raise Problem(401, "")
-    user = portal.sign_in(token, address_of(request))
+    user = portal.sign_in(token, request)
     with portal.transaction() as connection:
         clients = queries.clients(connection, user)
     chosen = request.cookies.get(CLIENT)
@@ -126,25 +128,18 @@ SentForm = Annotated[Visit, Depends(_visit_by_form)]
 
 def to_sign_in(request: Request, problem: Problem) -> Response:
     """To the sign-in page, and from there back to the page that was asked for."""
-    wanted = request.url.path if request.method == "GET" else _HOME
-    address = f"{_HOME}/sign-in?next={quote(wanted)}"
+    wanted = request.scope["path"] if request.method == "GET" else HOME
+    address = f"{HOME}/sign-in?next={quote(wanted)}"
     if request.headers.get("hx-request"):
-        return Response(headers={"HX-Redirect": f"{_HOME}/sign-in"})
+        return Response(headers={"HX-Redirect": f"{HOME}/sign-in"})
     response = RedirectResponse(address, 303)
     if problem.detail:
         set_cookie(request, response, NOTICE, quote(f"error {problem.detail}"))
     return response
 
 
-def _local(path: str) -> str:
-    """A page of the console; anything else is the start page."""
-    parts = urlsplit(path)
-    inside = parts.path == _HOME or parts.path.startswith(f"{_HOME}/")
-    return path if inside and not parts.scheme and not parts.netloc else _HOME
-
-
 @router.get("/sign-in")
-def sign_in_page(request: Request, portal: ThePortal, next: str = _HOME) -> Response:
+def sign_in_page(request: Request, portal: ThePortal, next: str = HOME) -> Response:
     """The sign-in page; in the demo with its users to choose from."""
     users: list[User] = []
     if portal.portal_settings.demo:
@@ -152,9 +147,9 @@ def sign_in_page(request: Request, portal: ThePortal, next: str = _HOME) -> Resp
             users = auth.all_users(connection)
     notice = unquote(request.cookies.get(NOTICE, "")).partition(" ")[2]
     page: Response = request.app.state.templates.TemplateResponse(
-        request, "sign_in.html", {"users": users, "next": _local(next), "notice": notice}
+        request, "sign_in.html", {"users": users, "next": local_path(next), "notice": notice}
     )
-    page.delete_cookie(NOTICE, path=_HOME)
+    page.delete_cookie(NOTICE, path=HOME)
     return page
 
 
@@ -164,11 +159,10 @@ def sign_in(
     portal: ThePortal,
     token: Annotated[str, Form(max_length=8192)] = "",
     user_id: Annotated[UUID | None, Form()] = None,
-    next: Annotated[str, Form(max_length=2000)] = _HOME,
+    next: Annotated[str, Form(max_length=2000)] = HOME,
 ) -> Response:
     """Sign in with a token of the portal, or in the demo as one of its users."""
     if user_id is not None:
-        portal.rate_limit.take(f"address {address_of(request)}")
         if not portal.portal_settings.demo:
             raise Problem(403, "Only the demo lets people in without a token.")
         with portal.transaction() as connection:
@@ -177,8 +171,8 @@ def sign_in(
             raise not_found("user")
         token = portal.tokens.mint(user)
     token = token.strip()
-    portal.sign_in(token, address_of(request))
-    response = RedirectResponse(_local(next), 303)
+    portal.sign_in(token, request)
+    response = RedirectResponse(local_path(next), 303)
     set_cookie(request, response, SESSION, token)
     return response
 
@@ -186,9 +180,9 @@ def sign_in(
 @router.post("/sign-out", dependencies=[Depends(same_origin)])
 def sign_out() -> Response:
     """Forget the session."""
-    response = RedirectResponse(f"{_HOME}/sign-in", 303)
+    response = RedirectResponse(f"{HOME}/sign-in", 303)
     for name in (SESSION, CLIENT, NOTICE):
-        response.delete_cookie(name, path=_HOME)
+        response.delete_cookie(name, path=HOME)
     return response
 
 

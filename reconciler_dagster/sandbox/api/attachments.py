@@ -8,6 +8,7 @@ from reconciler_dagster.sandbox import errors
 from reconciler_dagster.sandbox.api.call import Call
 from reconciler_dagster.sandbox.api.query import text
 from reconciler_dagster.sandbox.clock import iso
+from reconciler_dagster.sandbox.model.attachments import HOST
 from reconciler_dagster.sandbox.model.base import Base
 from reconciler_dagster.sandbox.world import World
 
@@ -38,7 +39,7 @@ class Attachments:
             field = table.find(field_name)
             if field is None or field.type != "multipleAttachments":
                 raise errors.unknown_field(field_name)
-            url = f"https://attachments.example.com/{record_id}/{name}"
+            url = f"{HOST}/{record_id}/{name}"
             file = {"url": url, "filename": name, "size": size, "type": kind}
             act = self._world.transaction(base)
             act.update(table, record_id, {field.id: [*record.cells.get(field.id, ()), file]})

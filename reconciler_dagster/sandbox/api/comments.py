@@ -1,5 +1,6 @@
 """Comments on records."""
 
+import re
 from typing import Any
 
 from reconciler_dagster.sandbox import errors
@@ -12,6 +13,7 @@ from reconciler_dagster.sandbox.model.table import Table
 from reconciler_dagster.sandbox.world import World
 
 LONGEST = 10_000
+_MENTION = re.compile(r"@\[(usr[A-Za-z0-9]{14})\]")
 
 
 class Comments:
@@ -43,8 +45,8 @@ class Comments:
             "id": new_id("com"),
             "createdTime": iso(self._world.clock.now()),
             "author": self._world.user.cell(),
-            "text": text,
             "lastUpdatedTime": None,
+            **self._said(base, text),
         }
         parent = body.get("parentCommentId")
         if parent is not None:
@@ -60,7 +62,9 @@ class Comments:
     ) -> dict[str, Any]:
         """`PATCH .../comments/{comment}`."""
         comment = self._one(base, table, record, comment_id)
-        comment["text"] = _text(call)
+        text = _text(call)
+        comment.pop("mentioned", None)
+        comment |= self._said(base, text)
         comment["lastUpdatedTime"] = iso(self._world.clock.now())
         self._world.save(base)
         return comment
@@ -73,6 +77,21 @@ class Comments:
         base.comments[record].remove(comment)
         self._world.save(base)
         return {"id": comment_id, "deleted": True}
+
+    def _said(self, base: Base, text: str) -> dict[str, Any]:
+        """Return a comment's text, and who of the base is mentioned in it, if anybody is."""
+        people = {**base.people, self._world.user.id: self._world.user}
+        mentioned = {
+            person_id: {
+                "type": "user",
+                "id": person_id,
+                "displayName": people[person_id].name,
+                "email": people[person_id].email,
+            }
+            for person_id in _MENTION.findall(text)
+            if person_id in people
+        }
+        return {"text": text, "mentioned": mentioned} if mentioned else {"text": text}
 
     def _of(self, base: Base, table: Table, record: str) -> list[dict[str, Any]]:
         if record not in table.records:

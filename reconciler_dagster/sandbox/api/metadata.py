@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from reconciler_dagster.sandbox import errors
 from reconciler_dagster.sandbox.api.call import Call
 from reconciler_dagster.sandbox.api.query import text
+from reconciler_dagster.sandbox.clock import iso
 from reconciler_dagster.sandbox.formulas.syntax import InvalidFormula
 from reconciler_dagster.sandbox.ids import new_id
 from reconciler_dagster.sandbox.model.base import Base
@@ -40,11 +41,27 @@ class Metadata:
             ]
         }
 
+    def base(self, call: Call, base: Base) -> dict[str, Any]:
+        """`GET /meta/bases/{base}`: the base, and who may do what with it if that is asked for."""
+        answer: dict[str, Any] = {
+            "id": base.id,
+            "name": base.name,
+            "createdTime": iso(base.created),
+            "permissionLevel": "create",
+            "workspaceId": base.workspace,
+        }
+        asked = call.parameters().get("include", [])
+        asked = asked if isinstance(asked, list) else [asked]
+        if not all(isinstance(one, str) and one in _INCLUDED for one in asked):
+            raise errors.bad_parameters()
+        for one in asked:
+            answer |= _INCLUDED[one](base)
+        return answer
+
     def create_base(self, call: Call) -> dict[str, Any]:
         """`POST /meta/bases`."""
         body = call.json()
-        base = Base(new_id("app"), text(body.get("name")))
-        text(body.get("workspaceId"))
+        base = Base(new_id("app"), text(body.get("name")), text(body.get("workspaceId")))
         tables = body.get("tables")
         if not isinstance(tables, list) or not tables:
             raise errors.bad_parameters()
@@ -89,6 +106,35 @@ class Metadata:
         if table is None:
             raise errors.model_not_found()
         return table
+
+
+def _collaborators(base: Base) -> dict[str, Any]:
+    people = [
+        {
+            "userId": person.id,
+            "email": person.email,
+            "permissionLevel": "create",
+            "createdTime": iso(base.created),
+            "grantedByUserId": person.id,
+        }
+        for person in base.people.values()
+    ]
+    nobody: dict[str, Any] = {"baseCollaborators": [], "workspaceCollaborators": []}
+    everybody = {**nobody, "baseCollaborators": people}
+    return {
+        "collaborators": everybody,
+        "individualCollaborators": everybody,
+        "groupCollaborators": nobody,
+    }
+
+
+_INCLUDED: dict[str, Callable[[Base], dict[str, Any]]] = {
+    "collaborators": _collaborators,
+    "inviteLinks": lambda _: {"inviteLinks": {"baseInviteLinks": [], "workspaceInviteLinks": []}},
+    "interfaces": lambda _: {"interfaces": {}},
+    "packages": lambda _: {"packageInstallations": []},
+}
+"""What `include` adds to the answer about a base."""
 
 
 def _tried(act: Callable[[], _T]) -> _T:

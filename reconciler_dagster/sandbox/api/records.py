@@ -100,6 +100,9 @@ class Records:
         ids: list[str] = []
         merge = _merge_fields(table, body["performUpsert"]) if "performUpsert" in body else None
         matched = _matches(table, items, merge) if merge else [item["id"] for item in items]
+        known = [record_id for record_id in matched if record_id is not None]
+        if len(set(known)) < len(known):
+            raise errors.repeated_record()
         try:
             for item, record_id in zip(items, matched, strict=True):
                 if record_id is None:
@@ -207,7 +210,11 @@ def _matches(table: Table, items: list[dict[str, Any]], merge: list[str]) -> lis
     """
     keys: list[tuple[Any, ...] | None] = []
     for item in items:
-        cells = {table.resolve(name): value for name, value in _cells(item).items()}
+        cells = {
+            field.id: value
+            for name, value in _cells(item).items()
+            if (field := table.find(name)) is not None
+        }
         if item.get("id") is not None:
             keys.append(None)
         elif any(field_id not in cells for field_id in merge):

@@ -74,6 +74,10 @@ class Routes:
                 return Target(lambda: metadata.bases(call), SCHEMA_READ, meta=True)
             case ("POST", ["bases"]):
                 return Target(lambda: metadata.create_base(call), SCHEMA_WRITE, meta=True)
+            case ("GET", ["bases", base_id]):
+                return self._on_base(
+                    call, base_id, SCHEMA_READ, lambda base: metadata.base(call, base)
+                )
             case ("GET", ["bases", base_id, "tables"]):
                 return self._on_base(
                     call, base_id, SCHEMA_READ, lambda base: metadata.tables(call, base)

@@ -2,21 +2,22 @@
 
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from reconciler_dagster.sandbox.api.listing import Listings
+from reconciler_dagster.sandbox.control import refusals
 from reconciler_dagster.sandbox.control.machine import machine_router
 from reconciler_dagster.sandbox.control.owner import owner_router
 from reconciler_dagster.sandbox.control.people import people_router
-from reconciler_dagster.sandbox.errors import Refusal
-from reconciler_dagster.sandbox.model.transaction import MissingRecord
 from reconciler_dagster.sandbox.world import World
+from reconciler_dagster.vendor import AG_GRID, SWAGGER_UI
 
 PAGE = Path(__file__).with_name("page")
 PREFIX = "/sandbox/api"
+SWAGGER = "/sandbox/page/vendor/swagger-ui"
 
 
 def control_app(world: World, listings: Listings) -> FastAPI:
@@ -28,10 +29,13 @@ def control_app(world: World, listings: Listings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{PREFIX}/openapi.json",
+        responses=refusals.DOCUMENTED,
     )
     app.include_router(machine_router(world, listings), prefix=PREFIX)
     app.include_router(people_router(world), prefix=PREFIX)
     app.include_router(owner_router(world), prefix=PREFIX)
+    app.mount("/sandbox/page/vendor/ag-grid", StaticFiles(directory=AG_GRID), name="ag-grid")
+    app.mount(SWAGGER, StaticFiles(directory=SWAGGER_UI), name="swagger-ui")
     app.mount("/sandbox/page", StaticFiles(directory=PAGE), name="page")
 
     @app.get("/", include_in_schema=False)
@@ -44,22 +48,10 @@ def control_app(world: World, listings: Listings) -> FastAPI:
         return get_swagger_ui_html(
             openapi_url=f"{PREFIX}/openapi.json",
             title="Airtable sandbox",
-            swagger_js_url="/sandbox/page/vendor/swagger-ui/swagger-ui-bundle.js",
-            swagger_css_url="/sandbox/page/vendor/swagger-ui/swagger-ui.css",
+            swagger_js_url=f"{SWAGGER}/swagger-ui-bundle.js",
+            swagger_css_url=f"{SWAGGER}/swagger-ui.css",
             swagger_favicon_url="data:,",
         )
 
-    @app.exception_handler(Refusal)
-    async def refused(_: Request, error: Refusal) -> JSONResponse:
-        return JSONResponse({"detail": _reason(error)}, error.status)
-
-    @app.exception_handler(MissingRecord)
-    async def missing(_: Request, error: MissingRecord) -> JSONResponse:
-        return JSONResponse({"detail": f"No record {error.record_id}."}, 404)
-
+    refusals.install(app)
     return app
-
-
-def _reason(error: Refusal) -> str:
-    detail = error.body.get("error")
-    return str(detail.get("message", detail["type"])) if isinstance(detail, dict) else str(detail)

@@ -9,7 +9,7 @@ from reconciler_dagster.sandbox.control.people import SOMEBODY
 from reconciler_dagster.sandbox.control.places import Places, tried
 from reconciler_dagster.sandbox.formulas.compiler import compile_formula
 from reconciler_dagster.sandbox.formulas.syntax import parse
-from reconciler_dagster.sandbox.ids import new_id
+from reconciler_dagster.sandbox.ids import is_id, new_id
 from reconciler_dagster.sandbox.model.owner import Owner
 from reconciler_dagster.sandbox.model.schema import Field as TableField
 from reconciler_dagster.sandbox.model.schema import View
@@ -73,6 +73,15 @@ def owner_router(world: World) -> APIRouter:
     router = APIRouter(tags=["owner"])
     places = Places(world)
 
+    @router.post("/bases/{base_id}/copy")
+    async def copy(base_id: str, to: str) -> dict[str, str]:
+        """Copy a base to another id, as a restored snapshot is one; what is there is replaced."""
+        base = places.base(base_id)
+        if not is_id(to, "app") or to == base_id:
+            raise HTTPException(422, f"{to!r} is no other base id: 'app' and 14 letters or digits.")
+        world.add_base(base.copied(to))
+        return {"id": to}
+
     @router.post("/bases/{base_id}/tables")
     async def create_table(base_id: str, given: NewTable) -> dict[str, str]:
         """Add a table; fields may be of any type."""
@@ -122,10 +131,10 @@ def owner_router(world: World) -> APIRouter:
 
 def _view(table: Table, given: NewView) -> View:
     def known(name: str) -> str:
-        found = table.resolve(name)
+        found = table.find(name)
         if found is None:
             raise ValueError(f"No field {name}.")
-        return found
+        return found.id
 
     if given.formula is not None:
         compile_formula(parse(given.formula), table.resolve)

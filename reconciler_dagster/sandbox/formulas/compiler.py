@@ -49,8 +49,8 @@ def compile_formula(node: Node, resolve: Resolve) -> Evaluate:
 
     def field_id(name: str) -> str:
         found = resolve(name)
-        if found is None and name not in unknown:
-            unknown.append(name)
+        if found is None and name.lower() not in unknown:
+            unknown.append(name.lower())
         return found or ""
 
     evaluate = _compile(node, field_id)

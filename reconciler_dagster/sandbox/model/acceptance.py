@@ -3,12 +3,14 @@
 Selects may get new options, links new records: these are staged, not made.
 """
 
+import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler_dagster.sandbox import errors
 from reconciler_dagster.sandbox.ids import is_id, new_id
+from reconciler_dagster.sandbox.model.attachments import attached
 from reconciler_dagster.sandbox.model.base import Base
 from reconciler_dagster.sandbox.model.cells import PLAIN, Unacceptable, accept_plain
 from reconciler_dagster.sandbox.model.definition import choice_colour
@@ -159,15 +161,14 @@ class Acceptance:
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise Unacceptable
         size, kind = value.get("size"), value.get("type")
-        return {
-            "id": new_id("att"),
-            "url": url,
-            "filename": name
-            if isinstance(name, str) and name
-            else url.rsplit("/", 1)[-1] or "file",
-            "size": size if isinstance(size, int) else 0,
-            "type": kind if isinstance(kind, str) else "application/octet-stream",
-        }
+        if not isinstance(name, str) or not name:
+            name = urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1] or "file"
+        return attached(
+            url,
+            name,
+            kind if isinstance(kind, str) else None,
+            size if isinstance(size, int) else None,
+        )
 
 
 def _list(value: Any, split: bool) -> list[Any]:

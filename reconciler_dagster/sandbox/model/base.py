@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,10 @@ RECENT_KEPT = 1_000
 
 JOURNAL_KEPT = 5_000
 """Entries of "who changed what" kept in memory."""
+
+
+HOME = "wspSandboxHome001"
+"""The workspace of every base that is made without naming another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,8 @@ class Base:
 
     id: str
     name: str
+    workspace: str = HOME
+    created: int = 0
     tables: dict[str, Table] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
     transaction: int = 0
@@ -104,6 +111,12 @@ class Base:
         return self.people.get(person_id) or Person(
             person_id, f"{person_id}@example.com", "Unknown"
         )
+
+    def copied(self, base_id: str) -> "Base":
+        """Return a copy under another id, as a restored snapshot is one: tables, fields and records
+        keep their ids; history, comments and webhooks stay behind.
+        """
+        return Base(base_id, self.name, tables=deepcopy(self.tables), people=dict(self.people))
 
     def count_records(self) -> int:
         """Return how many records the base holds."""

@@ -131,7 +131,7 @@ def set_formula(table: Table, field: Field, text: str) -> None:
 
 
 def _kind(table: Table, name: str) -> str:
-    field = table.find(name)
+    field = table.fields.get(table.resolve(name) or "")
     kind = field.type if field else ""
     if field and "result" in field.options:
         kind = (field.options["result"] or {}).get("type", kind)

@@ -74,6 +74,7 @@ class Table:
     by_created: TimeIndex = field(default_factory=TimeIndex)
     by_modified: TimeIndex = field(default_factory=TimeIndex)
     _names: dict[str, Field] | None = None
+    _lower_names: dict[str, Field] = field(default_factory=dict)
     _compiled: dict[str, Evaluate] = field(default_factory=dict)
 
     def fill(self, records: Iterable[Record]) -> None:
@@ -114,11 +115,12 @@ class Table:
             return self.fields[name_or_id]
         if self._names is None:
             self._names = {field.name: field for field in self.fields.values()}
+            self._lower_names = {name.lower(): field for name, field in self._names.items()}
         return self._names.get(name_or_id)
 
     def resolve(self, name_or_id: str) -> str | None:
-        """Return the id of a field that a formula names."""
-        found = self.find(name_or_id)
+        """Return the id of a field that a formula names, without regard to case."""
+        found = self.find(name_or_id) or self._lower_names.get(name_or_id.lower())
         return found.id if found else None
 
     def schema_changed(self) -> None:

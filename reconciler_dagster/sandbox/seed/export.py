@@ -1,6 +1,7 @@
 """A base from an export of a real one's schema, filled with made-up cells by type.
 
-The export is what `GET /v0/meta/bases/{base}/tables` answers; ids are kept.
+The export is what `GET /v0/meta/bases/{base}/tables` answers, with the base's `name` beside the
+tables if it is known; ids are kept.
 """
 
 import random
@@ -21,10 +22,16 @@ FILLED = 0.7
 def seed_export(base_id: str, export: Mapping[str, Any], records: int, seed: int, now: int) -> Base:
     """Return a base with the exported tables and `records` records in each.
 
-    Links stay empty. Raises ValueError for an export that is none. Times in milliseconds.
+    It keeps the `name` that the export has beside its tables. Links stay empty. Times in
+    milliseconds. Raises ValueError for an export that is none.
     """
     rng = random.Random(zlib.crc32(f"{base_id}/{seed}".encode()))
-    base = Base(base_id, f"Import {base_id[-4:]}")
+    if not isinstance(export, Mapping):
+        raise ValueError("This is no export of a base's schema: it is no JSON object.")
+    name = export.get("name") or f"Import {base_id[-4:]}"
+    if not isinstance(name, str):
+        raise ValueError(f"The name of an exported base is a text, not {name!r}.")
+    base = Base(base_id, name)
     person = Person(new_id("usr", rng), "ann@example.com", "Ann Keller")
     base.people[person.id] = person
     try:

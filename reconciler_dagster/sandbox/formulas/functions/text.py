@@ -103,6 +103,8 @@ def _replace(value: Value, start: Value, count: Value, new: Value) -> str:
     written, first = text(value), integer(start) - 1
     if first < 0:
         raise FormulaError
+    if first >= len(written):  # nothing stands there that could be replaced
+        return written
     return _limited(written[:first] + text(new) + written[first + _count(count) :])
 
 

@@ -1,0 +1,60 @@
+"""Cutting a creation window into pieces that are listed side by side.
+
+One chain of pages waits for each answer before it can ask for the next page; several chains keep
+the call budget used. Pieces are half-open and cut at whole seconds, and together they are the
+window: a wrong guess costs a page, and never a record. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
+
+from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.windows import PAGE
+
+
+def pieces_of_known(created: Sequence[datetime], window: Scope, most: int) -> list[Scope]:
+    """At most ``most`` pieces of whole pages each, as far as the known records tell.
+
+    ``created``: creation times of the window's known records, in order.
+    """
+    pages = math.ceil(len(created) / PAGE)
+    size = math.ceil(pages / most) * PAGE
+    if not size:
+        return [window]
+    return _cut(window, [created[at] for at in range(size, len(created), size)])
+
+
+def pieces_of_sample(
+    created: Sequence[datetime], window: Scope, most: int, now: datetime
+) -> list[Scope]:
+    """About equal pieces of a window of which only one page is known.
+
+    ``created``: creation times in the order of the page. A page in order of creation is the
+    window's oldest one and says nothing of the rest, which is then cut by time alone. ``now``:
+    where an open window ends.
+    """
+    if len(created) < 2:
+        return [window]
+    if all(one <= other for one, other in pairwise(created)):
+        step = ((window.end or now) - created[-1]) / most
+        return _cut(window, [created[-1] + n * step for n in range(1, most)])
+    ordered = sorted(created)
+    return _cut(window, [ordered[len(ordered) * n // most] for n in range(1, most)])
+
+
+def _cut(window: Scope, at: Sequence[datetime]) -> list[Scope]:
+    """The window cut before the seconds of these moments, those on its edges left out."""
+    seconds = sorted({moment.replace(microsecond=0) for moment in at})
+    inner = [
+        second
+        for second in seconds
+        if (window.start is None or second > window.start)
+        and (window.end is None or second < window.end)
+    ]
+    edges = [window.start, *inner, window.end]
+    return [replace(window, start=start, end=end) for start, end in pairwise(edges)]

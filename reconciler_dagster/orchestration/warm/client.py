@@ -1,0 +1,179 @@
+"""What a launcher calls: have a run executed by a warm process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from reconciler_dagster.orchestration.warm.protocol import (
+    GO,
+    LOG,
+    STALE,
+    Request,
+    fingerprint,
+    place,
+    read_line,
+)
+
+# Imports take three seconds, on a machine that is busy many times that.
+START_WITHIN_SECONDS = 60.0
+ANSWER_WITHIN_SECONDS = 30.0
+_ATTEMPTS = 3
+_PARENT = "reconciler_dagster.orchestration.warm.parent"
+
+
+class NoWarmProcess(Exception):
+    """No warm process can be had; nothing was started. The message says why."""
+
+
+def launch(home: Path, run_id: str, instance: str, note: Callable[[str], None]) -> None:
+    """Have a run executed. ``note``: called with the process that will, just before it does.
+
+    Raises NoWarmProcess where it was not started, and never will be.
+    """
+    request = Request(fingerprint(), run_id, instance, dict(os.environ), os.getcwd())
+    try:
+        folder = place(home)
+        for _ in range(_ATTEMPTS):
+            connection = _connect(folder) or _start_and_connect(folder, request.fingerprint)
+            with connection:
+                if _hand_over(connection, request, note):
+                    return
+    except OSError as error:
+        raise NoWarmProcess(str(error)) from error
+    raise NoWarmProcess("the warm parent ended again and again before it had started the run")
+
+
+def ensure(home: Path) -> None:
+    """Have a warm parent ready for the next run. Raises NoWarmProcess."""
+    try:
+        folder = place(home)
+        connection = _connect(folder) or _start_and_connect(folder, fingerprint())
+        connection.close()
+    except OSError as error:
+        raise NoWarmProcess(str(error)) from error
+
+
+def stop(home: Path, seconds: float) -> None:
+    """End the warm parent of this home and its runs, if there is one, and wait for that."""
+    pid = parent_of(home)
+    if pid is None:
+        return
+    try:
+        process = psutil.Process(pid)
+        process.terminate()
+        process.wait(seconds)
+    except psutil.TimeoutExpired:
+        process.kill()
+    except psutil.NoSuchProcess:
+        pass
+
+
+def parent_of(home: Path) -> int | None:
+    """The warm parent's process number; None where there is none."""
+    connection = _connect(place(home))
+    if connection is None:
+        return None
+    with connection:
+        return _peer(connection)
+
+
+def _peer(connection: socket.socket) -> int:
+    if sys.platform == "darwin":
+        return int.from_bytes(connection.getsockopt(0, 2, 4), sys.byteorder)  # LOCAL_PEERPID
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[:4], sys.byteorder)
+
+
+def _hand_over(connection: socket.socket, request: Request, note: Callable[[str], None]) -> bool:
+    """Whether the run is on its way; not where the parent was of other code, or died."""
+    try:
+        connection.settimeout(ANSWER_WITHIN_SECONDS)
+        connection.sendall(request.as_line())
+        process = read_line(connection).decode().strip()
+        if process in ("", STALE):
+            return False
+        note(process)
+        connection.sendall(GO)
+    except (BrokenPipeError, ConnectionResetError):
+        return False  # it has not read the word, and so does nothing
+    return True
+
+
+def _connect(folder: Path) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(folder / "socket"))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    return connection
+
+
+def _start_and_connect(folder: Path, code: str) -> socket.socket:
+    """Start a parent, unless another launcher just did."""
+    with _alone(folder):
+        connection = _connect(folder)
+        if connection is None:
+            _start(folder)
+            connection = _connect(folder)
+    if connection is None:
+        raise NoWarmProcess("the warm parent ended as soon as it was there")
+    return connection
+
+
+def _start(folder: Path) -> None:
+    ready, theirs = os.pipe()
+    log = folder / LOG
+    try:
+        # Threads that a library of numbers starts for itself would not survive a fork.
+        alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", _PARENT, str(folder), str(theirs)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=os.environ | alone,
+                pass_fds=[theirs],
+            )
+        os.close(theirs)
+        theirs = -1
+        process.wait(START_WITHIN_SECONDS)  # it detaches at once
+        if not select.select([ready], [], [], START_WITHIN_SECONDS)[0]:
+            raise NoWarmProcess(f"the warm parent was not ready in {START_WITHIN_SECONDS:.0f} s")
+        if not os.read(ready, 100):
+            raise NoWarmProcess(f"the warm parent could not start: see {log}")
+    finally:
+        os.close(ready)
+        if theirs >= 0:
+            os.close(theirs)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One launcher at a time starts a parent; the others wait for it."""
+    deadline = time.monotonic() + START_WITHIN_SECONDS
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise NoWarmProcess("another launcher is still starting one") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,90 @@
+"""What a launcher and the warm parent say to each other, and where.
+
+One connection a run, over a Unix socket that only the user may open. The launcher sends a
+`Request` as a line of JSON. Who answers is the process that the parent has forked: a line with its
+`process`, and it executes the run only once it has read `GO`. So a launcher that did not get as
+far as to send `GO` may start the run otherwise: nothing is ever started twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import socket
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import reconciler_dagster
+
+GO = b"go\n"
+# The parent's answer to a Request with another fingerprint: it is going, start a new one.
+STALE = "stale"
+# In the folder: what the parent and its runs print.
+LOG = "log"
+_LONGEST_SOCKET = 100
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run to execute. ``instance``: `internals.reference`. ``environment``, ``folder``: of the
+    launcher's process; the run gets them whole, so a changed setting needs no new parent.
+    """
+
+    fingerprint: str
+    run_id: str
+    instance: str
+    environment: dict[str, str]
+    folder: str
+
+    def as_line(self) -> bytes:
+        """For the socket."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def of_line(cls, line: bytes) -> Request:
+        """From the socket."""
+        return cls(**json.loads(line))
+
+
+def place(home: Path) -> Path:
+    """The folder of the warm parent of a Dagster home on this host, made where it is missing."""
+    folder = home / f"warm-{platform.node() or 'host'}"
+    if len(os.fsencode(folder / "socket.12345678")) > _LONGEST_SOCKET:
+        name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"reconciler-{os.getuid()}-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    owner = folder.stat()
+    if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
+        raise PermissionError(f"{folder} is not private to this user: remove it")
+    return folder
+
+
+def fingerprint() -> str:
+    """Which code this is. A parent that has another one loaded must not start runs.
+
+    Every source file of the package by name, size and time of its last change: a code location
+    that was reloaded in the UI has read what lies there now, and so must its runs.
+    """
+    package = Path(reconciler_dagster.__file__).parent
+    told = [str(package), platform.python_version(), version("dagster"), version("reconciler")]
+    for folder, _, names in sorted(os.walk(package)):
+        for name in sorted(names):
+            if name.endswith(".py"):
+                status = os.stat(os.path.join(folder, name))
+                told.append(f"{folder}/{name} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def read_line(connection: socket.socket) -> bytes:
+    """One line; what came of it where the other side has closed. Raises OSError."""
+    line = b""
+    while not line.endswith(b"\n"):
+        chunk = connection.recv(65536)
+        if not chunk:
+            break
+        line += chunk
+    return line

@@ -1,0 +1,171 @@
+"""Writing many leads so that one bad cell stops alone: all at once, then what was refused one by
+one, then without the cells that are to blame.
+
+All leads go side by side: one call tries the next attempt of each, however many are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError, DBAPIError
+
+from reconciler_dagster.core.left_out import Attempt, Found, Search, Trouble, search
+from reconciler_dagster.core.values import printable
+from reconciler_dagster.postgres.catalogue import Catalogue
+from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.statements import Statement, without
+from reconciler_dagster.postgres.writes import LeadWrite
+
+# What says nothing about a row. Classes of SQLSTATE: connection, transaction, deadlock, privileges,
+# syntax, resources, operator, system, internal (PostgreSQL's appendix A); of limits, all but the
+# one that a long text in an index goes beyond; and a lock that was not to be had.
+NOT_THE_DATA = (
+    *("08", "25", "26", "28", "40", "42", "53", "57", "58", "F0", "XX"),
+    *("54001", "54011", "54023", "55P03"),
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a lead. ``row``: as it is now; None where it was not written, be it that a
+    trigger dropped it.
+    """
+
+    row: dict[str, Any] | None
+    found: Found = field(default_factory=Found)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    row: dict[str, Any] | None
+    trouble: Trouble | None
+
+
+def write_each(
+    connection: Connection, statement: Statement, catalogue: Catalogue, writes: Sequence[LeadWrite]
+) -> dict[str, Written]:
+    """Write leads within the caller's transaction. By record id, what became of each."""
+    return _Leads(connection, statement, catalogue, writes).write()
+
+
+class _Leads:
+    def __init__(
+        self,
+        connection: Connection,
+        statement: Statement,
+        catalogue: Catalogue,
+        writes: Sequence[LeadWrite],
+    ) -> None:
+        self._connection, self._statement, self._catalogue = connection, statement, catalogue
+        self._writes = {write.record_id: write for write in writes}
+        self._rows = {write.record_id: statement.row(write) for write in writes}
+
+    def write(self) -> dict[str, Written]:
+        done: dict[str, Written] = {}
+        refused: list[str] = []
+        for group in self._statement.groups(self._rows):
+            rows = self._all_at_once(group)
+            if rows is None:
+                refused += group
+            else:
+                done |= {record_id: Written(rows.get(record_id)) for record_id in group}
+        searches: dict[str, Search] = {}
+        asked = {record_id: Attempt({}, for_good=True) for record_id in refused}
+        while asked:
+            answers = self._ask(asked)
+            asked, before = {}, asked
+            for record_id, answer in answers.items():
+                if record_id not in searches:  # the lead alone, with all its cells
+                    if answer.trouble is None:
+                        done[record_id] = Written(answer.row)
+                        continue
+                    ways = self._statement.ways(self._writes[record_id], self._rows[record_id])
+                    searches[record_id] = search(ways, answer.trouble)
+                    asked[record_id] = next(searches[record_id])
+                    continue
+                try:
+                    asked[record_id] = searches[record_id].send(answer.trouble)
+                except StopIteration as end:
+                    row = answer.row if before[record_id].for_good else None
+                    done[record_id] = Written(row, end.value)
+        return done
+
+    def _all_at_once(self, group: Sequence[str]) -> dict[str, dict[str, Any]] | None:
+        """The leads by record id; None where Postgres refuses one of them."""
+        columns = sorted({column for record_id in group for column in self._rows[record_id]})
+        # No name holds a NUL: it marks the place of the parameter while colons are escaped.
+        sql = self._statement.sql(columns, "CAST(\0 AS jsonb)")
+        statement = text(sql.replace(":", "\\:").replace("\0", ":rows"))
+        rows = [self._statement.parameter(self._writes[r], self._rows[r]) for r in group]
+        try:
+            with self._connection.begin_nested():
+                written = self._connection.execute(statement, {"rows": dump(rows)})
+                return {row[0]: row[1] for row in written}
+        except DBAPIError as error:
+            state = str(getattr(error.orig, "sqlstate", None) or "")
+            if not state or state in NOT_THE_DATA or state[:2] in NOT_THE_DATA:
+                raise
+            return None
+
+    def _ask(self, asked: Mapping[str, Attempt]) -> dict[str, _Answer]:
+        """Where Postgres cannot even read what is asked (a character that it cannot store), in
+        parts, until what it cannot read stands alone.
+        """
+        try:
+            with self._connection.begin_nested():
+                return self._call(asked)
+        except DataError as error:
+            items = list(asked.items())
+            middle = len(items) // 2
+            if middle:
+                return self._ask(dict(items[:middle])) | self._ask(dict(items[middle:]))
+            message = getattr(getattr(error.orig, "diag", None), "message_primary", None)
+            return {items[0][0]: _Answer(None, _trouble(message, None, frozenset()))}
+
+    def _call(self, asked: Mapping[str, Attempt]) -> dict[str, _Answer]:
+        numbers: dict[tuple[str, ...], int] = {}
+        attempts = []
+        for record_id, attempt in asked.items():
+            write = self._writes[record_id]
+            row = without(write, self._rows[record_id], attempt.left_out)
+            number = numbers.setdefault(tuple(sorted(row)), len(numbers) + 1)
+            attempts.append(
+                {
+                    "statement": number,
+                    "rows": [self._statement.parameter(write, row)],
+                    "for_good": attempt.for_good,
+                }
+            )
+        answers = self._connection.execute(
+            text(
+                "SELECT * FROM reconciler.attempt(:statements, CAST(:attempts AS jsonb), :trouble)"
+            ),
+            {
+                "statements": [self._statement.sql(columns, "$1") for columns in numbers],
+                "attempts": dump(attempts),
+                "trouble": list(NOT_THE_DATA),
+            },
+        )
+        return {r: self._answer(answer) for r, answer in zip(asked, answers, strict=True)}
+
+    def _answer(self, answer: Any) -> _Answer:
+        if answer.state is None:
+            return _Answer(answer.written, None)
+        columns = frozenset[str]()
+        if (answer.about_schema, answer.about_table) == ("public", "leads"):
+            columns = self._catalogue.by_rule.get(answer.about_constraint, columns)
+            if answer.about_column:
+                columns = frozenset({answer.about_column})
+        elif answer.about_type and not answer.about_table:
+            columns = self._catalogue.of_domain(answer.about_type)
+        rule = answer.about_constraint or answer.about_column
+        return _Answer(None, _trouble(answer.message, rule, columns))
+
+
+def _trouble(message: str | None, rule: str | None, columns: frozenset[str]) -> Trouble:
+    reason = f"Postgres refuses it: {printable(message or 'unknown reason')}"
+    return Trouble(reason, f"{rule} {message}", columns)

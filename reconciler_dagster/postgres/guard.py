@@ -1,0 +1,252 @@
+"""The guard: one look at the catalogue before a run reads, so that nothing is missed in silence.
+
+Triggers get disabled and forgotten, tables made anew, functions replaced, privileges revoked, rows
+hidden. What is wrong is told with its remedy; what can be mended is mended by `reconciler migrate`.
+"""
+
+from __future__ import annotations
+
+from hashlib import md5
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.core import guard as judged
+from reconciler_dagster.core.guard import Facts, Fired, Trouble
+from reconciler_dagster.postgres import trigger
+from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.trigger import Watched
+
+
+class Unfit(Exception):
+    """The portal's database is not as a run needs it; the message says what to do."""
+
+
+# The tables of the portal: what a run does with them, and whether it needs every column for it.
+_NEEDED = [
+    ("public.leads", "SELECT", True),
+    ("public.leads", "INSERT", False),
+    ("public.leads", "UPDATE", False),
+    ("public.clients", "SELECT", False),
+    ("public.clients", "UPDATE", False),
+    ("public.users", "SELECT", False),
+    ("public.lead_activity_log", "INSERT", False),
+]
+# Rows of these must not be hidden. Commands as in pg_policy.polcmd.
+_SEEN = [("public.leads", "raw"), ("public.clients", "r"), ("public.users", "r")]
+
+# Whether row level security may keep rows of a table from the current role: it is active, and no
+# policy lets the role see (r), add (a) or write (w) every row.
+_HIDES = """
+    row_security_active({oid}) AND (
+        EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = {oid} AND NOT p.polpermissive)
+        OR EXISTS (SELECT FROM regexp_split_to_table({commands}, '') AS c WHERE NOT EXISTS (
+            SELECT FROM pg_policy p, LATERAL (
+                SELECT pg_get_expr(p.polqual, p.polrelid) AS seen,
+                    pg_get_expr(p.polwithcheck, p.polrelid) AS written) e
+            WHERE p.polrelid = {oid} AND p.polcmd IN (c::"char", '*')
+              AND EXISTS (SELECT FROM unnest(p.polroles) AS r
+                          WHERE CASE WHEN r = 0 THEN true ELSE pg_has_role(r, 'USAGE') END)
+              AND (c = 'a' OR coalesce(e.seen, '') = 'true')
+              AND (c = 'r' OR coalesce(e.written, e.seen, '') = 'true'))))
+"""
+
+# One query, a few milliseconds. What it is given: sources of the functions (md5), and the triggers.
+_LOOK = f"""
+WITH source AS (
+    SELECT * FROM jsonb_each_text(CAST(:sources AS jsonb)) AS s (name, hash)
+), given AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:triggers AS jsonb))
+        AS g (name text, function text, type int2)
+), watched AS (
+    SELECT oid, relkind FROM pg_class WHERE oid = to_regclass(:table)
+), tree AS (  -- the table with its partitions
+    SELECT oid FROM watched UNION SELECT p.relid FROM watched w, pg_partition_tree(w.oid) AS p
+), named AS (
+    SELECT c.oid, c.relfilenode, format('%I.%I', n.nspname, c.relname) AS name
+    FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+), ours AS (
+    SELECT p.oid, p.xmin, p.proname, p.proowner, p.prosecdef AND md5(p.prosrc) = s.hash
+        AND coalesce(p.proconfig, '{{}}') = CAST(:settings AS text[]) AS as_written
+    FROM source s JOIN pg_proc p ON p.proname = s.name AND p.pronargs = 0
+    AND p.pronamespace = to_regnamespace('reconciler')
+), fired AS (
+    SELECT t.tgrelid, t.oid, t.xmin, t.tgname, t.tgenabled, o.proname = g.function
+        AND t.tgtype = g.type AND t.tgargs = :arguments AND t.tgqual IS NULL
+        AND t.tgattr = '' AS fits
+    FROM tree JOIN pg_trigger t ON t.tgrelid = tree.oid JOIN ours o ON o.oid = t.tgfoid
+    LEFT JOIN given g ON g.name = t.tgname
+), wanted AS (  -- the trigger for TRUNCATE is not inherited by partitions
+    SELECT n.name AS "table", n.oid, g.name FROM named n, watched, given g
+    WHERE g.type & 1 = 1 OR n.oid = watched.oid
+), used AS (
+    SELECT name, to_regclass(name) AS oid
+    FROM unnest(ARRAY['reconciler.unsettled', 'reconciler.trigger_trouble']) AS name
+), rows_seen AS (
+    SELECT *, to_regclass(name) AS oid FROM jsonb_to_recordset(CAST(:seen AS jsonb))
+        AS s (name text, commands text)
+), needed AS (
+    SELECT *, to_regclass(name) AS oid FROM jsonb_to_recordset(CAST(:needed AS jsonb))
+        AS n (name text, privilege text, whole boolean)
+)
+SELECT coalesce((SELECT relkind::text FROM watched), '') AS kind, current_user::text AS role,
+(SELECT coalesce(jsonb_agg(jsonb_build_object('table', w."table", 'name', w.name, 'state',
+    CASE WHEN f.oid IS NULL THEN 'missing' WHEN f.fits THEN f.tgenabled::text ELSE 'altered' END)
+    ORDER BY w."table", w.name), '[]')
+ FROM wanted w LEFT JOIN fired f ON f.tgrelid = w.oid AND f.tgname = w.name) AS triggers,
+array(SELECT 'reconciler.' || name FROM source WHERE NOT EXISTS (
+    SELECT FROM ours WHERE proname = name AND as_written) ORDER BY 1) AS functions,
+array(SELECT name FROM used WHERE oid IS NULL OR EXISTS (SELECT FROM ours
+    WHERE NOT has_table_privilege(proowner, used.oid, 'INSERT')) ORDER BY 1) AS unwritable,
+array(SELECT name FROM rows_seen s WHERE oid IS NOT NULL
+    AND {_HIDES.format(oid="s.oid", commands="s.commands")}) AS hidden,
+array(SELECT privilege || ' ON ' || name FROM needed n
+    WHERE oid IS NOT NULL AND CASE WHEN whole THEN EXISTS (
+        SELECT FROM pg_attribute a WHERE a.attrelid = n.oid AND a.attnum > 0
+        AND NOT a.attisdropped AND NOT has_column_privilege(n.oid, a.attnum, privilege))
+    ELSE NOT has_any_column_privilege(oid, privilege) END
+    UNION ALL
+    SELECT privilege || ' ON reconciler.' || c.relname
+    FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
+    WHERE c.relnamespace = to_regnamespace('reconciler') AND c.relkind IN ('r', 'p')
+    AND c.relname <> 'alembic_version' AND NOT has_table_privilege(c.oid, privilege)) AS denied,
+md5(concat_ws(' ',
+    (SELECT string_agg(concat_ws(',', oid, relfilenode), ';' ORDER BY oid) FROM named),
+    (SELECT string_agg(concat_ws(',', oid, xmin, tgenabled), ';' ORDER BY oid) FROM fired),
+    (SELECT string_agg(concat_ws(',', oid, xmin), ';' ORDER BY oid) FROM ours),
+    (SELECT string_agg(concat_ws(',', a.attname, a.attnum, a.atttypid), ';' ORDER BY a.attnum)
+     FROM watched JOIN pg_attribute a ON a.attrelid = watched.oid
+     WHERE a.attname = ANY(:columns) AND NOT a.attisdropped),
+    (SELECT string_agg(concat_ws(',', c.oid, c.relfilenode, c.relacl), ';' ORDER BY c.oid)
+     FROM used JOIN pg_class c USING (oid)))) AS fingerprint
+"""  # noqa: S608 - constants
+
+# Row triggers: ROW 1, BEFORE 2, INSERT 4, DELETE 8, UPDATE 16; TRUNCATE 32 (pg_trigger.tgtype).
+_TYPES = {trigger.EDIT_TRIGGER: 31, trigger.TRUNCATE_TRIGGER: 32}
+
+# Of each kind of trouble: those that this client's runs have not made up for yet; all of them
+# where no client is given.
+_TROUBLES = """
+    SELECT table_name, sqlstate, CASE WHEN sqlstate = :own THEN min(message) END, count(*),
+        min(noted_at), max(noted_at)
+    FROM reconciler.trigger_trouble t WHERE NOT EXISTS (
+        SELECT FROM reconciler.guard g WHERE g.client_id = CAST(:client_id AS uuid)
+        AND pg_visible_in_snapshot(t.transaction, g.compared))
+    GROUP BY table_name, sqlstate ORDER BY min(noted_at)
+"""
+
+
+def look(
+    connection: Connection, client_id: str | None = None, watched: Watched = trigger.LEADS
+) -> Facts:
+    """What the catalogue says of a table that is watched, and of the rights of this role.
+
+    ``client_id``: whose trouble is told, that is, what its runs have not made up for yet.
+    """
+    row = connection.execute(text(_LOOK), _expected(watched)).one()
+    facts: dict[str, Any] = {
+        "table": watched.table,
+        "kind": row.kind,
+        "role": row.role,
+        "fingerprint": row.fingerprint,
+        "triggers": [Fired(**fired) for fired in row.triggers],
+        "functions": list(row.functions),
+        "unwritable": list(row.unwritable),
+        "hidden": list(row.hidden),
+        "denied": list(row.denied),
+    }
+    if "reconciler.trigger_trouble" not in row.unwritable:
+        found = {"own": trigger.OWN_SQLSTATE, "client_id": client_id}
+        facts["troubles"] = [Trouble(*row) for row in connection.execute(text(_TROUBLES), found)]
+    return Facts(**facts)
+
+
+def _expected(watched: Watched) -> dict[str, Any]:
+    return {
+        "table": watched.table,
+        "columns": watched.arguments[:3],
+        "sources": dump(
+            {name: md5(src.encode()).hexdigest() for name, src in trigger.SOURCES.items()}
+        ),
+        "settings": [f"{name}={value}" for name, value in trigger.SETTINGS.items()],
+        "arguments": b"".join(argument.encode() + b"\0" for argument in watched.arguments),
+        "triggers": dump(
+            [
+                {"name": name, "function": function, "type": _TYPES[name]}
+                for name, function in trigger.FUNCTION_BY_TRIGGER.items()
+            ]
+        ),
+        "needed": dump([{"name": t, "privilege": p, "whole": w} for t, p, w in _NEEDED]),
+        "seen": dump([{"name": table, "commands": commands} for table, commands in _SEEN]),
+    }
+
+
+def require(connection: Connection, client_id: str) -> Facts:
+    """A look before a run; Unfit where nothing can be carried over as things stand."""
+    facts = look(connection, client_id)
+    stopping = [str(problem) for problem in judged.problems(facts) if problem.stops]
+    if stopping:
+        raise Unfit(" ".join(stopping))
+    return facts
+
+
+_CLIENTS = f"""
+    SELECT has_any_column_privilege(c.oid, 'SELECT') AS may, current_user::text AS role,
+        {_HIDES.format(oid="c.oid", commands=":commands")} AS hides
+    FROM pg_class c WHERE c.oid = to_regclass('public.clients')
+"""  # noqa: S608 - constants
+
+
+def require_clients(connection: Connection) -> None:
+    """Raise Unfit where clients may be hidden from this role, or it may not read them: a client
+    that is not seen would look like one that is not there.
+    """
+    row = connection.execute(text(_CLIENTS), {"commands": "r"}).one_or_none()
+    if row is None or (row.may and not row.hides):
+        return
+    facts = Facts("public.clients", "r", row.role, "", denied=["SELECT ON public.clients"])
+    problem = judged.hidden("public.clients", row.role)
+    raise Unfit(str(problem if row.may else judged.problems(facts)[0]))
+
+
+def mend(connection: Connection, watched: Watched = trigger.LEADS) -> list[str]:
+    """Put functions, tables and triggers back as they have to be. Grants nothing.
+
+    Returns what was wrong and is no more; empty where there was nothing to mend.
+    """
+    facts = look(connection, watched=watched)
+    wrong = list(judged.unwatched(facts))
+    if not wrong or facts.kind not in ("r", "p"):
+        return []
+    connection.execute(text(trigger.TABLES))
+    if facts.functions:
+        trigger.put_functions(connection)
+    for name in trigger.FUNCTION_BY_TRIGGER:
+        states = {fired.state for fired in facts.triggers if fired.name == name}
+        if facts.functions or states & {"missing", "altered"}:
+            trigger.put_trigger(connection, watched, name)
+        elif states != {"A"}:
+            trigger.enable(connection, watched, name)
+    _remove_strays(connection, watched)
+    left = list(judged.unwatched(look(connection, watched=watched)))
+    return [what for what in wrong if what not in left]
+
+
+def _remove_strays(connection: Connection, watched: Watched) -> None:
+    """Triggers under another name, or on a table that has made way for another one."""
+    strays = connection.execute(
+        text(
+            "SELECT format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::regclass) "
+            "FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid "
+            "WHERE p.pronamespace = to_regnamespace('reconciler') AND p.proname = ANY(:functions) "
+            "AND t.tgparentid = 0 "
+            "AND NOT (t.tgrelid = to_regclass(:table) AND t.tgname = ANY(:names))"
+        ),
+        {
+            "functions": list(trigger.SOURCES),
+            "names": list(trigger.FUNCTION_BY_TRIGGER),
+            "table": watched.table,
+        },
+    ).scalars()
+    for statement in list(strays):
+        connection.execute(text(statement.replace(":", "\\:")))

@@ -1,0 +1,93 @@
+"""A run that is stopped for longer than its lease, in a real process, and then goes on: another run
+has taken the client over meanwhile, and there are never two who write.
+
+By default every few points are tried; STOP_STRIDE=1 tries them all.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster_tests.crash.busy import end_state, make_busy
+from reconciler_dagster_tests.crash.nursery import Nursery
+from reconciler_dagster_tests.model.invariants import crash_equivalence
+from reconciler_dagster_tests.world import World, world
+
+STRIDE = int(os.environ.get("STOP_STRIDE", "13"))
+WRITES = "SELECT side, record_id, field FROM reconciler.history WHERE run_id = :id ORDER BY id"
+
+
+def stopped(case: World) -> tuple[str, int]:
+    """The run that holds the client, and its process, once it has come to a stop."""
+    while True:
+        rows = case.sql("SELECT run_id, holder FROM reconciler.lease WHERE run_id LIKE 'run %'")
+        for run_id, holder in rows:
+            pid = int(holder.split()[2])
+            if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
+                return run_id, pid
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("migrated_template")
+def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
+    postgres_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = postgres_server.create_database("stopped", template="migrated")
+    with world(url, leads=40) as busy, Nursery() as nursery:
+        before = make_busy(busy)
+        engine(url).dispose()
+        environment = {
+            "AIRTABLE_API_KEY": busy.sandbox.token,
+            "AIRTABLE_ENDPOINT_URL": busy.sandbox.url,
+            "RECONCILER_LEASE_SECONDS": "1",
+            "RECONCILER_TEST_STOP": "",
+        }
+
+        def prepared(name: str) -> tuple[World, str]:
+            before.restore(busy)
+            case = World(postgres_server.create_database(name, template="stopped"), busy.sandbox)
+            case.settings.calls_per_second = 1000
+            return case, case.settings.require_database_url()
+
+        def finished(case: World, name: str) -> dict[str, Any]:
+            case.sync()
+            case.sync()
+            state = end_state(case)
+            case.engine.dispose()
+            postgres_server.drop_database(name)
+            return state
+
+        case, url = prepared("crash_not_stopped")
+        status, effects = nursery.run(**environment, DATABASE_URL=url)
+        expected = finished(case, "crash_not_stopped")
+        assert status == 0
+        points = [f"{m} {n}" for n in range(3, effects - 2) for m in ("before", "after")]
+        tried = points[::STRIDE]
+        for point in tried:
+            name = f"crash_stopped_{point.replace(' ', '_')}"
+            case, url = prepared(name)
+            nursery.start(**environment | {"RECONCILER_TEST_STOP": point}, DATABASE_URL=url)
+            run_id, pid = stopped(case)
+            try:
+                case.sync()  # takes the client over
+                written = case.sql(WRITES, id=run_id)
+                case.sandbox.reset_calls()
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            status, _ = nursery.ended()
+            assert status == 1, point  # its lease was lost
+            assert case.sql(WRITES, id=run_id) == written, point
+            assert [c for c in case.sandbox.calls() if c["method"] == "PATCH"] == [], point
+            try:
+                crash_equivalence(finished(case, name), expected)
+            except AssertionError as error:
+                raise AssertionError(f"stopped {point} of {effects}: {error}") from None
+    with capsys.disabled():
+        print(f"\nstopped at {len(tried)} of {len(points)} points")  # noqa: T201

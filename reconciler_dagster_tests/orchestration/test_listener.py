@@ -1,0 +1,190 @@
+"""The doorbell: a real listener, with and without a daemon beside it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import ModuleTarget
+from dagster._daemon.sensor import execute_sensor_iteration
+
+from reconciler_dagster.orchestration import doorbell, internals
+from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.orchestration.listener import LOCATION, MODULE
+from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.listener import doorbell as doorbell_of
+from reconciler_dagster.postgres.requests import BY_EDITS
+from reconciler_dagster.sandbox.account import Account
+from reconciler_dagster_tests.deployment import Deployment, deployed, eventually
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Deployment]:
+    """Without a daemon: what is served here is served by the listener."""
+    with deployed() as own:
+        yield own
+
+
+@pytest.fixture
+def instance(host: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    for name, value in host.environment.items():
+        monkeypatch.setenv(name, value)
+    dagster_home()
+    with dg.DagsterInstance.get() as own:
+        yield own
+
+
+def word(host: Deployment) -> str:
+    with engine(host.database).connect() as connection:
+        return doorbell_of(connection).word
+
+
+def sensor_ticks(instance: dg.DagsterInstance) -> None:
+    """What the daemon does every five seconds, with the code server that it would start."""
+    target = ModuleTarget(MODULE, attribute=None, working_directory=None, location_name=LOCATION)
+    with WorkspaceProcessContext(instance, target) as context:
+        errors = list(
+            execute_sensor_iteration(
+                context,
+                logging.getLogger("test"),
+                threadpool_executor=None,
+                submit_threadpool_executor=None,
+            )
+        )
+    assert [error for error in errors if error is not None] == []
+
+
+def the_run_of(host: Deployment, instance: dg.DagsterInstance, request: int) -> dg.DagsterRun:
+    (run,) = host.runs_of(instance, request)
+    return run
+
+
+def test_a_request_is_served_at_once_and_without_a_daemon(
+    host: Deployment, instance: dg.DagsterInstance
+) -> None:
+    host.start_listener()
+    eventually(lambda: word(host) == "listening")
+    request = host.ask()
+    eventually(lambda: host.state(request) == "succeeded")
+    sensor_ticks(instance)
+    assert the_run_of(host, instance, request).tags["reconciler/purpose"] == "manual"
+    # When it is ended on purpose, nobody need look after it.
+    host.end("listener")
+    assert word(host) == "off"
+
+
+def test_the_run_is_the_one_that_the_sensor_would_have_submitted(
+    host: Deployment, instance: dg.DagsterInstance
+) -> None:
+    of_sensor = host.ask()
+    sensor_ticks(instance)
+    theirs = the_run_of(host, instance, of_sensor)
+    host.sql("UPDATE reconciler.manual_sync_request SET state = 'failed' WHERE id = %s", of_sensor)
+
+    of_listener = host.ask()
+    portal = engine(host.database)
+    (wanted,) = doorbell.wanted_runs(portal, instance)
+    submission = internals.Submission(instance, MODULE, "sync", doorbell.MANUAL_SYNC, LOCATION)
+    submission.create(wanted.client_id, wanted.run_key, wanted.tags)
+    ours = the_run_of(host, instance, of_listener)
+
+    varying = {".dagster/grpc_info", "dagster/tick", "dagster/run_key", doorbell.REQUEST_TAG}
+    assert {k: v for k, v in ours.tags.items() if k not in varying} == {
+        k: v for k, v in theirs.tags.items() if k not in varying
+    }
+    for name in (
+        *("job_name", "job_snapshot_id", "execution_plan_snapshot_id", "run_config"),
+        *("step_keys_to_execute", "asset_selection", "asset_check_selection"),
+    ):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert theirs.remote_job_origin is not None
+    assert ours.remote_job_origin is not None
+    selectors = [
+        run.remote_job_origin.repository_origin.get_selector()  # type: ignore[union-attr]
+        for run in (ours, theirs)
+    ]
+    assert selectors[0] == selectors[1]
+    # A listener that died before it launched: the sensor finds the run by its key.
+    sensor_ticks(instance)
+    assert [run.run_id for run in host.runs_of(instance, of_listener)] == [ours.run_id]
+    run = instance.get_run_by_id(ours.run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.QUEUED
+    for one in (ours, theirs):
+        instance.run_coordinator.cancel_run(one.run_id)
+    host.sql("UPDATE reconciler.manual_sync_request SET state = 'failed'")
+
+
+def test_an_edit_is_in_airtable_without_anybody_asking(host: Deployment) -> None:
+    host.start_listener(RECONCILER_ON_EDIT="1")
+    first = host.ask()
+    eventually(lambda: host.state(first) == "succeeded")
+    (record_id,) = host.sql(
+        "UPDATE leads SET notes = 'rings' WHERE id = (SELECT id FROM leads ORDER BY id LIMIT 1) "
+        "RETURNING airtable_record_id"
+    )[0]
+    eventually(lambda: host.sandbox.record(record_id)["fields"].get("Notes") == "rings")
+    eventually(
+        lambda: (
+            host.sql(
+                "SELECT requested_by, state FROM reconciler.manual_sync_request WHERE id > %s",
+                first,
+            )
+            == [(BY_EDITS, "succeeded")]
+        )
+    )
+    host.kill("listener")
+
+
+@contextmanager
+def pooler(host: Deployment) -> Iterator[str]:
+    """PgBouncer in transaction mode in front of the portal's database; gives the URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="reconciler-pooler-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "ini").write_text(
+            "[databases]\n"
+            f"portal = host={host.database.partition('host=')[2].replace('%2F', '/')} "
+            "user=postgres\n"
+            "[pgbouncer]\nlisten_addr = 127.0.0.1\nunix_socket_dir =\n"
+            f"listen_port = {port}\npool_mode = transaction\nauth_type = any\n"
+            "ignore_startup_parameters = options,extra_float_digits\n"
+        )
+        server = subprocess.Popen(
+            ["pgbouncer", "-q", str(folder / "ini")], **Account(folder).identity
+        )
+        try:
+            yield f"postgresql://anybody@127.0.0.1:{port}/portal"
+        finally:
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+
+
+@pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="needs pgbouncer")
+def test_behind_a_pooler_in_transaction_mode_it_knows_that_it_is_deaf(host: Deployment) -> None:
+    with pooler(host) as url:
+        host.start_listener(DATABASE_URL=url)
+        request = host.ask()
+        eventually(lambda: host.state(request) == "succeeded")
+        assert word(host) == "deaf"
+        host.kill("listener")
+
+
+def test_the_command_line_ends_it_well(host: Deployment) -> None:
+    listener = host.start_listener(command=True)
+    host.end("listener")
+    assert listener.returncode == 0
+    assert word(host) == "off"

@@ -1,0 +1,155 @@
+"""How a command ends: what cannot be used is one sentence and 2; who stops reading ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROGRAM = [sys.executable, "-c", "from reconciler_dagster.cli import main; main()"]
+NOWHERE = "postgresql://127.0.0.1:1/nowhere"
+
+
+@pytest.fixture
+def run(tmp_path: Path, portal_db: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def call(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, *arguments],
+            cwd=tmp_path,
+            env=os.environ
+            | {
+                "DATABASE_URL": portal_db,
+                "AIRTABLE_API_KEY": "patNobody.0",
+                "RECONCILER_STATE_DIR": str(tmp_path / "state"),
+            }
+            | env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return call
+
+
+def unusable(folder: Path) -> dict[str, dict[str, str]]:
+    """By what is wrong: the settings that are."""
+    a_file = folder / "file"
+    a_file.write_text("")
+    bad = folder / "bad"
+    bad.mkdir()
+    (bad / "dagster.yaml").write_text("storage: [1, 2\n")
+    odd = folder / "odd"
+    odd.mkdir()
+    (odd / "dagster.yaml").write_text("storage:\n  nonsense: {}\n")
+    missing = folder / "class"
+    missing.mkdir()
+    (missing / "dagster.yaml").write_text(
+        "storage:\n  custom: {module: no.such.module, class: Nothing, config: {}}\n"
+    )
+    return {
+        "a home that is a file": {"DAGSTER_HOME": str(a_file)},
+        "a home that is not there": {"DAGSTER_HOME": str(folder / "none")},
+        "a home that cannot be written": {"DAGSTER_HOME": "/proc/1"},
+        "a home that is not absolute": {"DAGSTER_HOME": "home"},
+        "no YAML": {"DAGSTER_HOME": str(bad)},
+        "no settings of Dagster's": {"DAGSTER_HOME": str(odd)},
+        "a class that is not there": {"DAGSTER_HOME": str(missing)},
+        "no Postgres of Dagster's": {"DAGSTER_POSTGRES_URL": NOWHERE},
+        "a state folder that is a file": {"RECONCILER_STATE_DIR": str(a_file)},
+        "a state folder below a file": {"RECONCILER_STATE_DIR": str(a_file / "state")},
+        "a state folder that cannot be written": {"RECONCILER_STATE_DIR": "/proc/state"},
+    }
+
+
+WRONG = [
+    "a home that is a file",
+    "a home that is not there",
+    "a home that cannot be written",
+    "a home that is not absolute",
+    "no YAML",
+    "no settings of Dagster's",
+    "a class that is not there",
+    "no Postgres of Dagster's",
+    "a state folder that is a file",
+    "a state folder below a file",
+    "a state folder that cannot be written",
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_instance_that_cannot_be_used_is_one_sentence(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, wrong: str
+) -> None:
+    settings = unusable(tmp_path)[wrong]
+    done = run("run", "--json", **settings)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("command", ["audit", "great-sync", "deletions"])
+def test_so_it_is_for_every_command_that_runs(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, command: str
+) -> None:
+    arguments = ["approve", "--all"] if command == "deletions" else []
+    done = run(command, *arguments, DAGSTER_HOME=str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: DAGSTER_HOME is ")
+
+
+def test_a_log_folder_that_cannot_be_written_is_a_sentence(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, portal_db: str
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "logs").write_text("")
+    done = run("up", DAGSTER_POSTGRES_URL=portal_db)
+    assert done.returncode == 2, done.stderr
+    assert "logs cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["doctor", "--json"], ["doctor"], ["status"], ["--help"]])
+def test_nobody_reads_any_more(tmp_path: Path, arguments: list[str], portal_db: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=tmp_path,
+        env=os.environ
+        | {"RECONCILER_STATE_DIR": str(tmp_path / "state"), "DATABASE_URL": portal_db},
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    if arguments == ["status"]:  # without a client it prints nothing, on stdout
+        assert done.returncode == 0
+        return
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
+def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*PROGRAM, "sandbox", "--port", "0"],
+        cwd=tmp_path,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(0.2)  # wherever it is by then, importing or serving
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert "Traceback" not in said
+    assert "Aborted" not in said
