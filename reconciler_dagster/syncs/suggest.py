@@ -120,14 +120,16 @@ def _agreement(seen: FieldSeen, column: ColumnSeen) -> float:
     """Which part of the rows that both hold says the same; -1 where there are too few. A value
     that nearly every row has proves nothing.
     """
-    rows = column.values.keys()
-    held = [r for r in rows if _plain(column.values[r]) or _plain(seen.cells.get(r))]
-    if len(held) < ENOUGH_ROWS:
+    empty = ("", "0") if column.type == "bool" else ("",)  # a formula says 0 for no
+    pairs = [(_plain(value), _plain(seen.cells.get(r))) for r, value in column.values.items()]
+    held = [
+        ("" if one in empty else one, "" if other in empty else other)
+        for one, other in pairs
+        if one not in empty or other not in empty
+    ]
+    if len(held) < ENOUGH_ROWS or (len({one for one, _ in held}) < 2 and column.type != "bool"):
         return -1.0
-    words = Counter(_plain(column.values[r]) for r in held)
-    if len(words) < 2:
-        return -1.0
-    return sum(_plain(column.values[r]) == _plain(seen.cells.get(r)) for r in held) / len(held)
+    return sum(one == other for one, other in held) / len(held)
 
 
 def _plain(value: Any) -> str:
