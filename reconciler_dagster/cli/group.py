@@ -55,6 +55,10 @@ COMMANDS = {
         "reconciler_dagster.cli.migrate:migrate",
         "Bring the portal's database up to date.",
     ),
+    "map": (
+        "reconciler_dagster.cli.map:map_",
+        "Draft and check sync definitions: which Airtable field is which column.",
+    ),
     "psql": ("reconciler_dagster.cli.psql:psql", "Open the portal's database in psql."),
     "sandbox": (
         "reconciler_dagster.sandbox.command:sandbox",

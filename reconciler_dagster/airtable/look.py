@@ -1,0 +1,38 @@
+"""A look at a table that no client of ours has yet: its metadata and its first page."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from reconciler_dagster.airtable.base import Base, Record, TableSchema
+from reconciler_dagster.config import Settings
+
+
+class _Alone:
+    """The budget of a command that makes two calls: no table in Postgres is asked."""
+
+    def take(self) -> float:
+        return time.monotonic()
+
+    def arrived_late(self, slot: float, delay: float) -> None:
+        pass
+
+    def lock_out(self, seconds: float, reason: str) -> None:
+        time.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class Look:
+    """``records``: up to a hundred, cells by field id."""
+
+    schema: TableSchema
+    records: list[Record]
+
+
+def look_at(settings: Settings, base_id: str, table: str) -> Look:
+    """Two calls. Raises ConfigurationError where token, base or table are wrong."""
+    base = Base(settings.model_copy(update={"airtable_leads_table": table}), base_id, _Alone())
+    schema = base.schema()
+    page = next(base.records(schema.id, None, [field.id for field in schema.fields]), [])
+    return Look(schema, page)

@@ -1,0 +1,93 @@
+"""`reconciler map`: a draft from two real sides, and files that are checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from reconciler_dagster.cli import main
+from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.syncs.reading import SHIPPED, parse_definition
+from reconciler_dagster.syncs.schema import FILE, json_schema
+from reconciler_dagster_tests.world import World, world
+
+
+@pytest.fixture
+def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with world(portal_db, leads=120) as here:
+        monkeypatch.setenv("DATABASE_URL", portal_db)
+        monkeypatch.setenv("AIRTABLE_API_KEY", here.sandbox.token)
+        monkeypatch.setenv("AIRTABLE_ENDPOINT_URL", here.sandbox.url)
+        yield here
+
+
+def suggested(acme: World) -> tuple[dict[str, str], dict[str, object]]:
+    """Column to field, and the whole answer."""
+    command = ["map", "suggest", "--base", acme.client.base_id, "--airtable-table", "Leads"]
+    ran = CliRunner().invoke(main, [*command, "--postgres-table", "public.leads", "--json"])
+    assert ran.exit_code == 0, ran.output
+    answer = json.loads(ran.stdout)
+    definition = parse_definition(answer["definition"], "leads.yaml")
+    return {column: field.source[0] for column, field in definition.fields.items()}, answer
+
+
+def test_a_portal_that_holds_the_leads_is_bound_by_its_values(acme: World) -> None:
+    acme.sync()
+    bound, answer = suggested(acme)
+    expected = {field.column: field.airtable for field in LEADS}
+    right = {column for column, field in bound.items() if expected.get(column) == field}
+    assert len(right) >= 0.9 * len(expected)
+    assert {column for column in bound if column in expected} == right, "a field is bound wrongly"
+    assert "airtable_record_id" in str(answer["definition"])
+
+
+def test_an_empty_portal_is_bound_by_names(acme: World) -> None:
+    bound, answer = suggested(acme)
+    expected = {field.column: field.airtable for field in LEADS}
+    right = {column for column, field in bound.items() if expected.get(column) == field}
+    assert len(right) >= 0.9 * len(expected)
+    assert {column for column in bound if column in expected} == right
+    assert "status" in answer["unsure"]
+    assert "# status: which of" in str(answer["definition"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--postgres-table", "public.nowhere", "There is no table public.nowhere"),
+        ("--airtable-table", "Nothing", "has no table 'Nothing'"),
+        ("--base", "appNowhere0000000", "cannot be read with this token"),
+    ],
+)
+def test_what_is_not_there_is_named(acme: World, option: str, value: str, told: str) -> None:
+    given = {
+        "--base": acme.client.base_id,
+        "--airtable-table": "Leads",
+        "--postgres-table": "public.leads",
+        option: value,
+    }
+    words = [word for pair in given.items() for word in pair]
+    ran = CliRunner().invoke(main, ["map", "suggest", *words])
+    assert ran.exit_code == 2
+    assert told in ran.stderr
+
+
+def test_files_are_checked(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(main, ["map", "check", str(SHIPPED), "--json"])
+    assert ran.exit_code == 0
+    assert set(json.loads(ran.stdout)["syncs"]) >= {"leads", "campaigns"}
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("sync: x\n")
+    ran = CliRunner().invoke(main, ["map", "check", str(wrong)])
+    assert ran.exit_code == 2
+    assert "wrong.yaml, line 1: airtable is missing" in ran.stderr
+    assert CliRunner().invoke(main, ["map", "check"]).exit_code == 2
+
+
+def test_the_schema_in_the_package_is_the_model_s() -> None:
+    assert FILE.read_text() == json_schema(), "run `reconciler map schema` into that file"
+    assert CliRunner().invoke(main, ["map", "schema"]).stdout == json_schema()
