@@ -289,7 +289,7 @@ MUTANTS = [
         "call without waiting for the slot",
         "together_exceeds",
         POSTGRES + "bucket.py",
-        "            time.sleep(seconds)\n",
+        "                time.sleep(max(0.0, slot.began - time.monotonic()))\n",
         "",
     ),
     Mutant(

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from reconciler_dagster.airtable.base import Base, Record, TableSchema
 from reconciler_dagster.config import Settings
 
 
+class _Now(NamedTuple):
+    began: float
+
+
 class _Alone:
     """The budget of a command that makes two calls: no table in Postgres is asked."""
 
-    def take(self) -> float:
-        return time.monotonic()
+    def take(self) -> _Now:
+        return _Now(time.monotonic())
 
-    def arrived_late(self, slot: float, delay: float) -> None:
+    def arrived_late(self, slot: _Now, delay: float) -> None:
         pass
 
     def lock_out(self, seconds: float, reason: str) -> None:

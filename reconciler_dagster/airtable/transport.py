@@ -47,13 +47,21 @@ TIMEOUT = (10.0, 60.0)
 LONGEST_GUESS = 1.0
 
 
+class Slot(Protocol):
+    """When a call was to go, by this process' clock (``time.monotonic``)."""
+
+    @property
+    def began(self) -> float:
+        """Seconds."""
+
+
 class Bucket(Protocol):
     """The shared call budget of one base; see reconciler_dagster.postgres.bucket."""
 
-    def take(self) -> float:
-        """Wait for a slot. Returns when it began (``time.monotonic``)."""
+    def take(self) -> Slot:
+        """Wait for a slot."""
 
-    def arrived_late(self, slot: float, delay: float) -> None:
+    def arrived_late(self, slot: Any, delay: float) -> None:
         """Tell that the call of a slot may have arrived so many seconds after it."""
 
     def lock_out(self, seconds: float, reason: str) -> None:
@@ -135,7 +143,7 @@ class Transport(HTTPAdapter):
         return self._good(response)
 
     def _call(
-        self, request: requests.PreparedRequest, options: Mapping[str, Any], slot: float
+        self, request: requests.PreparedRequest, options: Mapping[str, Any], slot: Slot
     ) -> requests.Response:
         """One request on the wire. After a 429 everybody keeps away from the base."""
         self.calls += 1
@@ -169,7 +177,7 @@ class Transport(HTTPAdapter):
             raise from_response(response, self.base_id)
         return response
 
-    def _tell_delay(self, method: str, slot: float, elapsed: float) -> None:
+    def _tell_delay(self, method: str, slot: Slot, elapsed: float) -> None:
         """When the request left is known, and mostly how late it arrived. Where that is not: of
         what it took longer than the fastest one, all may have been its way there, up to a second.
         """
@@ -178,7 +186,7 @@ class Transport(HTTPAdapter):
         delay = self._journey.delay
         if delay is None:
             delay = min(elapsed - fastest, LONGEST_GUESS) if elapsed > fastest else 0.0
-        self.bucket.arrived_late(slot, self._journey.left - slot + delay)
+        self.bucket.arrived_late(slot, self._journey.left - slot.began + delay)
 
     def _keep_time(self, response: requests.Response, elapsed: float) -> None:
         try:

@@ -13,6 +13,7 @@ from reconciler_dagster.airtable.base import Base, created_between, modified_sin
 from reconciler_dagster.airtable.errors import AirtableError, MonthlyLimitReached, OutcomeUnknown
 from reconciler_dagster.airtable.owner import token_owner
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.postgres.bucket import Slot
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 
 
@@ -22,11 +23,11 @@ class Unlimited:
     def __init__(self) -> None:
         self.lockouts: list[float] = []
 
-    def take(self) -> float:
+    def take(self) -> Slot:
         """Never wait."""
-        return time.monotonic()
+        return Slot(time.monotonic(), 0)
 
-    def arrived_late(self, slot: float, delay: float) -> None:
+    def arrived_late(self, slot: Slot, delay: float) -> None:
         """Never mind."""
 
     def lock_out(self, seconds: float, reason: str) -> None:
@@ -233,4 +234,5 @@ def test_a_page_without_a_reason_is_told_by_its_status(
         list(base.records(table, None, []))
     sandbox.clear_faults()
     assert str(refused.value).startswith(f"Airtable answered {status} ")
-    assert str(refused.value).endswith(": the answer gives no reason")
+    assert "perhaps of a proxy" in str(refused.value)
+    assert "Blocked" not in str(refused.value)

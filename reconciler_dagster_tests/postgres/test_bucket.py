@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import time
+from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from time import monotonic
 
 import pytest
@@ -24,18 +27,36 @@ def bucket(portal: Engine) -> Callable[..., Bucket]:
     return make
 
 
-def test_callers_at_once_share_one_row_of_slots(bucket: Callable[..., Bucket]) -> None:
-    """Four callers, as four processes would be: together they are no faster than one may be."""
+def most_in_a_second(times: list[float]) -> int:
+    return max(bisect_right(times, t) - bisect_right(times, t - 1) for t in times)
 
-    def call(_: int) -> None:
-        own = bucket()
-        for _ in range(5):
-            own.take()
 
-    began = monotonic()
+def test_callers_at_once_share_the_second(bucket: Callable[..., Bucket]) -> None:
+    """Four callers, as four processes would be, urgent and not: together no more than one may."""
+    times: list[float] = []
+
+    def call(number: int) -> None:
+        own = bucket(urgent=number % 2 == 0)
+        for _ in range(12):
+            times.append(own.take().arrives / 1_000_000)
+
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(call, range(4)))
-    assert monotonic() - began >= 19 / 20
+    assert len(times) == 48
+    assert most_in_a_second(sorted(times)) <= 20
+
+
+def test_a_delta_may_use_up_the_second_at_once(bucket: Callable[..., Bucket]) -> None:
+    began = monotonic()
+    slots = [bucket().take() for _ in range(21)]
+    assert slots[19].began - slots[0].began < slots[20].began - slots[19].began
+    assert slots[20].began - began >= 1
+
+
+def test_what_is_not_urgent_calls_evenly(bucket: Callable[..., Bucket]) -> None:
+    own = bucket(urgent=False)
+    slots = [own.take().began for _ in range(6)]
+    assert all(other - one >= 1 / 20 - 0.005 for one, other in pairwise(slots))
 
 
 def test_calls_are_logged_by_purpose(portal: Engine, bucket: Callable[..., Bucket]) -> None:
@@ -78,26 +99,38 @@ def test_the_audit_stands_back_while_a_delta_calls(bucket: Callable[..., Bucket]
 
 
 @pytest.mark.parametrize("others", [0, 1, 4])
-def test_a_call_that_arrived_late_counts_in_the_second_after_it(
-    portal: Engine, others: int
+def test_a_call_that_arrived_late_counts_where_it_arrived(portal: Engine, others: int) -> None:
+    """Whoever goes next, no second sees six arrivals."""
+    bucket = Bucket(portal, "appBase", purpose="delta", urgent=True, calls_per_second=4.7)
+    late = bucket.take()
+    arrivals = [bucket.take().began for _ in range(others)]
+    bucket.arrived_late(late, 0.7)
+    arrivals += [bucket.take().began for _ in range(8 - others)]
+    assert most_in_a_second(sorted([*arrivals, late.began + 0.7])) <= 5
+
+
+def test_who_wakes_late_says_so_before_the_call(
+    portal: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Airtable counts it where it arrived: the fifth after it waits a whole second from there."""
     bucket = Bucket(portal, "appBase", purpose="delta", urgent=True, calls_per_second=4.7)
-    sent = bucket.take()
-    for _ in range(others):
+    for _ in range(5):
         bucket.take()
-    bucket.arrived_late(sent, 0.4)
-    for _ in range(5 - others):
+    woken = time.sleep
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", lambda seconds: woken(seconds + 0.5))
         bucket.take()
-    assert monotonic() - sent >= 1.4
+    arrived = monotonic()
+    following = [bucket.take().began for _ in range(5)]
+    assert following[-1] - arrived >= 0.99
 
 
-def test_delays_that_the_spacing_allows_for_cost_nothing(portal: Engine) -> None:
+def test_delays_that_a_window_allows_for_cost_nothing(portal: Engine) -> None:
     bucket = Bucket(portal, "appBase", purpose="delta", urgent=True, calls_per_second=4.7)
-    bucket.take()
-    with portal.connect() as connection:
-        slots = [connection.execute(text("SELECT next_slot FROM reconciler.call_bucket")).scalar()]
-        bucket.arrived_late(monotonic() - 0.2, 0.04)
-        connection.commit()
-        slots += connection.execute(text("SELECT next_slot FROM reconciler.call_bucket")).scalars()
-    assert slots[0] == slots[1]
+    slot = bucket.take()
+    arrivals = []
+    for delay in (0.0, 0.04):
+        bucket.arrived_late(slot, delay)
+        with portal.connect() as connection:
+            found = connection.execute(text("SELECT arrivals FROM reconciler.call_bucket"))
+            arrivals.append(found.scalar())
+    assert arrivals[0] == arrivals[1]
