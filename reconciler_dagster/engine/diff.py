@@ -57,16 +57,17 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
         baselines = baseline.load(connection, client_id, ids)
         if session.dry_run:  # what a run that may write has already dropped from the table
             baselines = {key: row.without(session.bound.changed) for key, row in baselines.items()}
-        together = sides(
-            records,
-            leads,
-            baselines,
-            journal.open_entries(connection, client_id),
-            session.fields,
-            session.users,
-            may_assume=may_assume,
-        )
+        entries = journal.open_entries(connection, client_id)
         waiting = quarantine.waiting_values(connection, client_id, ids, session.began)
+    together = sides(
+        records,
+        leads,
+        baselines,
+        entries,
+        session.fields,
+        session.users,
+        may_assume=may_assume,
+    )
     return Staged(key, records, leads, baselines, together, waiting)
 
 
