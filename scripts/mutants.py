@@ -401,8 +401,8 @@ MUTANTS = [
         "take a lease over while its late holder's transaction is open",
         "checked_transaction_is_open",
         POSTGRES + "lease.py",
-        "FROM reconciler.lease WHERE client_id = :client_id FOR KEY SHARE",
-        "FROM reconciler.lease WHERE client_id = :client_id",
+        "WHERE client_id = :client_id FOR KEY SHARE",
+        "WHERE client_id = :client_id",
     ),
     Mutant(
         "begin a call however little time the lease has left",

@@ -81,17 +81,16 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
             baselines = {key: row.without(session.bound.changed) for key, row in baselines.items()}
             if session.moved:
                 baselines, entries, waiting = {}, {}, {}
-        together = sides(
-            records,
-            leads,
-            baselines,
-            entries,
-            session.fields,
-            session.users,
-            may_assume=may_assume,
-        )
-        waiting = quarantine.waiting_values(connection, client_id, ids, session.began)
         own = own_writes.runs(connection, client_id, ids)
+    together = sides(
+        records,
+        leads,
+        baselines,
+        entries,
+        session.fields,
+        session.users,
+        may_assume=may_assume,
+    )
     staged = Staged(key, records, leads, baselines, together, waiting, own)
     together.refused += _rewritten(staged)
     return staged

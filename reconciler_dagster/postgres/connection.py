@@ -51,7 +51,8 @@ set_json_loads(_loads)
 
 
 # What the engine's statements take for granted. Timeouts that are meant for a portal's requests
-# would end a run over a whole base; an idle transaction must not keep its locks for ever.
+# would end a run over a whole base. A process that is stopped in the middle of a transaction must
+# not keep others waiting for its locks: Postgres ends what has been idle for so long.
 SETTINGS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",
@@ -60,8 +61,10 @@ SETTINGS = {
     "extra_float_digits": "1",
     "statement_timeout": "0",
     "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "10min",
+    "idle_in_transaction_session_timeout": "1min",
 }
+# Of transactions that others may have to wait for.
+BRIEFLY_IDLE = "10s"
 # Since version 17.
 _TRANSACTION_TIMEOUT = 170000
 
@@ -77,7 +80,9 @@ _UNLESS_SAID = {
 
 
 class _Connection(psycopg.Connection[Any]):
-    """``silent``: its commits are nothing that a test would end a run at."""
+    """``silent``: its transactions are short ones beside the run's own, and their commits nothing
+    that a test would end a run at.
+    """
 
     silent = False
 
@@ -96,6 +101,8 @@ class _Connection(psycopg.Connection[Any]):
         # A standby refuses even to be asked for more.
         standby = self.pgconn.parameter_status(b"in_hot_standby") == b"on"
         settings = dict(SETTINGS)
+        if self.silent:
+            settings["idle_in_transaction_session_timeout"] = BRIEFLY_IDLE
         if self.pgconn.server_version >= _TRANSACTION_TIMEOUT:
             settings["transaction_timeout"] = "0"
         if self.keeps_bytes:  # else Postgres looks for UTF-8 in what others have written
@@ -181,7 +188,10 @@ def listening(url: str, channel: str) -> Iterator[psycopg.Connection[Any]]:
 def writing(connection: Connection) -> Iterator[Connection]:
     """One transaction of the engine's own: the trigger on leads neither notes nor stamps it."""
     with connection.begin():
-        connection.execute(text("SET LOCAL reconciler.writer = 'engine'"))
+        connection.exec_driver_sql(
+            "SET LOCAL reconciler.writer = 'engine'; "
+            f"SET LOCAL idle_in_transaction_session_timeout = '{BRIEFLY_IDLE}'"
+        )
         yield connection
 
 

@@ -110,20 +110,16 @@ def let_go(connection: Connection, client_id: str, fence: int) -> None:
     )
 
 
-def holder_of(connection: Connection, client_id: str, idle: float) -> tuple[str, int]:
+def holder_of(connection: Connection, client_id: str) -> tuple[str, int]:
     """Run and fence of whoever holds the client; a takeover waits until this transaction ends.
 
-    KEY SHARE is what a takeover waits for and a renewal does not. A process that is stopped in the
-    middle of the transaction must not keep everybody else waiting: Postgres ends it after
-    ``idle`` seconds without a statement.
+    KEY SHARE is what a takeover waits for and a renewal does not.
     """
     row = connection.execute(
         text(
-            "SELECT run_id, fence, "
-            "set_config('idle_in_transaction_session_timeout', :milliseconds, true) "
-            "FROM reconciler.lease WHERE client_id = :client_id FOR KEY SHARE"
+            "SELECT run_id, fence FROM reconciler.lease WHERE client_id = :client_id FOR KEY SHARE"
         ),
-        {"client_id": client_id, "milliseconds": str(round(idle * 1000))},
+        {"client_id": client_id},
     ).one_or_none()
     return (row.run_id, row.fence) if row else ("", 0)
 

@@ -73,7 +73,7 @@ def require_lease(connection: Connection, client_id: str, run_id: str) -> None:
     """Raise LeaseLost unless this run holds the client, and will until the transaction ends."""
     held = _held(client_id, run_id)
     held.require_time()
-    holder, fence = lease.holder_of(connection, client_id, held.seconds)
+    holder, fence = lease.holder_of(connection, client_id)
     if (holder, fence) != (run_id, held.fence):
         raise _lost(client_id, f"Run {holder} took it over")
 

@@ -21,6 +21,7 @@ from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
 from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres import connection
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
@@ -31,8 +32,8 @@ def run_once(run_id: str) -> None:
     settings = Settings.load()
     settings.calls_per_second = 1000  # the limit is not the point here
     portal = engine(settings.require_database_url())
-    with portal.connect() as connection:
-        client = active_clients(connection)[0]
+    with portal.connect() as opened:
+        client = active_clients(opened)[0]
     session = Session(settings, portal, client, run_id, "delta")
     with client_lock(portal, client.id, run_id, 5, seconds=settings.lease_seconds):
         pull_airtable(session, CHANGED)
@@ -89,7 +90,7 @@ def main() -> None:
             try:
                 os.environ.update(json.loads(line))
                 effects.kill_at = os.environ.get("RECONCILER_TEST_KILL", "")
-                effects.hook = stop
+                effects.hook, connection.BRIEFLY_IDLE = stop, "1s"
                 run_once(f"run {os.getpid()} {number}")
                 os.write(writer, str(effects.count).encode())
                 code = 0

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests.crash.busy import end_state, make_busy
 from reconciler_dagster_tests.crash.nursery import Nursery
 from reconciler_dagster_tests.model.invariants import crash_equivalence
@@ -76,7 +77,9 @@ def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
             nursery.start(**environment | {"RECONCILER_TEST_STOP": point}, DATABASE_URL=url)
             run_id, pid = stopped(case)
             try:
-                case.sync()  # takes the client over
+                with client_lock(case.engine, case.client.id, "takes it over", 600):
+                    pass
+                case.sync()
                 written = case.sql(WRITES, id=run_id)
                 case.sandbox.reset_calls()
             finally:

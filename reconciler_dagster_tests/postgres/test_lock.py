@@ -227,7 +227,9 @@ def test_a_process_that_is_stopped_in_a_transaction_keeps_nobody_waiting(
 ) -> None:
     then = "\n    ".join(
         [
-            "with own.begin() as connection:",
+            "from reconciler_dagster.postgres import connection as settings",
+            "settings.BRIEFLY_IDLE = '1s'",
+            "with own.connect() as connection, settings.writing(connection):",
             "    require_lease(connection, client, run)",
             "    print('checked', flush=True)",
             "    time.sleep(3)",
