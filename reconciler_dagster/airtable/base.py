@@ -76,8 +76,8 @@ class Base:
     def __init__(self, settings: Settings, base_id: str, bucket: Bucket) -> None:
         if not BASE_ID.fullmatch(base_id):
             raise ConfigurationError(
-                f"'{printable(base_id, 60)}' is no base id: set the client's airtable_base_id to "
-                "'app' and 14 letters or digits, as in the address of the base."
+                f"Base {printable(base_id, 60)} cannot be read: a base id is 'app' and 14 letters "
+                "or digits, as in the base's address; set the client's airtable_base_id."
             )
         self.base_id = base_id
         self._table_name = settings.airtable_leads_table

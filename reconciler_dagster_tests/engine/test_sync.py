@@ -13,6 +13,7 @@ from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
+from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.lock import LeaseLost, client_lock
 from reconciler_dagster_tests.world import ANN, BOB, World, world
 
@@ -426,3 +427,21 @@ def test_a_clock_of_airtables_that_is_behind_ours_costs_no_second_call(acme: Wor
     acme.sandbox.advance(-3600)
     acme.sync()
     acme.assert_quiet()
+
+
+@pytest.mark.parametrize(
+    "base_id", ["", "app", "https://airtable.com/app", "appa/../b/c/d/ef", "tbl"]
+)
+def test_what_is_no_base_id_is_a_wrong_setting_and_no_call(acme: World, base_id: str) -> None:
+    acme.client = type(acme.client)(acme.client.id, acme.client.name, base_id)
+    acme.sandbox.reset_calls()
+    with pytest.raises(ConfigurationError, match="a base id is 'app' and 14"):
+        acme.sync()
+    assert acme.sandbox.calls() == []
+
+
+def test_what_sticks_to_a_base_id_comes_off(acme: World) -> None:
+    acme.sql("UPDATE clients SET airtable_base_id = chr(160) || airtable_base_id || E' \\r\\n'")
+    with acme.engine.connect() as connection:
+        (client,) = active_clients(connection)
+    assert client.base_id == acme.sandbox.base_id
