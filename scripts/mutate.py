@@ -27,6 +27,7 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_sync.py",
     "reconciler_dagster_tests/engine/test_deletions.py",
     "reconciler_dagster_tests/engine/test_budget.py",
+    "reconciler_dagster_tests/postgres/test_requests.py",
 ]
 HISTORIES = "40"
 
