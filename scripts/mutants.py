@@ -483,4 +483,18 @@ MUTANTS = [
         "WHERE l.is_active AND l.airtable_record_id ~ '{WHOLE}'",
         "WHERE l.is_active",
     ),
+    Mutant(
+        "let the sensor take what the listener is just submitting",
+        "nobody_takes_what",
+        POSTGRES + "requests.py",
+        "f\"WHERE id = :id AND state = 'pending' AND {_TURN}) \"",
+        "\"WHERE id = :id AND state = 'pending') \"",
+    ),
+    Mutant(
+        "let the listener submit what the sensor has taken",
+        "the_sensor_has_taken",
+        POSTGRES + "requests.py",
+        "\"WHERE id = :id AND state = 'pending' AND submitted_as IS DISTINCT FROM :key \"",
+        "\"WHERE id = :id AND state = 'pending' \"",
+    ),
 ]

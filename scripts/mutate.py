@@ -36,6 +36,7 @@ EXAMPLES = [
     "reconciler_dagster_tests/postgres/test_lock.py",
     "reconciler_dagster_tests/engine/test_guard.py",
     "reconciler_dagster_tests/postgres/test_trigger.py",
+    "reconciler_dagster_tests/postgres/test_requests.py",
 ]
 HISTORIES = "40"
 
