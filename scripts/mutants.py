@@ -415,8 +415,8 @@ MUTANTS = [
         "agree on an answer that came after the lease was lost",
         "late_answer",
         ENGINE + "answer.py",
-        "    with session.writing() as connection:\n        respelled",
-        "    with session.engine.begin() as connection:\n        respelled",
+        "    with sent.lock, session.writing() as connection:\n        respelled",
+        "    with sent.lock, session.engine.begin() as connection:\n        respelled",
     ),
     Mutant(
         "give numbers of a lease out again",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 PATTERN = "rec[A-Za-z0-9]{14}"
+LENGTH = 17
 # The same as a whole text, for Postgres' operator ~.
 WHOLE = f"^{PATTERN}$"
 

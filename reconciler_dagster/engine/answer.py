@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection
@@ -41,6 +42,8 @@ class Sent:
     unsent: set[str] = field(default_factory=set)
     why: NotSent | None = None
     refused: list[Refusal] = field(default_factory=list)
+    # Batches are sent side by side; what is written of their answers is written one by one.
+    lock: Lock = field(default_factory=Lock)
 
     @property
     def open(self) -> set[str]:
@@ -71,9 +74,9 @@ def acknowledge(
     records = batch.keys() & answer.keys()
     sent.acknowledged |= records
     client_id = session.client.id
-    with session.writing() as connection:
+    with sent.lock, session.writing() as connection:
         respelled = [cell for cell in taken if cell.verdict is Verdict.RESPELLED]
-        refused = _respell(connection, session, staged, respelled)
+        refused, placeholders = _respell(connection, session, staged, respelled)
         agreed: dict[str, Row] = {record_id: {} for record_id in records}
         for cell in taken:
             if cell.verdict is not Verdict.OPEN and (cell.record_id, cell.column) not in refused:
@@ -82,7 +85,9 @@ def acknowledge(
             connection,
             client_id,
             [
-                BaselineRow(r, _owner(staged, r), answer[r].created_time, row)
+                BaselineRow(
+                    r, _owner(staged, r), answer[r].created_time, row, placeholders.get(r, {})
+                )
                 for r, row in agreed.items()
             ],
         )
@@ -128,15 +133,15 @@ def _answered(
 
 def _respell(
     connection: Connection, session: Session, staged: Staged, cells: list[_Cell]
-) -> set[tuple[str, str]]:
+) -> tuple[set[tuple[str, str]], dict[str, Row]]:
     """Write Airtable's form to the leads that still hold what was sent; returns what Postgres
-    refuses.
+    refuses, and what stands in its place.
 
     A lead that is locked, or edited since, is left for the next run: its edit is one of what is
     agreed on now, and no conflict.
     """
     if not cells:
-        return set()
+        return set(), {}
     client_id = session.client.id
     found = leads.lock(connection, [_owner(staged, cell.record_id) for cell in cells])
     writes: dict[str, LeadWrite] = {}
@@ -164,7 +169,8 @@ def _respell(
     ]
     record.history(connection, client_id, session.run_id, "postgres", history)
     session.counts.local_writes += sum(bool(columns) for columns in applied.written.values())
-    return {(refusal.record_id, refusal.field) for refusal in applied.refused}
+    refused = {(refusal.record_id, refusal.field) for refusal in applied.refused}
+    return refused, applied.placeholders
 
 
 def _of_nobody(staged: Staged, cells: list[_Cell]) -> list[tuple[str, str]]:

@@ -81,7 +81,7 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
             baselines = {key: row.without(session.bound.changed) for key, row in baselines.items()}
             if session.moved:
                 baselines, entries, waiting = {}, {}, {}
-        own = own_writes.runs(connection, client_id, ids)
+        own = {} if session.moved else own_writes.runs(connection, client_id, ids)
     together = sides(
         records,
         leads,

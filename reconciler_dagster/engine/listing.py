@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Event
 
 from reconciler_dagster.airtable.base import Base, Record, created_between
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.cuts import pieces_of_known, pieces_of_sample
+from reconciler_dagster.core.place import Place
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.core.windows import PAGE
 from reconciler_dagster.engine.pull import looks_off, stage
@@ -51,6 +53,13 @@ class Window:
     parts: list[Part]
     absent: list[str]
     field_ids: dict[str, str]
+    base_id: str | None
+    table_id: str
+
+    @property
+    def place(self) -> Place:
+        """Where it was listed; it says nothing of any other place."""
+        return Place(self.base_id, self.table_id)
 
     @property
     def scope(self) -> Scope:
@@ -119,6 +128,7 @@ class _Listing:
         self._field_ids = session.bound.id_by_column
         session.users  # noqa: B018 - read once, before there are threads
         self._running: set[Future[_Chain]] = set()
+        self._ended = Event()
         self._chains: list[_Chain] = []
 
     def run(self) -> Window:
@@ -128,13 +138,18 @@ class _Listing:
         pieces = pieces_of_known(known, self._scope, CHAINS)
         with ThreadPoolExecutor(CHAINS, thread_name_prefix="list") as pool:
             self._submit(pool, pieces, sampling=not known)
-            while self._running:
-                for future in wait(self._running, return_when=FIRST_COMPLETED).done:
-                    self._running.discard(future)
-                    chain = future.result()
-                    self._chains.append(chain)
-                    self._submit(pool, chain.pieces, sampling=True)
-                    self._tell()
+            try:
+                while self._running:
+                    for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                        self._running.discard(future)
+                        chain = future.result()
+                        self._chains.append(chain)
+                        self._submit(pool, chain.pieces, sampling=True)
+                        self._tell()
+            except BaseException:  # the other chains are of no use
+                self._ended.set()
+                pool.shutdown(cancel_futures=True)
+                raise
         return self._window()
 
     def _submit(self, pool: ThreadPoolExecutor, pieces: list[Scope], *, sampling: bool) -> None:
@@ -165,7 +180,8 @@ class _Listing:
                 if sampling and len(page) == PAGE and len(self._running) < CHAINS:
                     created = [record.created_time for record in page]
                     pieces = pieces_of_sample(created, piece, CHAINS, datetime.now(UTC))
-                    if len(pieces) > 1:
+                    if len(pieces) > 1:  # they list this page's records once more
+                        self._give_up(chain)
                         chain.pieces = pieces
                         break
                 sampling = False
@@ -174,12 +190,21 @@ class _Listing:
             chain.calls = base.transport.calls - calls_before
         return chain
 
+    def _give_up(self, chain: _Chain) -> None:
+        with self._session.engine.begin() as connection:
+            for part in chain.parts:
+                staging.clear(connection, part.key)
+        chain.parts.clear()
+        chain.listed.clear()
+
     def _pages(self, base: Base, piece: Scope) -> Iterator[tuple[list[Record], int]]:
         """The pages, each with where the count of advances stood before it was asked for."""
         formula = created_between(piece.start, piece.end)
         advance = self._advance()
         for page in base.records(self._session.table_id, formula, self._field_ids.values()):
             yield page, advance
+            if self._ended.is_set():
+                return
             advance = self._advance()
 
     def _advance(self) -> int:
@@ -203,6 +228,8 @@ class _Listing:
             parts=[part for chain in self._chains for part in chain.parts],
             absent=sorted(known - listed),
             field_ids=self._field_ids,
+            base_id=self._session.place.base_id,
+            table_id=self._session.place.table_id,
         )
 
 

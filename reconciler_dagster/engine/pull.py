@@ -21,7 +21,6 @@ from reconciler_dagster.postgres import (
     leads,
     overlooked,
     quarantine,
-    record_ids,
     staging,
 )
 from reconciler_dagster.postgres.overlooked import Overlooked
@@ -64,6 +63,7 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
     """Stage the remote side of a scope, and the records that have to be read by id."""
     chosen = scope
     session.bound  # noqa: B018 - before anything that is remembered is used
+    session.mend_record_ids()
     missed = overlooked.find(
         session.engine,
         session.client.id,
@@ -74,9 +74,6 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
     # A dry run notes nothing, so it has to be told.
     also = {record_id for _, record_id in missed.leads} if session.dry_run else set()
     scope = _reach(session, chosen)
-    if not session.dry_run:
-        with session.writing() as connection:
-            record_ids.mend(connection, session.client.id, everything=scope == EVERYTHING)
     try:
         found = _stage_scope(session, scope, also)
     except AirtableError as error:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
-from reconciler_dagster.airtable.base import PAGE, Record, modified_since
+from reconciler_dagster.airtable.base import PAGE, modified_since
 from reconciler_dagster.airtable.errors import NotSent
 from reconciler_dagster.airtable.transport import ATTEMPTS, LOCKOUTS_BORNE
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.engine import deletions
+from reconciler_dagster.engine.ahead import Ahead, Reading, read_now
 from reconciler_dagster.engine.diff import Staged, load
 from reconciler_dagster.engine.local import write_local
 from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode, looks_off, stage
-from reconciler_dagster.engine.send import FRESH_SECONDS, send
+from reconciler_dagster.engine.send import send
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
@@ -124,55 +126,37 @@ def _push_round(
     pushed: Pushed,
     locked: Callable[[], AbstractContextManager[None]] | None,
 ) -> None:
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as ahead:
-        reading: Future[_Reading] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
+        ahead = Ahead(session, pool)
         for number, chunk in enumerate(todo):
             if pushed.why is not None:
                 pushed.unsent |= set(chunk)
-                continue
-            if locked is not None:
+            elif locked is not None:
                 with locked():
-                    push_chunk(session, _read(session, chunk), pushed)
-                continue
-            read = reading.result() if reading else _read(session, chunk)
-            if time.monotonic() - read.at > FRESH_SECONDS / 2:
-                read = _read(session, chunk)
-            following = todo[number + 1 : number + 2]
-            reading = ahead.submit(_read, session, *following) if following else None
-            push_chunk(session, read, pushed)
+                    push_chunk(session, read_now(session, chunk), pushed)
+            else:
+                following = todo[number + 1] if number + 1 < len(todo) else []
+                push_chunk(session, ahead.take(chunk), pushed, partial(ahead.begin, following))
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """Up to 100 records as Airtable has them now. ``field_ids``: the fields that were asked for;
-    ``at``: when (``time.monotonic``).
-    """
-
-    record_ids: list[str]
-    records: list[Record]
-    field_ids: list[str]
-    at: float
-
-
-def _read(session: Session, record_ids: list[str]) -> _Reading:
-    field_ids = list(session.bound.id_by_column.values())
-    with session.borrowed_base() as base:
-        records = base.read(session.table_id, record_ids, field_ids)
-    return _Reading(record_ids, records, field_ids, time.monotonic())
-
-
-def push_chunk(session: Session, reading: _Reading, pushed: Pushed) -> None:
+def push_chunk(
+    session: Session,
+    reading: Reading,
+    pushed: Pushed,
+    almost_done: Callable[[], None] = lambda: None,
+) -> None:
     """Up to 100 leads: merge what both sides hold now, write, send.
 
-    What moved since the pull goes through the merge like everything else.
+    What moved since the pull goes through the merge like everything else. ``almost_done``: see
+    ``send``.
     """
     key = f"{session.run_id} push"
     bound = session.bound
     if reading.field_ids != list(bound.id_by_column.values()):
-        reading = _read(session, reading.record_ids)
+        reading = read_now(session, reading.record_ids)
     found = _stage_anew(session, key, reading)
     if looks_off(session, key, bound):
-        reading = _read(session, reading.record_ids)
+        reading = read_now(session, reading.record_ids)
         found = _stage_anew(session, key, reading)
     record_ids = reading.record_ids
     leads.stage_leads(
@@ -181,7 +165,7 @@ def push_chunk(session: Session, reading: _Reading, pushed: Pushed) -> None:
     staged = load(session, key, may_assume=False)
     _refuse_gone(session, staged, set(record_ids) - found)
     outbound = write_local(session, staged, staged.plan(session), sorted(found))
-    sent = send(session, staged, outbound, reading.at)
+    sent = send(session, staged, outbound, reading.at, almost_done)
     pushed.unknown |= sent.unknown
     pushed.unsent |= sent.unsent
     pushed.why = sent.why
@@ -190,7 +174,7 @@ def push_chunk(session: Session, reading: _Reading, pushed: Pushed) -> None:
         staging.clear(connection, key)
 
 
-def _stage_anew(session: Session, key: str, reading: _Reading) -> set[str]:
+def _stage_anew(session: Session, key: str, reading: Reading) -> set[str]:
     with session.engine.begin() as connection:
         staging.clear(connection, key)
         # So that what a run that is killed here leaves behind is found and dropped.
@@ -269,6 +253,8 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
         }
     reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
     there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
+    with session.engine.connect() as connection:  # these wait as deletions, and are told as such
+        there -= leads.never_met(connection, client_id, there)
     read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
     with session.writing() as connection:
         moved = leads.note_moved(connection, client_id, there)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,10 +33,17 @@ FORBIDDEN_AFTER = 3
 SENDERS = 5
 
 
-def send(session: Session, staged: Staged, outbound: Mapping[str, Row], read_at: float) -> Sent:
+def send(
+    session: Session,
+    staged: Staged,
+    outbound: Mapping[str, Row],
+    read_at: float,
+    almost_done: Callable[[], None],
+) -> Sent:
     """Send what the journal has planned. Values are canonical.
 
     ``read_at``: when the records were read (``time.monotonic``); the first batch always goes.
+    ``almost_done``: called once the last batches are on their way.
     """
     sent = Sent()
     sendable = {
@@ -48,15 +55,19 @@ def send(session: Session, staged: Staged, outbound: Mapping[str, Row], read_at:
     batches = [
         {i: sendable[i] for i in ids[start : start + BATCH]} for start in range(0, len(ids), BATCH)
     ]
-    # Side by side, or each batch would wait for the answer to the one before. Each has records of
-    # its own; `sent` is only added to.
-    with ThreadPoolExecutor(SENDERS, thread_name_prefix="send") as pool:
+    # Side by side, or each batch would wait for the answer to the one before; but no more than the
+    # call rate has room for, or they would wait for their slots until what was read is old.
+    senders = max(1, min(SENDERS, int(session.settings.calls_per_second)))
+    with ThreadPoolExecutor(senders, thread_name_prefix="send") as pool:
         sending = [
             pool.submit(_send_fresh, session, staged, batch, sent, read_at if number else None)
             for number, batch in enumerate(batches)
         ]
         try:
-            for future in sending:
+            for future in sending[:-senders]:
+                future.result()
+            almost_done()
+            for future in sending[-senders:]:
                 future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -183,7 +194,8 @@ def _refuse(session: Session, batch: Mapping[str, Row], error: AirtableError, se
     ((record_id, row),) = batch.items()
     ((column, value),) = row.items()
     if error.status == 403:
-        session.forbidden[column] += 1
+        with sent.lock:
+            session.forbidden[column] += 1
     name = session.fields[column].airtable
     reason = f"Airtable refuses {name}: {error.message or error.kind}"
     sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))

@@ -19,7 +19,7 @@ from reconciler_dagster.core.fields import LEADS, FieldMap
 from reconciler_dagster.core.guard import Facts
 from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.values import Directory
-from reconciler_dagster.postgres import bindings, guard
+from reconciler_dagster.postgres import bindings, guard, record_ids
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client, base_of, directory, leads_columns
 from reconciler_dagster.postgres.connection import writing
@@ -126,6 +126,14 @@ class Session:
             require_lease(connection, self.client.id, self.run_id)
             yield connection
 
+    def mend_record_ids(self) -> None:
+        """Once a run: see ``postgres.record_ids``. The client must be held."""
+        if self.dry_run or self._ids_are_mended:
+            return
+        with self.writing() as connection:
+            record_ids.mend(connection, self.client.id)
+        self._ids_are_mended = True
+
     @property
     def repertoire(self) -> Repertoire:
         """What the portal's database can store."""
@@ -153,6 +161,7 @@ class Session:
     _bases: list[Base] = field(default_factory=list)
     _idle: list[Base] = field(default_factory=list)
     _table_id: str = ""
+    _ids_are_mended: bool = False
     _bound: BoundMap | None = None
 
     @property
@@ -220,7 +229,8 @@ class Session:
         followed = (
             named and known is not None and known.place.base_id in (None, self.client.base_id)
         )
-        schema = self.base.schema(known.place.table_id if known and followed else None).named(fit)
+        with self.borrowed_base() as base:
+            schema = base.schema(known.place.table_id if known and followed else None).named(fit)
         self.mapping_is_fresh = True
         place = Place(self.client.base_id, schema.id)
         notice = moved(known.place, place) if known else None

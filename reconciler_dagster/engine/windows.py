@@ -23,7 +23,6 @@ from reconciler_dagster.postgres import (
     bindings,
     leads,
     quarantine,
-    record_ids,
     staging,
     tombstones,
 )
@@ -86,12 +85,12 @@ def reconcile(session: Session, window: Window) -> Reconciled:
         keys = [part.key for part in window.parts]
         staging.require_whole(connection, keys, window.listed)
     session.counts.pulled += window.listed
-    with _locked(session), session.writing() as connection:
-        record_ids.mend(connection, session.client.id, everything=True)
+    with _locked(session, window):
+        session.mend_record_ids()
     for part in window.parts:
         out.unknown += _reconcile_part(session, window, part)
     if window.absent:
-        with _locked(session):
+        with _locked(session, window):
             judged = deletions.judge(
                 session, window.scope, window.moment, window.listed, window.absent
             )
@@ -112,19 +111,19 @@ def reconcile(session: Session, window: Window) -> Reconciled:
 
 
 @contextmanager
-def _locked(session: Session) -> Iterator[None]:
+def _locked(session: Session, window: Window) -> Iterator[None]:
     """Hold the client. What was listed counts in its own base and table alone: PlaceChanged where
     the client has others by now.
     """
     with session.turn():
         with session.engine.begin() as connection:
-            bindings.require(connection, session.client.id, session.place)
+            bindings.require(connection, session.client.id, window.place)
         yield
 
 
 def _reconcile_part(session: Session, window: Window, part: Part) -> int:
     """Returns how many writes stayed without an answer."""
-    with _locked(session):
+    with _locked(session, window):
         _refresh(session, window, part)
         staged = _load(session, part.key)
         changes = staged.plan(session)
@@ -134,9 +133,9 @@ def _reconcile_part(session: Session, window: Window, part: Part) -> int:
             write_local(session, staged, changes, chunk)
         if not outbound:
             _verified(session, staged)
-    pushed = push_all(session, outbound, lambda: _locked(session))
+    pushed = push_all(session, outbound, lambda: _locked(session, window))
     if outbound:
-        with _locked(session):
+        with _locked(session, window):
             _verified(session, staged)
     with session.engine.begin() as connection:
         staging.clear(connection, part.key)

@@ -268,7 +268,7 @@ def _note_covered(session: Session, months: list[str], window: Window) -> None:
     client_id = session.client.id
     moment, noted_at = map(datetime.fromisoformat, (window.moment, window.noted_at))
     with session.engine.begin() as connection:
-        bindings.require(connection, client_id, session.place)
+        bindings.require(connection, client_id, window.place)
         known.note_months(connection, client_id, months, moment, noted_at)
         if cursor.load(connection, client_id) is None:
             covered = known.covered_since(connection, client_id, months_until(noted_at))

@@ -99,6 +99,7 @@ _OF_A_PLACE = {
     "month_listing": "true",
     "great_sync": "true",
     "field_binding": "true",
+    "own_write": "true",
 }
 
 
@@ -204,7 +205,8 @@ def forget_agreement(connection: Connection, client_id: str, columns: Iterable[s
     """Drop the baselines of some fields, so that they are met by the first-contact rule."""
     connection.execute(
         text(
-            "UPDATE reconciler.baseline SET fields = fields - CAST(:columns AS text[]) "
+            "UPDATE reconciler.baseline SET fields = fields - CAST(:columns AS text[]), "
+            "placeholders = placeholders - CAST(:columns AS text[]) "
             "WHERE client_id = :client_id"
         ),
         {"client_id": client_id, "columns": list(columns)},

@@ -65,10 +65,11 @@ def find_client(connection: Connection, client_id: str) -> Client:
 
 def base_of(connection: Connection, client_id: str) -> str | None:
     """The base that a client has now."""
-    return connection.execute(
+    base_id = connection.execute(
         text("SELECT airtable_base_id FROM public.clients WHERE id = :client_id"),
         {"client_id": client_id},
     ).scalar()
+    return None if base_id is None else identifier(base_id)
 
 
 def directory(connection: Connection) -> Directory:

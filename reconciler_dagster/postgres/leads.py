@@ -188,6 +188,22 @@ def note(
     )
 
 
+def never_met(connection: Connection, client_id: str, record_ids: Iterable[str]) -> set[str]:
+    """Those of the records that nothing was ever agreed on and nobody has edited: all that noted
+    them was a comparison of everything.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT u.record_id FROM reconciler.unsettled u WHERE u.client_id = :client_id "
+            "AND u.record_id = ANY(:record_ids) AND NOT EXISTS (SELECT FROM reconciler.baseline b "
+            "WHERE b.client_id = u.client_id AND b.record_id = u.record_id) "
+            "GROUP BY u.record_id HAVING bool_and(u.cause = :overlooked)"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids), "overlooked": OVERLOOKED},
+    )
+    return set(rows.scalars())
+
+
 def defer(connection: Connection, client_id: str, leads: Iterable[tuple[str, str]]) -> None:
     """Note (lead id, record id) pairs for the next run, which reads their records again."""
     note(connection, client_id, leads, DEFERRED)

@@ -5,24 +5,23 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.normal import identifier
-from reconciler_dagster.core.records import WHOLE, is_record_id
+from reconciler_dagster.core.records import LENGTH, is_record_id
+from reconciler_dagster.postgres import leads
 
 
-def mend(connection: Connection, client_id: str, *, everything: bool) -> None:
-    """Take blanks out of the record ids of leads, so that each meets its record.
+def mend(connection: Connection, client_id: str) -> None:
+    """Take blanks out of the record ids of leads, so that each meets its record; the lead is noted,
+    for its edits were not: to the trigger it was one of the portal's own.
 
-    Looks at leads with unsettled edits, or at all with ``everything``. An id that another lead has
-    is left as it is, and so is a lead that somebody has locked.
+    An id that another lead has is left as it is, and so is a lead that somebody has locked.
     """
     found = connection.execute(
         text(
             "SELECT l.id::text AS id, l.airtable_record_id AS wrong FROM public.leads l "
-            "WHERE l.client_id = :client_id AND l.airtable_record_id !~ :whole "
-            "AND (:everything OR EXISTS (SELECT FROM reconciler.unsettled u "
-            "WHERE u.client_id = l.client_id AND u.record_id = l.airtable_record_id)) "
+            "WHERE l.client_id = :client_id AND length(l.airtable_record_id) > :length "
             "FOR UPDATE OF l SKIP LOCKED"
         ),
-        {"client_id": client_id, "everything": everything, "whole": WHOLE},
+        {"client_id": client_id, "length": LENGTH},
     ).all()
     for row in found:
         right = identifier(row.wrong)
@@ -41,6 +40,7 @@ def _rename(connection: Connection, client_id: str, lead_id: str, wrong: str, ri
     )
     if not renamed.rowcount:
         return
+    leads.note(connection, client_id, [(lead_id, right)], leads.DEFERRED)
     connection.execute(
         text(
             "UPDATE reconciler.unsettled SET record_id = :right "
