@@ -18,7 +18,16 @@ from reconciler_dagster_tests.windows import inactive, states, sweep
 from reconciler_dagster_tests.world import ANN, World
 
 OTHER = "appOther000000000"
-MEMORY = ("baseline", "cursor", "seen", "quarantine", "tombstone", "month_listing", "great_sync")
+MEMORY = (
+    "baseline",
+    "cursor",
+    "seen",
+    "quarantine",
+    "tombstone",
+    "month_listing",
+    "own_write",
+    "great_sync",
+)
 
 
 def give_base(acme: World, base_id: str) -> None:
@@ -211,6 +220,27 @@ def test_a_window_that_was_listed_in_the_old_base_is_not_carried_out(acme: World
     with pytest.raises(PlaceChanged, match="The next run"):
         windows.carried_out(own, window)
     assert acme.sides() == before
+
+
+def test_a_window_is_of_the_place_it_was_listed_in_and_not_of_the_run_that_has_it(
+    acme: World,
+) -> None:
+    """The step that carries it out is another process, which knows the new base only."""
+    _, window = windows.listed(acme)
+    restored(acme)
+    acme.sync()
+    with pytest.raises(PlaceChanged, match="The next run"):
+        windows.carried_out(windows.session(acme), window)
+    assert acme.value("SELECT count(*) FROM reconciler.month_listing") == 0
+
+
+def test_blanks_around_another_base_are_no_part_of_it(acme: World) -> None:
+    acme.sandbox.copy_base(OTHER)
+    give_base(acme, OTHER + "\n")
+    acme.sandbox = acme.sandbox.on(OTHER)
+    assert said(acme.sync().pulled.notes)
+    assert not said(acme.sync().pulled.notes)
+    acme.assert_converged()
 
 
 def test_a_run_that_began_before_the_change_meets_nothing(acme: World) -> None:

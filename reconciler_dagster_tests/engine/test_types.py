@@ -113,6 +113,22 @@ def test_blanks_around_ids_are_nobodys(acme: World) -> None:
     acme.assert_converged()
 
 
+def test_a_blank_pasted_later_makes_no_second_lead(acme: World) -> None:
+    acme.sync()
+    record_id = one(acme)
+    leads = acme.value("SELECT count(*) FROM leads")
+    acme.sql(
+        "UPDATE leads SET airtable_record_id = airtable_record_id || ' ' "
+        "WHERE airtable_record_id = :id",
+        id=record_id,
+    )
+    acme.sandbox.edit(record_id, {"Company": "Edited after it"})
+    acme.sync()
+    assert acme.value("SELECT count(*) FROM leads") == leads
+    assert acme.lead(record_id)["company"] == "Edited after it"
+    acme.assert_converged()
+
+
 def test_a_field_and_a_table_are_found_by_a_name_with_blanks(acme: World) -> None:
     record_id = one(acme)
     acme.sandbox.rename_field("Company", " company\u00a0")
