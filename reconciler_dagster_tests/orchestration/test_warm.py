@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 
 import reconciler_dagster
 from reconciler_dagster.orchestration import internals
-from reconciler_dagster.orchestration.launcher import WARM_TAG
+from reconciler_dagster.orchestration.alive import NOBODY, WARM_TAG, process_of, warm_tag
 from reconciler_dagster.orchestration.warm import client, parent
 from reconciler_dagster.orchestration.warm.protocol import (
     LOG,
@@ -25,6 +25,7 @@ from reconciler_dagster.orchestration.warm.protocol import (
     place,
     read_line,
 )
+from reconciler_dagster.processes import this_process
 from reconciler_dagster_tests.orchestration.launching import (
     System,
     dagster_home,
@@ -60,6 +61,12 @@ def worker_of(system: System, run_id: str) -> psutil.Process:
     worker = system.worker(run_id)
     assert worker is not None
     return worker
+
+
+def tags_of(system: System, run_id: str) -> Mapping[str, str]:
+    run = system.instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.tags
 
 
 # What a run gets, and what it leaves
@@ -138,8 +145,10 @@ def test_a_run_can_be_terminated(system: System) -> None:
 
 def test_a_run_on_another_host_sees_by_itself_that_it_is_to_end(system: System) -> None:
     run_id = system.launch()
-    elsewhere = system.instance.get_run_by_id(run_id).tags[WARM_TAG].split(" ", 1)[1]  # type: ignore[union-attr]
-    system.instance.add_run_tags(run_id, {WARM_TAG: f"elsewhere {elsewhere}"})
+    there = process_of(run_id, tags_of(system, run_id), WARM_TAG)
+    assert there is not None
+    elsewhere = f"elsewhere {there.split(' ', 1)[1]}"
+    system.instance.add_run_tags(run_id, warm_tag(run_id, elsewhere))
     assert system.instance.run_launcher.terminate(run_id)
     assert system.ends(run_id) is CANCELED
 
@@ -191,6 +200,7 @@ def test_a_parent_and_its_run_killed_together_are_seen_in_one_poll(system: Syste
 def test_a_parent_that_hangs_is_not_waited_for_long(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And once it goes on, what it forks for the launcher that has gone harms nobody's run."""
     monkeypatch.setattr(client, "ANSWER_WITHIN_SECONDS", 1)
     client.ensure(system.home)
     warm = parent_of(system)
@@ -198,11 +208,63 @@ def test_a_parent_that_hangs_is_not_waited_for_long(
     try:
         run_id = system.launch()
         assert "No warm process can be had" in system.told(run_id)
-        system.go.touch()
-        assert system.ends(run_id) is SUCCESS
     finally:
         warm.resume()
+    # It answers in turn: by then it has forked for the first one.
+    assert asked(system, Request("another", "run", "instance", {}, "/")) == STALE
+    warm.wait(60)  # it goes, after what it has forked and what that has to report
+    assert system.status(run_id) is STARTED
+    system.go.touch()
+    assert system.ends(run_id) is SUCCESS
     assert system.told(run_id).count("Started process for run") == 1
+
+
+def test_a_run_that_was_given_to_another_process_is_not_failed(system: System) -> None:
+    """The first one may have been killed before it had the word."""
+    run_id = system.launch()
+    there = process_of(run_id, tags_of(system, run_id), WARM_TAG)
+    assert there is not None
+    number = worker_of(system, run_id).pid
+    reference = internals.reference(system.instance)
+    internals.fail_run(run_id, reference, number + 1, "another one has ended")
+    assert system.status(run_id) is STARTED
+    worker_of(system, run_id).suspend()
+    internals.fail_run(run_id, reference, number, "this one has ended")
+    assert system.status(run_id) is FAILURE
+    worker_of(system, run_id).kill()
+
+
+def test_a_run_that_goes_the_ordinary_way_names_no_warm_process(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that failed must not be what run monitoring judges it by."""
+
+    def fail(home: Path, run_id: str, instance: str, note: Callable[[str], None]) -> None:
+        note(this_process())
+        raise client.NoWarmProcess("it died")
+
+    monkeypatch.setattr(client, "launch", fail)
+    run_id = system.launch()
+    assert tags_of(system, run_id)[WARM_TAG] == NOBODY
+    system.go.touch()
+    assert system.ends(run_id) is SUCCESS
+
+
+def test_a_launcher_that_goes_costs_the_parent_nothing(system: System) -> None:
+    """It may go before it is answered, whatever the answer is."""
+    client.ensure(system.home)
+    warm = parent_of(system)
+    warm.suspend()
+    for code in (fingerprint(), "another"):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(place(system.home) / "socket"))
+            line = Request(code, "run", "instance", {}, "/").as_line()
+            connection.sendall(line)
+    warm.resume()
+    run_id = system.launch()
+    system.go.touch()
+    assert system.ends(run_id) is SUCCESS
+    assert "Traceback" not in (place(system.home) / LOG).read_text()
 
 
 # Who starts it, and when it goes
