@@ -42,7 +42,7 @@ def become(work: Callable[[], int], keep: socket.socket | None = None) -> NoRetu
         gc.enable()
         code = work()
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # it strikes secrets out
+        sys.excepthook(*sys.exc_info())  # it strikes secrets out
     finally:
         logging.shutdown()
         sys.stdout.flush()
@@ -81,7 +81,7 @@ def execute(request: Request, connection: socket.socket) -> int:
 
 
 def report(request: Request, process: int, why: str) -> int:
-    """Tell Dagster that a run's process (its number) has ended, as soon as Dagster's storage can be reached."""
+    """Tell Dagster that a process (its number) of a run has ended, once its storage answers."""
     _take_over(request)
     deadline = time.monotonic() + REPORT_FOR_SECONDS
     pause = 0.2

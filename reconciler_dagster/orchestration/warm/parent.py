@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import selectors
 import signal
@@ -53,6 +54,8 @@ PRELOADED = (
 # A launcher that has connected sends at once.
 _REQUEST_WITHIN_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1
+
+log = logging.getLogger("reconciler_dagster.warm")
 
 
 @dataclass
@@ -109,7 +112,7 @@ class Parent:
         try:
             self._answer(self.listener.accept()[0])
         except OSError as error:
-            print(f"A launcher got no answer: {told(error)}", file=sys.stderr, flush=True)
+            log.warning("a launcher got no answer: %s", told(error))
             time.sleep(_PAUSE_SECONDS)  # what is short now may be so for long
 
     def _answer(self, connection: socket.socket) -> None:
