@@ -116,8 +116,8 @@ def claimed_by_listener(engine: Engine, request_id: int, run_key: str) -> Iterat
 
 
 def edits(connection: Connection) -> list[Edits]:
-    """The portal's edits since each client's last delta began, dry runs aside, of clients that nobody has asked a
-    sync for and whose base is not locked out.
+    """The portal's edits since each client's last delta began, dry runs aside: of clients that
+    nobody has asked a sync for and whose base is not locked out.
     """
     rows = connection.execute(
         text(
