@@ -68,14 +68,16 @@ def told(error: BaseException, whole_story: str = "") -> str:
     """One or more lines for a person. ``whole_story``: where it is kept, told with what is only
     named by its kind.
     """
-    sentence = None
-    cause: BaseException | None = error
-    while cause is not None and (sentence := _sentence(cause)) is None:
-        cause = cause.__cause__
+    sentence = _foreseen(error)
     if sentence is None:
         sentence = f"Unforeseen: {type(error).__name__}"
         sentence += f" (the whole story: {whole_story})" if whole_story else ""
     return redacted(sentence)
+
+
+def is_foreseen(error: BaseException) -> bool:
+    """Whether `told` has a sentence for an error, and does not only name its kind."""
+    return _foreseen(error) is not None
 
 
 def told_of_record(message: str, whole_story: str) -> str:
@@ -84,11 +86,6 @@ def told_of_record(message: str, whole_story: str) -> str:
     if kind.partition(".")[0] == _PACKAGE:
         return redacted(text)
     return redacted(f"Unforeseen: {kind.rpartition('.')[2]} (the whole story: {whole_story})")
-
-
-def is_ours(error: BaseException) -> bool:
-    """Whether the sentence of an error was written in this package."""
-    return type(error).__module__.partition(".")[0] == _PACKAGE
 
 
 def why_no_connection(error: BaseException) -> str:
@@ -103,8 +100,15 @@ def why_no_connection(error: BaseException) -> str:
     return "no connection"
 
 
+def _foreseen(error: BaseException) -> str | None:
+    cause: BaseException | None = error
+    while cause is not None and (sentence := _sentence(cause)) is None:
+        cause = cause.__cause__
+    return sentence if cause is not None else None
+
+
 def _sentence(error: BaseException) -> str | None:
-    if is_ours(error):
+    if type(error).__module__.partition(".")[0] == _PACKAGE:  # it was written here
         return str(error)
     kind = type(error)
     family = kind.__module__.partition(".")[0]

@@ -18,7 +18,7 @@ import psycopg
 
 from reconciler_dagster.config import project_file
 from reconciler_dagster.orchestration import doorbell
-from reconciler_dagster.orchestration.launcher import WARM_TAG
+from reconciler_dagster.orchestration.alive import WARM_TAG
 from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade

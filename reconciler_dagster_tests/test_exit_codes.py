@@ -106,6 +106,44 @@ def test_so_it_is_for_every_command_that_runs(
     assert done.stderr.startswith("Error: DAGSTER_HOME is ")
 
 
+@pytest.mark.parametrize(
+    "wrong", ["a home that is not there", "no settings of Dagster's", "no Postgres of Dagster's"]
+)
+def test_so_it_is_for_the_listener(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, wrong: str
+) -> None:
+    done = run("listen", **unusable(tmp_path)[wrong])
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("Error: "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_database_that_is_not_migrated_is_a_sentence_of_the_listener(
+    run: Callable[..., subprocess.CompletedProcess[str]], empty_db: str
+) -> None:
+    done = run("listen", DATABASE_URL=empty_db)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "run `reconciler migrate`" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_listener_of_up_ends_by_the_same_sentence(tmp_path: Path, portal_db: str) -> None:
+    """Where the home has another launcher, before anything is started for it."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "reconciler_dagster.orchestration.listener"],
+        env=os.environ | {"DATABASE_URL": portal_db, "DAGSTER_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("Error: The Dagster home has another run")
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "home").glob("warm-*"))
+
+
 def test_a_log_folder_that_cannot_be_written_is_a_sentence(
     run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, portal_db: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,9 @@ import psycopg
 import pytest
 
 from reconciler_dagster.supervisor import demo
-from reconciler_dagster.supervisor.child import MARK
+from reconciler_dagster.supervisor.anew import CANNOT_START, FIRST_PAUSE, LONGEST_PAUSE, Anew
+from reconciler_dagster.supervisor.child import MARK, is_marked
+from reconciler_dagster.supervisor.stack import Stack
 
 PROGRAM = Path(sys.executable).with_name("reconciler")
 PORTS = {"dagster": 23000, "sandbox": 28765, "portal": 28000}
@@ -285,3 +288,61 @@ def test_a_ctrl_c_while_starting(up: Callable[..., Up]) -> None:
     eventually(lambda: any("dagster api grpc" in " ".join(p.cmdline()) for p in one.processes()))
     assert one.end() == 0
     assert one.processes() == []
+
+
+def test_a_listener_that_cannot_start_is_told_of_once(up: Callable[..., Up]) -> None:
+    home = Path(tempfile.mkdtemp(prefix="reconciler-home-"))
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    one = up(DAGSTER_HOME=str(home))
+    eventually(lambda: "The listener cannot start" in one.said() or one.process.poll() is not None)
+    one.wait_until_ready()
+    time.sleep(2 * FIRST_PAUSE)
+    assert one.said().count("The listener cannot start: The Dagster home has another run") == 1
+    assert not [c for c in one.commands() if "orchestration.listener" in c]
+    assert one.end() == 0
+    assert one.processes() == []
+    shutil.rmtree(home)
+
+
+def test_a_listener_that_ends_again_and_again_is_started_less_and_less_often() -> None:
+    anew = Anew()
+    pauses = []
+    for _ in range(8):
+        assert not anew.is_due(1, 0)
+        seconds = next(s for s in range(10_000) if anew.is_due(1, s))
+        pauses.append(float(seconds))
+    assert pauses == [5, 10, 20, 40, 80, 160, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert anew.is_due(-9, 2 * LONGEST_PAUSE), "it was well for long"
+    assert anew.is_due(-9, FIRST_PAUSE)
+    assert not anew.is_due(CANNOT_START, 10 * LONGEST_PAUSE)
+    assert anew.given_up
+
+
+def test_postgres_is_stopped_whatever_fails_before(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaks(Stack):
+        def _stop_children(self) -> None:
+            raise PermissionError("somebody else's home")
+
+    state.mkdir()
+    monkeypatch.setenv("RECONCILER_STATE_DIR", str(state))
+    stack = Breaks({})
+    stack._take_lock()
+    stack._start_postgres()
+    assert stack._postgres is not None
+    with pytest.raises(PermissionError):
+        stack._stop()
+    assert stack._postgres.process.poll() is not None
+    Stack({})._take_lock()
+
+
+def test_what_another_up_has_started_is_not_ours(state: Path) -> None:
+    other = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(state)})
+    process = psutil.Process(other.pid)
+    eventually(lambda: "sleep" in process.cmdline())
+    assert is_marked(process, state)
+    assert not is_marked(process, state / "another")
+    other.kill()
+    other.wait()
+    assert not is_marked(process, state)

@@ -20,7 +20,7 @@ from reconciler_dagster.postgres.guard import Unfit, look
 from reconciler_dagster.postgres.listener import doorbell
 from reconciler_dagster.postgres.migrate import is_current
 from reconciler_dagster.postgres.pooler import Pooling, pooling
-from reconciler_dagster.telling import is_ours, told
+from reconciler_dagster.telling import is_foreseen, told
 
 OLDEST_POSTGRES = 13
 
@@ -86,8 +86,8 @@ def _try(check: str, look: Callable[[], tuple[State, str]]) -> Finding:
     try:
         return Finding(check, *look())
     except Exception as error:
-        # The trace of our own sentences is nobody's concern.
-        return Finding(check, "failed", told(error, "" if is_ours(error) else keep_trace()))
+        # A trace is kept only where the sentence names it.
+        return Finding(check, "failed", told(error, "" if is_foreseen(error) else keep_trace()))
 
 
 def _postgres(settings: Settings) -> tuple[State, str]:

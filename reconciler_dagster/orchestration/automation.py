@@ -7,9 +7,9 @@ import dagster as dg
 
 from reconciler_dagster import processes
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
 from reconciler_dagster.orchestration.assets import ASSETS
 from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
-from reconciler_dagster.orchestration.launcher import WARM_TAG
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.postgres import requests, runs
@@ -112,7 +112,8 @@ def _of_these_dead(instance: dg.DagsterInstance, run_ids: list[str]) -> list[str
 def _fail_runs_that_died_starting(instance: dg.DagsterInstance) -> None:
     """Run monitoring asks for the health of runs that have started, and gives others minutes."""
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])):
-        if WARM_TAG in run.tags and not processes.may_live(run.tags[WARM_TAG]):
+        there = process_of(run.run_id, run.tags, WARM_TAG)
+        if there is not None and processes.has_ended(there):
             instance.report_run_failed(run, "The run has died: its process is gone.")
 
 

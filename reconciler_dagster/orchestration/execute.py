@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+from uuid import uuid4
 
 import dagster as dg
 from sqlalchemy import Engine
@@ -179,22 +180,24 @@ def run_in_process(
     """
     from reconciler_dagster.definitions import defs  # here: definitions import this package
 
+    run_id = str(uuid4())
     result = defs.resolve_job_def(job).execute_in_process(
         run_config=config,
         partition_key=partition_key,
         instance=instance,
-        tags=tags | process_tag(),
+        run_id=run_id,
+        tags=tags | process_tag(run_id),
         raise_on_error=False,
     )
     if _interrupted(result):
         with portal.begin() as connection:
-            runs.abandon(connection, result.run_id, "The run was interrupted (Ctrl-C).")
+            runs.abandon(connection, run_id, "The run was interrupted (Ctrl-C).")
         raise KeyboardInterrupt
     with portal.connect() as connection:
-        summary = runs.summary(connection, result.run_id)
+        summary = runs.summary(connection, run_id)
     if summary is None:
         why = reason_of(result)
-        return Summary(client.id, result.run_id, tags[PURPOSE_TAG], job, "failed", {}, {}, why)
+        return Summary(client.id, run_id, tags[PURPOSE_TAG], job, "failed", {}, {}, why)
     if not result.success and summary.state == "succeeded":
         return replace(summary, state="failed", message=reason_of(result))
     return summary

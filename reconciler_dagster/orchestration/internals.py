@@ -48,6 +48,9 @@ from dagster._utils import send_interrupt
 from dagster._utils.interrupts import capture_interrupts
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 
+from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
+from reconciler_dagster.processes import number_of
+
 __all__ = [
     "CheckRunHealthResult",
     "DefaultRunLauncher",
@@ -96,7 +99,10 @@ def _watch_for_cancel(instance: dg.DagsterInstance, run_id: str) -> Callable[[],
 
     def watch() -> None:
         while not ended.wait(CANCEL_POLL_SECONDS):
-            run = instance.get_run_by_id(run_id)
+            try:
+                run = instance.get_run_by_id(run_id)
+            except Exception:  # the storage is away: it is asked again, as long as the run lasts
+                continue
             if run is None or run.status is dg.DagsterRunStatus.CANCELING:
                 send_interrupt()
                 return
@@ -106,14 +112,19 @@ def _watch_for_cancel(instance: dg.DagsterInstance, run_id: str) -> Callable[[],
     return ended.set
 
 
-def fail_run(run_id: str, instance_reference: str, why: str) -> None:
-    """Note that the process of a run has ended; fails the run, unless it had come to its end."""
+def fail_run(run_id: str, instance_reference: str, process: int, why: str) -> None:
+    """Note that a warm process (by its number, of this host) has ended; fails the run, unless that
+    had come to its end, or has meanwhile been given to another process.
+    """
     reference = deserialize_value(instance_reference, InstanceRef)
     with get_instance_for_cli(instance_ref=reference) as instance:
         run = instance.get_run_by_id(run_id)
-        if run is not None and run.status is dg.DagsterRunStatus.CANCELING:
+        there = process_of(run_id, run.tags, WARM_TAG) if run is not None else None
+        if run is None or there is None or number_of(there) != process:
+            return
+        if run.status is dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run, why)
-        elif run is not None and not run.is_finished:
+        elif not run.is_finished:
             instance.report_run_failed(run, why)
 
 

@@ -18,7 +18,13 @@ from dagster import DagsterRun
 
 from reconciler_dagster import processes
 from reconciler_dagster.orchestration import internals
-from reconciler_dagster.orchestration.alive import PROCESS_TAG
+from reconciler_dagster.orchestration.alive import (
+    NOBODY,
+    PROCESS_TAG,
+    WARM_TAG,
+    process_of,
+    warm_tag,
+)
 from reconciler_dagster.orchestration.internals import (
     CheckRunHealthResult,
     DefaultRunLauncher,
@@ -27,8 +33,6 @@ from reconciler_dagster.orchestration.internals import (
 )
 from reconciler_dagster.orchestration.warm import client
 
-# Of a run in a process that a warm parent has forked for it.
-WARM_TAG = "reconciler/warm-process"
 _ANSWER_WITHIN_SECONDS = 10
 
 
@@ -43,6 +47,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
         look cannot miss it: where there is no room after all, the run waits in the queue again.
         """
         run = context.dagster_run
+        self._forget_process(run.run_id)  # of an attempt before
         if not internals.fits_the_queue(self._instance, run):
             internals.enqueue(self._instance, run)
             return
@@ -54,9 +59,10 @@ class WatchedRunLauncher(DefaultRunLauncher):
                 Path(self._instance.root_directory),
                 run.run_id,
                 internals.reference(self._instance),
-                lambda there: self._instance.add_run_tags(run.run_id, {WARM_TAG: there}),
+                lambda there: self._instance.add_run_tags(run.run_id, warm_tag(run.run_id, there)),
             )
         except client.NoWarmProcess as error:
+            self._forget_process(run.run_id)
             self._instance.report_engine_event(
                 f"No warm process can be had ({error}): the run is started the ordinary way, and "
                 "takes some seconds longer.",
@@ -68,13 +74,19 @@ class WatchedRunLauncher(DefaultRunLauncher):
             else:
                 super().launch_run(context)
 
+    def _forget_process(self, run_id: str) -> None:
+        """Take back which warm process was to execute a run: it does not, and may soon be gone."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is not None and run.tags.get(WARM_TAG, NOBODY) != NOBODY:
+            self._instance.add_run_tags(run_id, {WARM_TAG: NOBODY})
+
     def terminate(self, run_id: str) -> bool:
         """Interrupt a run. One on another host sees by itself that it is to be cancelled."""
         run = self._instance.get_run_by_id(run_id)
-        if run is None or run.is_finished or WARM_TAG not in run.tags:
+        there = process_of(run_id, run.tags, WARM_TAG) if run is not None else None
+        if run is None or run.is_finished or there is None:
             return super().terminate(run_id)  # type: ignore[no-any-return,no-untyped-call]
         self._instance.report_run_canceling(run)
-        there = run.tags[WARM_TAG]
         if not processes.is_here(there):
             return True
         if not processes.may_live(there):
@@ -90,8 +102,8 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Dead only on evidence: run monitoring fails whatever is not RUNNING or SUCCESS."""
-        there = run.tags.get(WARM_TAG) or run.tags.get(PROCESS_TAG)
-        if there is not None:
+        named = (process_of(run.run_id, run.tags, name) for name in (WARM_TAG, PROCESS_TAG))
+        if (there := next(filter(None, named), None)) is not None:
             return _verdict(processes.may_live(there), "the process that executed it is gone")
         server = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         if server is None:  # finished meanwhile, or launched by somebody else

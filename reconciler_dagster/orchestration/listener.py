@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 from uuid import uuid4
 
+import click
 import dagster as dg
 import psycopg
 from sqlalchemy import Engine, text
@@ -27,14 +28,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.doorbell import is_due
 from reconciler_dagster.orchestration import doorbell, internals
-from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.orchestration.instance import dagster_instance
 from reconciler_dagster.orchestration.launcher import WatchedRunLauncher
 from reconciler_dagster.orchestration.warm import client
-from reconciler_dagster.orchestration.warm.protocol import fingerprint
+from reconciler_dagster.orchestration.warm.protocol import UNREADABLE, fingerprint
+from reconciler_dagster.outlets import guard
 from reconciler_dagster.postgres import listener as sign
 from reconciler_dagster.postgres import requests
 from reconciler_dagster.postgres.connection import engine, listening
+from reconciler_dagster.postgres.portal import open_portal
 from reconciler_dagster.processes import this_process
+from reconciler_dagster.telling import told
 
 CHANNEL = "reconciler_manual_sync"
 MODULE, LOCATION = "reconciler_dagster.definitions", "reconciler"
@@ -49,7 +53,7 @@ _LONGEST_PAUSE = 30.0
 log = logging.getLogger("reconciler_dagster.listener")
 
 
-class Ended(Exception):
+class Ended(BaseException):
     """Somebody asked for the end."""
 
 
@@ -87,7 +91,7 @@ class Listener:
                 "The Dagster home has another run launcher: copy the project's dagster.yaml there."
             )
         self._settings, self._instance = settings, instance
-        self._code = fingerprint()
+        self._code = _code_now()
         self._process = this_process()
         self._submission = internals.Submission(
             instance, MODULE, "sync", doorbell.MANUAL_SYNC, LOCATION
@@ -109,9 +113,8 @@ class Listener:
                 with listening(self._settings.require_database_url(), CHANNEL) as connection:
                     log.info("listening")
                     self._listen(connection)
-            except (psycopg.Error, SQLAlchemyError, ConfigurationError, OSError) as error:
-                told = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                log.warning("connecting again: %s", told)
+            except Exception as error:  # Dagster's own kinds among them
+                log.warning("connecting again: %s", told(error))
             if time.monotonic() - began > _LONGEST_PAUSE:
                 pause = 0.5
             with self._end.while_waiting():
@@ -193,21 +196,29 @@ class Listener:
 
     def _begin_anew_if_changed(self) -> None:
         """The definitions were read once: where the code has changed, be that of now."""
-        if fingerprint() != self._code:
+        code = _code_now()
+        if code and code != self._code:
             log.warning("the code has changed: starting again")
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _code_now() -> str:
+    """Which code lies there; empty while it is being exchanged."""
+    try:
+        return fingerprint()
+    except UNREADABLE:
+        return ""
 
 
 def listen() -> None:
     """Run the listener until SIGTERM or Ctrl-C. Raises ConfigurationError where it cannot start."""
     end = _EndBetween()
     settings = Settings.load()
-    settings.require_database_url()
-    home = dagster_home()
-    with dg.DagsterInstance.get() as instance:
+    open_portal(settings)
+    with dagster_instance(settings) as instance:
         internals.keep_connections(instance)
-        _prepare(home)
         listener = Listener(settings, instance, end)
+        _prepare(Path(instance.root_directory))
         try:
             listener.run()
         except Ended:
@@ -222,7 +233,17 @@ def _prepare(home: Path) -> None:
         log.warning("no warm process can be had: %s", error)
 
 
-if __name__ == "__main__":
+def _main() -> int:
+    guard()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     log.setLevel(logging.INFO)
-    listen()
+    try:
+        listen()
+    except ConfigurationError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

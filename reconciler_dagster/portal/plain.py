@@ -17,7 +17,12 @@ _SENTENCES = tuple(
     (re.compile(begins), sentence)
     for begins, sentence in (
         (
-            r"Airtable answered (nothing|5\d\d)",
+            r"Airtable answered 429 PUBLIC_API_BILLING_LIMIT_EXCEEDED",
+            "The calls to Airtable that the workspace has for this month are used up. Syncs go on "
+            "when the month turns, or once the workspace has a larger plan.",
+        ),
+        (
+            r"Airtable answered (nothing|200|5\d\d)",
             "Airtable did not answer as it should. The next sync tries again by itself.",
         ),
         (
@@ -35,7 +40,33 @@ _SENTENCES = tuple(
             "leads in Airtable. The operator of this portal has to confirm that this is meant.",
         ),
         (
-            r"The run (died|ended without a word)",
+            r"Base \S+ has no table",
+            "The base in Airtable has no table of the name that this portal reads. Give it that "
+            "name back, or ask the operator of this portal to set the new one.",
+        ),
+        (
+            r"No call to Airtable can be made with these settings",
+            "This portal cannot call Airtable with its settings. The operator of this portal has "
+            "to mend them.",
+        ),
+        (
+            r"(Row level security|The database role|Edits in Postgres|Edits by|\S+ is [^;]*; "
+            r"expected a table)",
+            "The portal's database does not let the sync do its work, so nothing was written. The "
+            "operator of this portal sees what to change.",
+        ),
+        (
+            r"This client's base or table was changed|[^\n]{1,255} (has another base or table than"
+            r" when the run began|was given another base while the run began)",
+            "The base or its table was changed while the sync was at work. The next one meets the "
+            "new one.",
+        ),
+        (
+            r"Run \S+ is writing for client|Client \S+ may have been written for",
+            "Another sync was at work for the same leads. The next one goes on.",
+        ),
+        (
+            r"The run (died|ended without a word|was interrupted)|Of \d+ records that this run had",
             "The sync was cut off. The next one goes on with what is left.",
         ),
     )

@@ -52,10 +52,10 @@ _STAGE = """
 
 def quoted(name: str) -> str:
     """A Postgres identifier, quoted, for a statement in ``sqlalchemy.text``."""
-    return identifier(name).replace(":", "\\:")
+    return quoted_name(name).replace(":", "\\:")
 
 
-def identifier(name: str) -> str:
+def quoted_name(name: str) -> str:
     """A Postgres identifier, quoted."""
     return '"' + name.replace('"', '""') + '"'
 

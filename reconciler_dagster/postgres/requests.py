@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.core.doorbell import Edits
+from reconciler_dagster.postgres.runs import DRY
 
 SENSOR, LISTENER = "sensor", "listener"
 # After so long the listener has launched the run that it submitted, or is dead.
@@ -115,15 +116,15 @@ def claimed_by_listener(engine: Engine, request_id: int, run_key: str) -> Iterat
 
 
 def edits(connection: Connection) -> list[Edits]:
-    """The portal's edits since each client's last delta began, of clients that nobody has asked a
-    sync for and whose base is not locked out.
+    """The portal's edits since each client's last delta began, dry runs aside: of clients that
+    nobody has asked a sync for and whose base is not locked out.
     """
     rows = connection.execute(
         text(
-            "WITH last AS MATERIALIZED (SELECT c.id, c.airtable_base_id, s.* "
+            "WITH last AS MATERIALIZED (SELECT c.id, c.airtable_base_id, s.* "  # noqa: S608 - constants
             "FROM public.clients c LEFT JOIN LATERAL ("
-            "SELECT started_at, counts FROM reconciler.run_summary "
-            "WHERE client_id = c.id AND purpose IN ('delta', 'manual') "
+            "SELECT started_at, counts FROM reconciler.run_summary s "
+            f"WHERE client_id = c.id AND purpose IN ('delta', 'manual') AND NOT {DRY} "
             "ORDER BY started_at DESC LIMIT 1) s ON true WHERE c.is_active "
             "AND NOT EXISTS (SELECT FROM reconciler.manual_sync_request r "
             "WHERE r.client_id = c.id AND r.state IN ('pending', 'started')) "
@@ -175,9 +176,8 @@ def just_synced(connection: Connection, seconds: float) -> set[str]:
     return set(
         connection.execute(
             text(
-                "SELECT DISTINCT client_id::text FROM reconciler.run_summary "
-                "WHERE purpose IN ('delta', 'manual') AND state = 'succeeded' "
-                "AND NOT coalesce((findings ->> 'dry_run')::boolean, false) "
+                "SELECT DISTINCT client_id::text FROM reconciler.run_summary s "  # noqa: S608 - constants
+                f"WHERE purpose IN ('delta', 'manual') AND state = 'succeeded' AND NOT {DRY} "
                 "AND started_at > clock_timestamp() - make_interval(secs => :seconds)"
             ),
             {"seconds": seconds},

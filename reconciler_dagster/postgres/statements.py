@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from reconciler_dagster.core.left_out import LeftOut, Way, Ways
 from reconciler_dagster.core.pairs import CREATED_AT, KEYS
 from reconciler_dagster.postgres.catalogue import Catalogue
-from reconciler_dagster.postgres.leads import identifier
+from reconciler_dagster.postgres.leads import quoted_name
 from reconciler_dagster.postgres.writes import LeadWrite
 
 # A lead that was not written is missing from the answer.
@@ -68,7 +68,7 @@ class Insert:
 
     def sql(self, columns: Iterable[str], rows: str) -> str:
         """See Statement."""
-        names = [identifier(column) for column in columns]
+        names = [quoted_name(column) for column in columns]
         types = [
             f", {name} {self.catalogue.columns[column].sql_type}"
             for name, column in zip(names, columns, strict=True)
@@ -117,7 +117,7 @@ class Update:
 
     def sql(self, columns: Iterable[str], rows: str) -> str:
         """See Statement."""
-        names = [identifier(column) for column in columns]
+        names = [quoted_name(column) for column in columns]
         if not names:  # all cells were left out
             return "SELECT CAST(NULL AS text), CAST(NULL AS jsonb)"
         new = ", ".join(f"p.{name}" for name in names)

@@ -95,9 +95,13 @@ def kill_marked(state: Path) -> list[str]:
 
 def _marked(state: Path) -> Iterator[psutil.Process]:
     for process in psutil.process_iter(["name"]):
-        try:
-            marked = process.environ().get(MARK) == str(state)
-        except (psutil.Error, OSError):
-            continue
-        if marked and process.pid != os.getpid():
+        if is_marked(process, state) and process.pid != os.getpid():
             yield process
+
+
+def is_marked(process: psutil.Process, state: Path) -> bool:
+    """Whether the `up` on this state folder has started a process, or one that did."""
+    try:
+        return process.environ().get(MARK) == str(state)
+    except (psutil.Error, OSError):
+        return False

@@ -9,7 +9,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -28,8 +29,9 @@ from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox import DEMO_BASE_ID
 from reconciler_dagster.sandbox.account import EmbeddedPostgresError
 from reconciler_dagster.sandbox.postgres import PostgresServer
-from reconciler_dagster.supervisor import demo, ready, words
-from reconciler_dagster.supervisor.child import MARK, Child, kill_marked, tail
+from reconciler_dagster.supervisor import commands, demo, ready, words
+from reconciler_dagster.supervisor.anew import Anew
+from reconciler_dagster.supervisor.child import MARK, Child, is_marked, kill_marked, tail
 from reconciler_dagster.supervisor.plan import (
     PORTS,
     Plan,
@@ -41,7 +43,6 @@ from reconciler_dagster.supervisor.plan import (
 LEADS = 2000
 _READY_CEILING = 180
 _LONGEST_SOCKET = 100
-_PAUSE_BEFORE_ANEW = 5.0
 
 
 class AlreadyRunning(ConfigurationError):
@@ -69,6 +70,8 @@ class Stack:
         self._lock = -1
         self._signals = 0
         self._temporary: Path | None = None
+        self._home: Path | None = None
+        self._anew = Anew()
         self._env: dict[str, str] = {}
 
     def run(self) -> None:
@@ -127,7 +130,7 @@ class Stack:
             urls |= self._start_postgres()
         found = substitutes(plan, self._state, urls)
         os.environ.update(found)
-        dagster_home()
+        self._home = dagster_home()
         self._env = os.environ | {
             MARK: str(self._state),
             "RECONCILER_STATE_DIR": str(self._state),
@@ -136,13 +139,13 @@ class Stack:
         }
         click.echo("Starting the rest ...")
         if plan.sandbox:
-            self._spawn_sandbox(addresses["sandbox"])
+            self._spawn("sandbox", commands.sandbox(addresses["sandbox"], self._leads, self._state))
         code_socket = self._spawn_code_server()
         self._prepare_portal(plan)
 
         self._wait("code server", lambda: ready.listens(code_socket))
         self._spawn_dagster(code_socket, addresses["dagster"])
-        self._spawn_listener()
+        self._spawn("listener", commands.LISTENER)
         with_portal = self._spawn_portal(plan, addresses["portal"])
         if plan.sandbox:
             self._wait("sandbox", lambda: ready.answers(addresses["sandbox"]))
@@ -186,7 +189,7 @@ class Stack:
         portal.dispose()
         self._look()
 
-    def _spawn(self, name: str, *arguments: str, **env: str) -> None:
+    def _spawn(self, name: str, arguments: Sequence[str], **env: str) -> None:
         self._look()
         self._children[name] = Child(
             name,
@@ -194,13 +197,6 @@ class Stack:
             self._env | env,
             self._logs / f"{name.replace(' ', '-')}.log",
             self._state,
-        )
-
-    def _spawn_sandbox(self, url: str) -> None:
-        self._spawn(
-            "sandbox",
-            *("reconciler_dagster.sandbox", "--port", url.rsplit(":", 1)[1]),
-            *("--leads", str(self._leads), "--state", str(self._state / "sandbox.sqlite")),
         )
 
     def _spawn_code_server(self) -> Path:
@@ -212,8 +208,7 @@ class Stack:
         path.unlink(missing_ok=True)
         self._spawn(
             "code server",
-            *("dagster", "api", "grpc", "--socket", str(path), "--log-level", "warning"),
-            *("--module-name", "reconciler_dagster.definitions", "--location-name", "reconciler"),
+            commands.code_server(path),
             # For calls in flight; runs are waited for besides.
             DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD="2",
         )
@@ -225,18 +220,8 @@ class Stack:
             "load_from:\n- grpc_server:\n"
             f"    socket: {code_socket}\n    location_name: reconciler\n"
         )
-        self._spawn(
-            "webserver",
-            *("dagster_webserver", "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1]),
-            *("--workspace", str(workspace), "--dagster-log-level", "warning"),
-        )
-        self._spawn(
-            "daemon",
-            *("dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning"),
-        )
-
-    def _spawn_listener(self) -> None:
-        self._spawn("listener", "reconciler_dagster.orchestration.listener")
+        self._spawn("webserver", commands.webserver(url, workspace))
+        self._spawn("daemon", commands.daemon(workspace))
 
     def _spawn_portal(self, plan: Plan, url: str) -> bool:
         if not has_token_key():
@@ -244,9 +229,7 @@ class Stack:
             return False
         self._spawn(
             "portal",
-            *("uvicorn", "--factory", "reconciler_dagster.portal.app:create_app"),
-            *("--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1], "--log-level", "warning"),
-            *("--timeout-graceful-shutdown", "2"),
+            commands.portal(url),
             **({"PORTAL_DEMO": "1"} if plan.is_demo else {}),
         )
         return True
@@ -258,10 +241,8 @@ class Stack:
         for child in list(self._children.values()):
             if child.exit_code is None:
                 continue
-            if child.name == "listener":  # nothing is lost without it
-                if time.monotonic() - child.started > _PAUSE_BEFORE_ANEW:
-                    self._children.pop(child.name)
-                    self._spawn_listener()
+            if child.name == "listener":
+                self._look_at_listener(child, child.exit_code)
             else:
                 raise ChildDied(words.died(child.name, child.exit_code, child.log, child.tail()))
         if self._postgres is not None:
@@ -269,6 +250,15 @@ class Stack:
             if code is not None:
                 log = self._postgres.log
                 raise ChildDied(words.died("Postgres", code, log, tail(log)))
+
+    def _look_at_listener(self, child: Child, code: int) -> None:
+        if self._anew.given_up:
+            return
+        if self._anew.is_due(code, time.monotonic() - child.started):
+            self._children.pop(child.name)
+            self._spawn(child.name, commands.LISTENER)
+        if self._anew.given_up:
+            click.echo(words.no_listener(child.tail()), err=True)
 
     def _wait(self, name: str, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _READY_CEILING
@@ -280,6 +270,18 @@ class Stack:
             time.sleep(0.1)
 
     def _stop(self) -> None:
+        """Take everything down. Whatever fails on the way, the rest of it is done."""
+        with ExitStack() as rest:  # the last one first
+            rest.callback(os.close, self._lock)
+            if self._temporary is not None:
+                rest.callback(shutil.rmtree, self._temporary, ignore_errors=True)
+            rest.callback((self._state / RUNNING).unlink, missing_ok=True)
+            if self._postgres is not None:
+                rest.callback(self._postgres.stop)
+            rest.callback(kill_marked, self._state)
+            self._stop_children()
+
+    def _stop_children(self) -> None:
         """In order: who asks, who runs, what they run on. A second signal hurries it."""
         for names, seconds in (
             (("portal", "webserver", "daemon", "listener"), 5),
@@ -291,12 +293,6 @@ class Stack:
                 child.ask_to_stop()
             for child in children:
                 child.wait_until_gone(seconds, lambda: self._signals > 1)
-            if "daemon" in names and children and self._signals < 2:  # nobody launches any more
-                client.stop(dagster_home(), 10)
-        kill_marked(self._state)
-        if self._postgres is not None:
-            self._postgres.stop()
-        (self._state / RUNNING).unlink(missing_ok=True)
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-        os.close(self._lock)
+            if "daemon" in names and self._home is not None and self._signals < 2:
+                # Nobody launches any more. Another deployment on this home keeps its own.
+                client.stop(self._home, 10, lambda process: is_marked(process, self._state))

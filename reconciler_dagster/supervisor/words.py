@@ -65,6 +65,15 @@ def died(name: str, code: int, log: Path, end: str) -> str:
     return f"The {name} {how}. The end of {log}:\n\n{end or '(empty)'}\n"
 
 
+def no_listener(end: str) -> str:
+    """The listener cannot start, and says why at the end of its log."""
+    why = (end.strip().splitlines() or ["(its log is empty)"])[-1].removeprefix("Error: ")
+    return (
+        f"The listener cannot start: {why} Until then, and until `up` is started again, a sync "
+        "that is asked for begins within seconds, not at once."
+    )
+
+
 def not_ready(name: str, seconds: int, log: Path, end: str) -> str:
     """A part runs, and is still of no use."""
     return f"The {name} was not ready within {seconds} s. The end of {log}:\n\n{end or '(empty)'}\n"

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 
 import dagster as dg
 import pytest
@@ -17,7 +18,11 @@ from reconciler_dagster.orchestration import internals
 ROOT = Path(internals.__file__).parent.parent
 # What else leans on private parts, from before: where Dagster keeps its records, and the tags of a
 # range of partitions.
-OTHERS = {"orchestration/storage.py", "orchestration/great_sync.py"}
+OTHERS = {
+    "orchestration/storage.py",
+    "orchestration/stored.py",
+    "orchestration/great_sync.py",
+}
 
 
 @pytest.mark.parametrize(
@@ -84,3 +89,25 @@ def test_the_queue_s_limits_are_read_as_its_own_daemon_reads_them(tmp_path: Path
         starting = run("b", dg.DagsterRunStatus.STARTING)
         assert internals.fits_the_queue(instance, starting), "it is not in its own way"
         assert not internals.fits_the_queue(instance, run("c", dg.DagsterRunStatus.NOT_STARTED))
+
+
+class _AwayAtFirst:
+    """Dagster's instance as far as it is asked: away at first, then with a cancel."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def get_run_by_id(self, run_id: str) -> dg.DagsterRun:
+        self.asked += 1
+        if self.asked < 3:
+            raise RuntimeError("the connection was closed")
+        return dg.DagsterRun("job", run_id, status=dg.DagsterRunStatus.CANCELING)
+
+
+def test_a_cancel_is_seen_after_the_storage_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted = Event()
+    monkeypatch.setattr(internals, "CANCEL_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(internals, "send_interrupt", interrupted.set)
+    end = internals._watch_for_cancel(_AwayAtFirst(), "run")  # type: ignore[arg-type]
+    assert interrupted.wait(60)
+    end()

@@ -13,11 +13,14 @@ import dagster as dg
 import pytest
 from dagster._core.launcher import WorkerStatus
 
-from reconciler_dagster.orchestration.launcher import (
+from reconciler_dagster.orchestration.alive import (
     PROCESS_TAG,
-    WatchedRunLauncher,
+    WARM_TAG,
     process_tag,
+    warm_tag,
 )
+from reconciler_dagster.orchestration.launcher import WatchedRunLauncher
+from reconciler_dagster.processes import this_process
 from reconciler_dagster_tests.orchestration.launching import (
     System,
     dagster_home,
@@ -121,15 +124,15 @@ def test_a_run_of_the_command_line_lives_as_long_as_its_process(
 ) -> None:
     launcher = instance.run_launcher
     code = (
-        "from reconciler_dagster.orchestration.launcher import *\n"
-        "print(process_tag()[PROCESS_TAG], flush=True)\n"
+        "from reconciler_dagster.orchestration.alive import *\n"
+        "print(process_tag('run')[PROCESS_TAG], flush=True)\n"
         "input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        run = dg.DagsterRun("sync", tags={PROCESS_TAG: process.stdout.readline().strip()})
+        run = dg.DagsterRun("sync", "run", tags={PROCESS_TAG: process.stdout.readline().strip()})
         alive = launcher.check_run_worker_health(run)
         process.kill()
     assert alive.status is WorkerStatus.RUNNING
@@ -137,16 +140,30 @@ def test_a_run_of_the_command_line_lives_as_long_as_its_process(
 
 
 def test_a_process_on_another_host_is_beyond_judging(instance: dg.DagsterInstance) -> None:
-    tag = process_tag()[PROCESS_TAG].split(" ", 1)[1]
-    elsewhere = dg.DagsterRun("sync", tags={PROCESS_TAG: f"elsewhere {tag}"})
+    place = this_process().split(" ", 1)[1]
+    elsewhere = dg.DagsterRun("sync", "run", tags=warm_tag("run", f"elsewhere {place}"))
     health = instance.run_launcher.check_run_worker_health(elsewhere)
     assert health.status is WorkerStatus.RUNNING
 
 
 def test_a_number_used_again_is_not_the_old_process(instance: dg.DagsterInstance) -> None:
-    host, pid, started = process_tag()[PROCESS_TAG].rsplit(" ", 2)
+    host, pid, started = process_tag("run")[PROCESS_TAG].rsplit(" ", 2)
     earlier = f"{host} {pid} {float(started) - 3600:.2f}"
     health = instance.run_launcher.check_run_worker_health(
-        dg.DagsterRun("sync", tags={PROCESS_TAG: earlier})
+        dg.DagsterRun("sync", "run", tags={PROCESS_TAG: earlier})
     )
     assert health.status is WorkerStatus.FAILED
+
+
+@pytest.mark.parametrize("tag", [PROCESS_TAG, WARM_TAG])
+def test_the_process_of_a_run_that_is_executed_again_is_not_the_new_one_s(
+    instance: dg.DagsterInstance, tag: str
+) -> None:
+    """Dagster copies the tags: a dead process of the first run must not fail the second."""
+    host, pid, started = this_process().rsplit(" ", 2)
+    tags = {tag: f"first {host} {pid} {started}0"}
+    first = dg.DagsterRun("sync", "first", tags=tags)
+    second = dg.DagsterRun("sync", "second", tags=tags)
+    judge = instance.run_launcher.check_run_worker_health
+    assert judge(first).status is WorkerStatus.FAILED
+    assert judge(second).status is WorkerStatus.RUNNING

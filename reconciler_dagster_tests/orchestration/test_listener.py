@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -24,8 +17,8 @@ from reconciler_dagster.orchestration.listener import LOCATION, MODULE
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.listener import doorbell as doorbell_of
 from reconciler_dagster.postgres.requests import BY_EDITS
-from reconciler_dagster.sandbox.account import Account
 from reconciler_dagster_tests.deployment import Deployment, deployed, eventually
+from reconciler_dagster_tests.pooler import Pooler
 
 
 @pytest.fixture(scope="module")
@@ -151,37 +144,9 @@ def test_an_edit_is_in_airtable_without_anybody_asking(host: Deployment) -> None
     host.kill("listener")
 
 
-@contextmanager
-def pooler(host: Deployment) -> Iterator[str]:
-    """PgBouncer in transaction mode in front of the portal's database; gives the URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="reconciler-pooler-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        (folder / "ini").write_text(
-            "[databases]\n"
-            f"portal = host={host.database.partition('host=')[2].replace('%2F', '/')} "
-            "user=postgres\n"
-            "[pgbouncer]\nlisten_addr = 127.0.0.1\nunix_socket_dir =\n"
-            f"listen_port = {port}\npool_mode = transaction\nauth_type = any\n"
-            "ignore_startup_parameters = options,extra_float_digits\n"
-        )
-        server = subprocess.Popen(
-            ["pgbouncer", "-q", str(folder / "ini")], **Account(folder).identity
-        )
-        try:
-            yield f"postgresql://anybody@127.0.0.1:{port}/portal"
-        finally:
-            server.send_signal(signal.SIGKILL)
-            server.wait()
-
-
-@pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="needs pgbouncer")
 def test_behind_a_pooler_in_transaction_mode_it_knows_that_it_is_deaf(host: Deployment) -> None:
-    with pooler(host) as url:
-        host.start_listener(DATABASE_URL=url)
+    with Pooler(host.postgres) as pooler:
+        host.start_listener(DATABASE_URL=pooler.url("portal"))
         request = host.ask()
         eventually(lambda: host.state(request) == "succeeded")
         assert word(host) == "deaf"
@@ -193,3 +158,24 @@ def test_the_command_line_ends_it_well(host: Deployment) -> None:
     host.end("listener")
     assert listener.returncode == 0
     assert word(host) == "off"
+
+
+def test_while_dagster_s_postgres_is_away_it_waits(
+    host: Deployment, instance: dg.DagsterInstance
+) -> None:
+    listener = host.start_listener()
+    log = host.folder / "listener.log"
+    told = log.read_text().count("connecting again")
+    host.sql("ALTER DATABASE dagster ALLOW_CONNECTIONS false")
+    try:
+        host.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'dagster'")
+        request = host.ask()
+        eventually(
+            lambda: log.read_text().count("connecting again") > told or listener.poll() is not None
+        )
+        assert listener.poll() is None
+    finally:
+        host.sql("ALTER DATABASE dagster ALLOW_CONNECTIONS true")
+    eventually(lambda: host.state(request) == "succeeded")
+    assert listener.poll() is None
+    host.end("listener")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import dagster as dg
@@ -14,10 +17,12 @@ import psutil
 import pytest
 
 import reconciler_dagster
+from reconciler_dagster import processes
 from reconciler_dagster.orchestration import internals
-from reconciler_dagster.orchestration.launcher import WARM_TAG
+from reconciler_dagster.orchestration.alive import NOBODY, WARM_TAG, process_of, warm_tag
 from reconciler_dagster.orchestration.warm import client, parent
 from reconciler_dagster.orchestration.warm.protocol import (
+    GO,
     LOG,
     STALE,
     Request,
@@ -25,6 +30,7 @@ from reconciler_dagster.orchestration.warm.protocol import (
     place,
     read_line,
 )
+from reconciler_dagster.processes import this_process
 from reconciler_dagster_tests.orchestration.launching import (
     System,
     dagster_home,
@@ -60,6 +66,19 @@ def worker_of(system: System, run_id: str) -> psutil.Process:
     worker = system.worker(run_id)
     assert worker is not None
     return worker
+
+
+def raising(error: Exception) -> Callable[[], str]:
+    def fail() -> str:
+        raise error
+
+    return fail
+
+
+def tags_of(system: System, run_id: str) -> Mapping[str, str]:
+    run = system.instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.tags
 
 
 # What a run gets, and what it leaves
@@ -112,8 +131,67 @@ def test_a_folder_that_others_can_write_to_is_not_used(system: System) -> None:
     run_id = system.create_and_launch()
     assert system.ends(run_id) is SUCCESS
     assert "No warm process can be had" in system.told(run_id)
-    assert "is not private to this user" in system.told(run_id)
+    assert "is not a folder private to this user" in system.told(run_id)
     place_of(system.home).chmod(0o700)
+
+
+def test_a_link_to_a_folder_is_not_used(system: System, tmp_path: Path) -> None:
+    """In /tmp anybody may have laid it, to a folder whose sockets this user did not make."""
+    tmp_path.chmod(0o700)
+    place_of(system.home).symlink_to(tmp_path)
+    with pytest.raises(client.NoWarmProcess, match="is not a folder private to this user"):
+        client.ensure(system.home)
+    place_of(system.home).unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("fingerprint", raising(FileNotFoundError("a file that git is just exchanging"))),
+        ("fingerprint", raising(PackageNotFoundError("reconciler"))),
+        ("START_WITHIN_SECONDS", 0),
+    ],
+)
+def test_whatever_keeps_a_warm_process_away_the_run_is_started(
+    system: System, monkeypatch: pytest.MonkeyPatch, name: str, what: object
+) -> None:
+    monkeypatch.setattr(client, name, what)
+    system.go.touch()
+    run_id = system.create_and_launch()
+    assert system.ends(run_id) is SUCCESS
+    assert "No warm process can be had" in system.told(run_id)
+
+
+def test_a_secret_is_struck_out_of_what_a_run_dies_of(system: System) -> None:
+    """One that came with the run, and that the parent has never seen."""
+    client.ensure(system.home)
+    secret = "patSecretOfThisRun.0123456789"
+    here = dict(os.environ) | {"AIRTABLE_API_KEY": secret}
+    request = Request(fingerprint(), "run", "instance", here, f"/no such folder {secret}")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(place(system.home) / "socket"))
+        connection.sendall(request.as_line())
+        number = processes.number_of(read_line(connection).decode())
+        connection.sendall(GO)
+    eventually(lambda: not psutil.pid_exists(number))
+    printed = (place(system.home) / LOG).read_text()
+    assert "no such folder" in printed
+    assert secret not in printed
+
+
+def test_a_child_keeps_nothing_open_but_what_it_needs() -> None:
+    code = (
+        "import os; from reconciler_dagster.orchestration.warm import child\n"
+        "kept, other = os.open('/', os.O_RDONLY), os.open('/', os.O_RDONLY)\n"
+        "high = os.dup2(other, 900)\n"
+        "child._close_all_but(kept)\n"
+        "def lives(n):\n"
+        "    try: return bool(os.fstat(n))\n"
+        "    except OSError: return False\n"
+        "print(*map(lives, (0, 1, 2, kept, other, high)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"] * 4 + ["False"] * 2
 
 
 def test_what_runs_print_does_not_grow_for_ever(system: System) -> None:
@@ -138,8 +216,10 @@ def test_a_run_can_be_terminated(system: System) -> None:
 
 def test_a_run_on_another_host_sees_by_itself_that_it_is_to_end(system: System) -> None:
     run_id = system.launch()
-    elsewhere = system.instance.get_run_by_id(run_id).tags[WARM_TAG].split(" ", 1)[1]  # type: ignore[union-attr]
-    system.instance.add_run_tags(run_id, {WARM_TAG: f"elsewhere {elsewhere}"})
+    there = process_of(run_id, tags_of(system, run_id), WARM_TAG)
+    assert there is not None
+    elsewhere = f"elsewhere {there.split(' ', 1)[1]}"
+    system.instance.add_run_tags(run_id, warm_tag(run_id, elsewhere))
     assert system.instance.run_launcher.terminate(run_id)
     assert system.ends(run_id) is CANCELED
 
@@ -191,6 +271,7 @@ def test_a_parent_and_its_run_killed_together_are_seen_in_one_poll(system: Syste
 def test_a_parent_that_hangs_is_not_waited_for_long(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And once it goes on, what it forks for the launcher that has gone harms nobody's run."""
     monkeypatch.setattr(client, "ANSWER_WITHIN_SECONDS", 1)
     client.ensure(system.home)
     warm = parent_of(system)
@@ -198,11 +279,63 @@ def test_a_parent_that_hangs_is_not_waited_for_long(
     try:
         run_id = system.launch()
         assert "No warm process can be had" in system.told(run_id)
-        system.go.touch()
-        assert system.ends(run_id) is SUCCESS
     finally:
         warm.resume()
+    # It answers in turn: by then it has forked for the first one.
+    assert asked(system, Request("another", "run", "instance", {}, "/")) == STALE
+    warm.wait(60)  # it goes, after what it has forked and what that has to report
+    assert system.status(run_id) is STARTED
+    system.go.touch()
+    assert system.ends(run_id) is SUCCESS
     assert system.told(run_id).count("Started process for run") == 1
+
+
+def test_a_run_that_was_given_to_another_process_is_not_failed(system: System) -> None:
+    """The first one may have been killed before it had the word."""
+    run_id = system.launch()
+    there = process_of(run_id, tags_of(system, run_id), WARM_TAG)
+    assert there is not None
+    number = worker_of(system, run_id).pid
+    reference = internals.reference(system.instance)
+    internals.fail_run(run_id, reference, number + 1, "another one has ended")
+    assert system.status(run_id) is STARTED
+    worker_of(system, run_id).suspend()
+    internals.fail_run(run_id, reference, number, "this one has ended")
+    assert system.status(run_id) is FAILURE
+    worker_of(system, run_id).kill()
+
+
+def test_a_run_that_goes_the_ordinary_way_names_no_warm_process(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that failed must not be what run monitoring judges it by."""
+
+    def fail(home: Path, run_id: str, instance: str, note: Callable[[str], None]) -> None:
+        note(this_process())
+        raise client.NoWarmProcess("it died")
+
+    monkeypatch.setattr(client, "launch", fail)
+    run_id = system.launch()
+    assert tags_of(system, run_id)[WARM_TAG] == NOBODY
+    system.go.touch()
+    assert system.ends(run_id) is SUCCESS
+
+
+def test_a_launcher_that_goes_costs_the_parent_nothing(system: System) -> None:
+    """It may go before it is answered, whatever the answer is."""
+    client.ensure(system.home)
+    warm = parent_of(system)
+    warm.suspend()
+    for code in (fingerprint(), "another"):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(place(system.home) / "socket"))
+            line = Request(code, "run", "instance", {}, "/").as_line()
+            connection.sendall(line)
+    warm.resume()
+    run_id = system.launch()
+    system.go.touch()
+    assert system.ends(run_id) is SUCCESS
+    assert "Traceback" not in (place(system.home) / LOG).read_text()
 
 
 # Who starts it, and when it goes
@@ -267,6 +400,15 @@ def test_it_goes_when_it_is_told_to_and_ends_its_runs(system: System) -> None:
     assert client.parent_of(system.home) is None
     assert not worker.is_running()
     assert system.ends(run_id) in (FAILURE, CANCELED)
+
+
+def test_who_stops_may_spare_another_s(system: System) -> None:
+    client.ensure(system.home)
+    warm = parent_of(system)
+    client.stop(system.home, 30, lambda process: process.pid != warm.pid)
+    assert client.parent_of(system.home) == warm.pid
+    client.stop(system.home, 30, lambda process: process.pid == warm.pid)
+    assert client.parent_of(system.home) is None
 
 
 def test_it_goes_when_its_folder_is_gone(system: System) -> None:

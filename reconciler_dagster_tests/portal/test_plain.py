@@ -51,6 +51,36 @@ def test_whatever_it_says_one_of_the_sentences_comes_of_it(message: str) -> None
     assert plain.run_message(ADMIN, message) in SENTENCES
 
 
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ("The run was interrupted (Ctrl-C).", "cut off"),
+        ("The run died before it could end.", "cut off"),
+        ("The run ended without a word.", "cut off"),
+        ("Of 12 records that this run had read, 3 are gone: Postgres was restarted.", "cut off"),
+        ("Run 1f-2 is writing for client 7a-9: try again when it is done.", "Another sync"),
+        ("Client 7a-9 may have been written for after this run had read it: run", "Another sync"),
+        ("This client's base or table was changed while the run was at work; it", "was changed"),
+        ("Acme & Co has another base or table than when the run began; it wrote", "was changed"),
+        ("Acme was given another base while the run began: run again.", "was changed"),
+        ("Base app1 has no table 'Leads' (it has 'Secret'): set it.", "no table of the name"),
+        ("Base app1 cannot be read: a base id is 'app' and 14 letters", "renew its access"),
+        ("No call to Airtable can be made with these settings: check", "with its settings"),
+        ("Airtable answered 429 PUBLIC_API_BILLING_LIMIT_EXCEEDED: no", "month"),
+        ("Airtable answered 429 RATE_LIMIT: no", "less often"),
+        ("Airtable answered 200 an answer that cannot be understood: x", "did not answer"),
+        ("Row level security may hide rows of public.leads from the role", "database"),
+        ("The database role x lacks privileges: UPDATE ON public.leads.", "database"),
+        ("Edits in Postgres cannot be noted: the engine's table x is gone.", "database"),
+        ("public.leads is a view; expected a table. Give the table its name", "database"),
+    ],
+)
+def test_what_a_run_ends_with_has_its_plain_sentence(message: str, word: str) -> None:
+    told = plain.run_message(ADMIN, message)
+    assert told is not None
+    assert word in told
+
+
 def test_a_run_that_said_nothing() -> None:
     assert plain.run_message(ADMIN, None) is None
 

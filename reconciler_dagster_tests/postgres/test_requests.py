@@ -131,6 +131,12 @@ def test_edits_are_those_since_the_last_run_of_clients_that_wait_for_nothing(
     assert 0 <= found.newest <= found.oldest
     with portal.begin() as connection:
         connection.exec_driver_sql(
+            "INSERT INTO reconciler.run_summary (run_id, client_id, purpose, scope, findings) "
+            """SELECT 'dry', id, 'manual', 'changed', '{"dry_run": true}' FROM clients"""
+        )
+    assert len(edits(portal)) == 1, "a dry run has carried nothing over"
+    with portal.begin() as connection:
+        connection.exec_driver_sql(
             "INSERT INTO reconciler.run_summary (run_id, client_id, purpose, scope, counts) "
             """SELECT 'run', id, 'delta', 'changed', '{"airtable_calls": 3}' FROM clients"""
         )

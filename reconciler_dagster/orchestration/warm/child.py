@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -9,16 +10,19 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
 from reconciler_dagster.orchestration import internals
 from reconciler_dagster.orchestration.warm.protocol import GO, Request, read_line
+from reconciler_dagster.outlets import guard
 from reconciler_dagster.processes import this_process
 
 # A Postgres that was killed is back by then; later than that it is run monitoring's.
 REPORT_FOR_SECONDS = 120.0
+# What this process has open, on Linux and macOS.
+_OPEN = "/dev/fd"
+_MOST_OPEN = 4096
 
 
 def become(work: Callable[[], int], keep: socket.socket | None = None) -> NoReturn:
@@ -34,13 +38,11 @@ def become(work: Callable[[], int], keep: socket.socket | None = None) -> NoRetu
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        kept = keep.fileno() if keep else 3
-        os.closerange(3, kept)
-        os.closerange(kept + (1 if keep else 0), os.sysconf("SC_OPEN_MAX"))
+        _close_all_but(keep.fileno() if keep else -1)
         gc.enable()
         code = work()
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())  # it strikes secrets out
     finally:
         logging.shutdown()
         sys.stdout.flush()
@@ -48,27 +50,44 @@ def become(work: Callable[[], int], keep: socket.socket | None = None) -> NoRetu
         os._exit(code)
 
 
+def _close_all_but(kept: int) -> None:
+    """Close what is open above stderr. Only what is open: where the limit is set high, to try every
+    number takes minutes.
+    """
+    try:
+        numbers = [int(name) for name in os.listdir(_OPEN)]
+    except OSError:  # no such folder here, or no descriptor left to read it with
+        numbers = list(range(_MOST_OPEN))
+    for number in numbers:
+        if number > 2 and number != kept:
+            with contextlib.suppress(OSError):
+                os.close(number)
+
+
 def execute(request: Request, connection: socket.socket) -> int:
     """Say who this is, wait for the word, and execute the run. Exit code 0: it has come to its
     end, or was not to be executed.
     """
-    connection.sendall(this_process().encode() + b"\n")
-    word = read_line(connection)
-    connection.close()
+    try:
+        connection.sendall(this_process().encode() + b"\n")
+        word = read_line(connection)
+        connection.close()
+    except OSError:
+        return 0  # the launcher has gone without a word, and may have started the run otherwise
     if word != GO:
         return 0
     _take_over(request)
     return 0 if internals.execute_run(request.run_id, request.instance) else 1
 
 
-def report(request: Request, why: str) -> int:
-    """Tell Dagster that a run's process has ended, as soon as Dagster's storage can be reached."""
+def report(request: Request, process: int, why: str) -> int:
+    """Tell Dagster that a process (its number) of a run has ended, once its storage answers."""
     _take_over(request)
     deadline = time.monotonic() + REPORT_FOR_SECONDS
     pause = 0.2
     while True:
         try:
-            internals.fail_run(request.run_id, request.instance, why)
+            internals.fail_run(request.run_id, request.instance, process, why)
         except Exception:
             if time.monotonic() > deadline:
                 raise
@@ -81,5 +100,6 @@ def report(request: Request, why: str) -> int:
 def _take_over(request: Request) -> None:
     os.environ.clear()
     os.environ.update(request.environment)
+    guard()  # its secrets may be others than the parent's
     time.tzset()
     os.chdir(request.folder)

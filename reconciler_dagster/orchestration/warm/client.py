@@ -19,6 +19,7 @@ from reconciler_dagster.orchestration.warm.protocol import (
     GO,
     LOG,
     STALE,
+    UNREADABLE,
     Request,
     fingerprint,
     place,
@@ -29,6 +30,8 @@ from reconciler_dagster.orchestration.warm.protocol import (
 START_WITHIN_SECONDS = 60.0
 ANSWER_WITHIN_SECONDS = 30.0
 _ATTEMPTS = 3
+# Files that are being exchanged or are not this user's, a program that does not start in time.
+CANNOT = (*UNREADABLE, subprocess.SubprocessError)
 _PARENT = "reconciler_dagster.orchestration.warm.parent"
 
 
@@ -41,15 +44,15 @@ def launch(home: Path, run_id: str, instance: str, note: Callable[[str], None]) 
 
     Raises NoWarmProcess where it was not started, and never will be.
     """
-    request = Request(fingerprint(), run_id, instance, dict(os.environ), os.getcwd())
     try:
+        request = Request(fingerprint(), run_id, instance, dict(os.environ), os.getcwd())
         folder = place(home)
         for _ in range(_ATTEMPTS):
             connection = _connect(folder) or _start_and_connect(folder, request.fingerprint)
             with connection:
                 if _hand_over(connection, request, note):
                     return
-    except OSError as error:
+    except CANNOT as error:
         raise NoWarmProcess(str(error)) from error
     raise NoWarmProcess("the warm parent ended again and again before it had started the run")
 
@@ -60,12 +63,16 @@ def ensure(home: Path) -> None:
         folder = place(home)
         connection = _connect(folder) or _start_and_connect(folder, fingerprint())
         connection.close()
-    except OSError as error:
+    except CANNOT as error:
         raise NoWarmProcess(str(error)) from error
 
 
-def stop(home: Path, seconds: float) -> None:
-    """End the warm parent of this home and its runs, if there is one, and wait for that."""
+def stop(
+    home: Path, seconds: float, meant: Callable[[psutil.Process], bool] = lambda _: True
+) -> None:
+    """End the warm parent of this home and its runs, if there is one and it is ``meant``, and wait
+    for that.
+    """
     try:
         pid = parent_of(home)
     except OSError:
@@ -74,11 +81,14 @@ def stop(home: Path, seconds: float) -> None:
         return
     try:
         process = psutil.Process(pid)
+        if not meant(process):
+            return
         process.terminate()
-        process.wait(seconds)
-    except psutil.TimeoutExpired:
-        process.kill()
-    except psutil.NoSuchProcess:
+        try:
+            process.wait(seconds)
+        except psutil.TimeoutExpired:
+            process.kill()
+    except psutil.Error:  # it has gone, or was another user's number by then
         pass
 
 
@@ -88,14 +98,18 @@ def parent_of(home: Path) -> int | None:
     if connection is None:
         return None
     with connection:
-        return _peer(connection)
+        return _peer(connection)[0]
 
 
-def _peer(connection: socket.socket) -> int:
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """Process and user that listen at the other end."""
     if sys.platform == "darwin":
-        return int.from_bytes(connection.getsockopt(0, 2, 4), sys.byteorder)  # LOCAL_PEERPID
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int.from_bytes(credentials[:4], sys.byteorder)
+        number = connection.getsockopt(0, 2, 4)  # LOCAL_PEERPID
+        user = connection.getsockopt(0, 1, 76)[4:8]  # LOCAL_PEERCRED, after its version
+    else:
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        number, user = credentials[:4], credentials[4:8]
+    return int.from_bytes(number, sys.byteorder), int.from_bytes(user, sys.byteorder)
 
 
 def _hand_over(connection: socket.socket, request: Request, note: Callable[[str], None]) -> bool:
@@ -120,6 +134,9 @@ def _connect(folder: Path) -> socket.socket | None:
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None
+    if _peer(connection)[1] != os.getuid():  # it would be sent every secret of this process
+        connection.close()
+        raise PermissionError(f"another user listens at {folder / 'socket'}: remove {folder}")
     return connection
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import selectors
 import signal
@@ -30,6 +31,7 @@ from reconciler_dagster.orchestration.warm.protocol import (
     fingerprint,
     read_line,
 )
+from reconciler_dagster.telling import told
 
 IDLE_SECONDS = 3600.0
 # How long a run has to end by itself once the parent is told to stop.
@@ -51,6 +53,9 @@ PRELOADED = (
 )
 # A launcher that has connected sends at once.
 _REQUEST_WITHIN_SECONDS = 5.0
+_PAUSE_SECONDS = 0.1
+
+log = logging.getLogger("reconciler_dagster.warm")
 
 
 @dataclass
@@ -77,7 +82,7 @@ class Parent:
                     if key.fileobj is wake:
                         wake.recv(4096)
                     else:
-                        self._answer(self.listener.accept()[0])
+                        self._answer_next()
                         last = time.monotonic()
                 self._reap()
                 if self.runs:
@@ -99,6 +104,16 @@ class Parent:
             return self.socket_path.stat().st_ino == self.inode
         except OSError:
             return False
+
+    def _answer_next(self) -> None:
+        """Whatever fails, be it that the launcher has gone or that there is no room for another
+        process, costs this launcher its warm run, and nobody else.
+        """
+        try:
+            self._answer(self.listener.accept()[0])
+        except OSError as error:
+            log.warning("a launcher got no answer: %s", told(error))
+            time.sleep(_PAUSE_SECONDS)  # what is short now may be so for long
 
     def _answer(self, connection: socket.socket) -> None:
         with connection:
@@ -130,12 +145,13 @@ class Parent:
             request = self.runs.pop(pid, None)
             code = os.waitstatus_to_exitcode(status)
             if request is not None and code != 0:
-                self._report(request, _how_it_ended(pid, code))
+                self._report(request, pid, _how_it_ended(pid, code))
 
-    def _report(self, request: Request, why: str) -> None:
+    def _report(self, request: Request, pid: int, why: str) -> None:
         from reconciler_dagster.orchestration.warm import child
 
-        self.runs[self._fork(lambda: child.report(request, why))] = None
+        with contextlib.suppress(OSError):  # no room for a process: run monitoring finds it
+            self.runs[self._fork(lambda: child.report(request, pid, why))] = None
 
     def _fork(self, work: Callable[[], int], keep: socket.socket | None = None) -> int:
         from reconciler_dagster.orchestration.warm import child

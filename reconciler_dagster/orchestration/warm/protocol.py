@@ -15,8 +15,9 @@ import platform
 import socket
 import tempfile
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from stat import S_ISDIR
 
 import reconciler_dagster
 
@@ -26,6 +27,8 @@ STALE = "stale"
 # In the folder: what the parent and its runs print.
 LOG = "log"
 _LONGEST_SOCKET = 100
+# What `fingerprint` raises.
+UNREADABLE = (OSError, PackageNotFoundError)
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,18 @@ class Request:
 
 
 def place(home: Path) -> Path:
-    """The folder of the warm parent of a Dagster home on this host, made where it is missing."""
+    """The folder of the warm parent of a Dagster home on this host, made where it is missing.
+
+    Raises OSError where it cannot be made, or would not be this user's alone.
+    """
     folder = home / f"warm-{platform.node() or 'host'}"
     if len(os.fsencode(folder / "socket.12345678")) > _LONGEST_SOCKET:
         name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
         folder = Path(tempfile.gettempdir()) / f"reconciler-{os.getuid()}-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    owner = folder.stat()
-    if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
-        raise PermissionError(f"{folder} is not private to this user: remove it")
+    there = folder.lstat()  # not where a link leads that somebody else may have laid
+    if not S_ISDIR(there.st_mode) or there.st_uid != os.getuid() or there.st_mode & 0o077:
+        raise PermissionError(f"{folder} is not a folder private to this user: remove it")
     return folder
 
 
@@ -68,6 +74,8 @@ def fingerprint() -> str:
 
     Every source file of the package by name, size and time of its last change: a code location
     that was reloaded in the UI has read what lies there now, and so must its runs.
+
+    Raises one of `UNREADABLE` while the files are being exchanged, or where nothing is installed.
     """
     package = Path(reconciler_dagster.__file__).parent
     told = [str(package), platform.python_version(), version("dagster"), version("reconciler")]
