@@ -154,7 +154,7 @@ def test_a_person_on_both_sides(
 
 def test_links_lead_into_dagster(demo: Demo, page: Page) -> None:
     page.goto("/console")
-    page.get_by_role("button", name="Ben Ortiz").click()
+    page.get_by_role("button", name="Ann Keller").click()
     sync(page)
     page.locator("#sync").get_by_role("link", name="In Dagster").click()
     expect(page).to_have_url(re.compile(re.escape(demo.dagster) + "/runs/"))
