@@ -76,7 +76,8 @@ def write_local(
         )
         _quarantine(connection, session, staged, changes, done, applied, outbound)
         own_writes.forget(connection, client_id, _no_longer_rewritten(staged, done))
-    session.counts.local_writes += len(applied.written.keys() | applied.inserted.keys())
+    updated = {record_id for record_id, columns in applied.written.items() if columns}
+    session.counts.local_writes += len(updated | applied.inserted.keys())
     session.counts.conflicts += len(conflicts)
     return outbound
 
