@@ -11,7 +11,6 @@ Exit code 1 where either has grown by more than 10 %.
 from __future__ import annotations
 
 import os
-import socket
 import statistics
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
+from reconciler_dagster.processes import number_of
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster.sandbox.testing import running_sandbox
 
@@ -105,7 +105,7 @@ def _run(
         highest = 0
         noted: list[str] = []
         client.launch(home, run_id, internals.reference(instance), noted.append)
-        process = int(noted[0].removeprefix(f"{socket.gethostname()} ").split()[0])
+        process = number_of(noted[0])
         while psutil.pid_exists(process):
             highest = max(highest, _highest(process))
             time.sleep(0.02)

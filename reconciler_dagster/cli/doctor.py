@@ -13,10 +13,10 @@ from sqlalchemy import Engine, text
 
 from reconciler_dagster.cli.output import echo_json, keep_trace
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.core.guard import problems
+from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.guard import Unfit, look
+from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.listener import doorbell
 from reconciler_dagster.postgres.migrate import is_current
 from reconciler_dagster.postgres.pooler import Pooling, pooling

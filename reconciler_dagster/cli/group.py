@@ -101,7 +101,7 @@ class CommandLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         from reconciler_dagster.config import ConfigurationError
-        from reconciler_dagster.postgres.guard import Unfit
+        from reconciler_dagster.core.guard import Unfit
 
         try:
             return super().invoke(ctx)

@@ -28,6 +28,10 @@ _CAUSES = {
 }
 
 
+class Unfit(Exception):
+    """The portal's database is not as a run needs it; the message says what to do."""
+
+
 @dataclass(frozen=True)
 class Fired:
     """A trigger that has to be there. ``state``: ``missing``, ``altered``, or as Postgres has it

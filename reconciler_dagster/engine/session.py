@@ -105,7 +105,7 @@ class Session:
 
     @cached_property
     def guard(self) -> Facts:
-        """What may keep edits from being noted, as of the start of the run. Raises guard.Unfit
+        """What may keep edits from being noted, as of the start of the run. Raises core.guard.Unfit
         where nothing can be carried over.
         """
         with self.engine.connect() as connection:

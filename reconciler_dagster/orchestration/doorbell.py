@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from sqlalchemy import Engine
 
-from reconciler_dagster.orchestration import internals
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.postgres import requests
 from reconciler_dagster.postgres.clients import active_clients
+
+if TYPE_CHECKING:
+    from reconciler_dagster.orchestration import internals
 
 MANUAL_SYNC = "manual_sync"
 REQUEST_TAG = "reconciler/request"
@@ -79,6 +82,8 @@ def submit(
 
     Returns the run's id; None where the sensor has taken the request.
     """
+    from reconciler_dagster.orchestration import internals  # gRPC, which no command needs
+
     with requests.claimed_by_listener(portal, run.request_id, run.run_key) as free:
         if not free:
             return None

@@ -12,13 +12,12 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.core.guard import problems
+from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.engine.session import Counts, Purpose, Session
 from reconciler_dagster.postgres import bindings, runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.guard import Unfit
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
 from reconciler_dagster.postgres.staging import StagingLost
 from reconciler_dagster.telling import told

@@ -33,7 +33,7 @@ class Client:
 
 def active_clients(connection: Connection) -> list[Client]:
     """Every active client, by name; its base id without blanks that came along with it. Raises
-    guard.Unfit where some may be hidden from this role.
+    core.guard.Unfit where some may be hidden from this role.
     """
     guard.require_clients(connection)
     rows = connection.execute(

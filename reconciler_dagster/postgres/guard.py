@@ -12,15 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core import guard as judged
-from reconciler_dagster.core.guard import Facts, Fired, Trouble
+from reconciler_dagster.core.guard import Facts, Fired, Trouble, Unfit
 from reconciler_dagster.postgres import trigger
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.trigger import Watched
-
-
-class Unfit(Exception):
-    """The portal's database is not as a run needs it; the message says what to do."""
-
 
 # The tables of the portal: what a run does with them, and whether it needs every column for it.
 _NEEDED = [

@@ -33,12 +33,13 @@ def upgrade(engine: Engine, revision: str = "head") -> list[str]:
     What keeps edits from being noted is mended, whatever version the database was at. Returns what
     that was. Raises ConfigurationError where the role does not own the table.
     """
-    from alembic import command
-
     with engine.begin() as connection:
         connection.execute(text(_LOCK))
         try:
-            command.upgrade(_config(connection), revision)
+            if revision != "head" or not _is_newest(connection):
+                from alembic import command  # slow to import, and seldom needed
+
+                command.upgrade(_config(connection), revision)
             return guard.mend(connection) if revision == "head" else []
         except ProgrammingError as error:
             if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
@@ -69,7 +70,11 @@ def newest() -> str:
 def is_current(engine: Engine) -> bool:
     """Whether the database is at the newest migration."""
     with engine.connect() as connection:
-        if connection.execute(text("SELECT to_regclass('reconciler.alembic_version')")).scalar():
-            at = connection.execute(text("SELECT version_num FROM reconciler.alembic_version"))
-            return list(at.scalars()) == [newest()]
-        return False
+        return _is_newest(connection)
+
+
+def _is_newest(connection: Connection) -> bool:
+    if connection.execute(text("SELECT to_regclass('reconciler.alembic_version')")).scalar():
+        at = connection.execute(text("SELECT version_num FROM reconciler.alembic_version"))
+        return list(at.scalars()) == [newest()]
+    return False

@@ -8,12 +8,11 @@ import pytest
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.drift import unexplained
-from reconciler_dagster.core.guard import problems
+from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
 from reconciler_dagster.postgres import guard, trigger
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import writing
-from reconciler_dagster.postgres.guard import Unfit
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.postgres.report import drift_report
 from reconciler_dagster_tests.model import invariants
