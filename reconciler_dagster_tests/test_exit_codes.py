@@ -13,6 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from reconciler_dagster.cli import doctor
+
 PROGRAM = [sys.executable, "-c", "from reconciler_dagster.cli import main; main()"]
 NOWHERE = "postgresql://127.0.0.1:1/nowhere"
 
@@ -230,3 +232,22 @@ def test_ctrl_c_while_airtable_is_waited_for(tmp_path: Path, portal_db: str, com
         with psycopg.connect(portal_db) as connection:
             rows = connection.execute("SELECT state, message FROM reconciler.run_summary")
             assert rows.fetchall() == [("failed", "The run was interrupted (Ctrl-C).")]
+
+
+def test_doctor_keeps_a_trace_only_where_it_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_STATE_DIR", str(tmp_path))
+
+    def fails(error: Exception) -> Callable[[], tuple[doctor.State, str]]:
+        def look() -> tuple[doctor.State, str]:
+            raise error
+
+        return look
+
+    found = doctor._try("a file", fails(FileNotFoundError(2, "", "/no/such")))
+    assert found == doctor.Finding("a file", "failed", "/no/such: No such file or directory")
+    assert list(tmp_path.rglob("*.log")) == []
+    found = doctor._try("a bug", fails(ZeroDivisionError("secret")))
+    (kept,) = tmp_path.rglob("*.log")
+    assert str(kept) in found.detail

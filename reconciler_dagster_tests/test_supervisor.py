@@ -331,9 +331,10 @@ def test_postgres_is_stopped_whatever_fails_before(
     stack._take_lock()
     stack._start_postgres()
     assert stack._postgres is not None
+    server = stack._postgres.process
     with pytest.raises(PermissionError):
         stack._stop()
-    assert stack._postgres.process.poll() is not None
+    assert server.poll() is not None
     Stack({})._take_lock()
 
 

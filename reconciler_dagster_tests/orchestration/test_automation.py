@@ -8,13 +8,13 @@ from uuid import uuid4
 
 import dagster as dg
 import pytest
-from reconciler_dagster.orchestration.process import this_process
 from sqlalchemy import Engine, text
 
 from reconciler_dagster.definitions import defs
+from reconciler_dagster.orchestration.alive import warm_tag
 from reconciler_dagster.orchestration.automation import close_dead_runs
-from reconciler_dagster.orchestration.launcher import WARM_TAG
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.processes import this_process
 
 CLIENTS = 1000
 
@@ -124,12 +124,15 @@ def test_a_run_whose_process_died_before_it_began_is_failed(
     """Run monitoring would give it two minutes."""
     job = defs.resolve_job_def("retry_quarantine")
     host, pid, started = this_process().rsplit(" ", 2)
-    there, gone = (
+    ids = [str(uuid4()) for _ in range(3)]
+    there, gone, again = ids
+    living, dead = f"{host} {pid} {started}", f"{host} {pid} 1.00"
+    # The last one executes again what had died, and has its tags.
+    tags = (warm_tag(there, living), warm_tag(gone, dead), warm_tag(gone, dead))
+    for run_id, own in zip(ids, tags, strict=True):
         instance.create_run_for_job(
-            job, tags={WARM_TAG: process}, status=dg.DagsterRunStatus.STARTING
-        ).run_id
-        for process in (f"{host} {pid} {started}", f"{host} {pid} 1.00")
-    )
+            job, run_id=run_id, tags=own, status=dg.DagsterRunStatus.STARTING
+        )
     close_dead_runs(dg.build_sensor_context(instance=instance))
-    states = [instance.get_run_by_id(run_id).status for run_id in (there, gone)]  # type: ignore[union-attr]
-    assert states == [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.FAILURE]
+    states = [instance.get_run_by_id(run_id).status for run_id in (there, again, gone)]  # type: ignore[union-attr]
+    assert states == [dg.DagsterRunStatus.STARTING] * 2 + [dg.DagsterRunStatus.FAILURE]

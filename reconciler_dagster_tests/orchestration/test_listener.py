@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -57,6 +58,16 @@ def sensor_ticks(instance: dg.DagsterInstance) -> None:
     assert [error for error in errors if error is not None] == []
 
 
+def sensor_ticks_until(instance: dg.DagsterInstance, holds: Callable[[], Any]) -> None:
+    """Until something holds: a tick that comes too soon after the last one does nothing."""
+
+    def holds_after_a_tick() -> Any:
+        sensor_ticks(instance)
+        return holds()
+
+    eventually(holds_after_a_tick)
+
+
 def the_run_of(host: Deployment, instance: dg.DagsterInstance, request: int) -> dg.DagsterRun:
     (run,) = host.runs_of(instance, request)
     return run
@@ -80,7 +91,7 @@ def test_the_run_is_the_one_that_the_sensor_would_have_submitted(
     host: Deployment, instance: dg.DagsterInstance
 ) -> None:
     of_sensor = host.ask()
-    sensor_ticks(instance)
+    sensor_ticks_until(instance, lambda: host.runs_of(instance, of_sensor))
     theirs = the_run_of(host, instance, of_sensor)
     host.sql("UPDATE reconciler.manual_sync_request SET state = 'failed' WHERE id = %s", of_sensor)
 
@@ -113,11 +124,9 @@ def test_the_run_is_the_one_that_the_sensor_would_have_submitted(
     ]
     assert selectors[0] == selectors[1]
     # A listener that died before it launched: the sensor finds the run by its key.
-    sensor_ticks(instance)
+    queued = dg.RunsFilter([ours.run_id], statuses=[dg.DagsterRunStatus.QUEUED])
+    sensor_ticks_until(instance, lambda: instance.get_runs(queued))
     assert [run.run_id for run in host.runs_of(instance, of_listener)] == [ours.run_id]
-    run = instance.get_run_by_id(ours.run_id)
-    assert run is not None
-    assert run.status is dg.DagsterRunStatus.QUEUED
     for one in (ours, theirs):
         instance.run_coordinator.cancel_run(one.run_id)
     host.sql("UPDATE reconciler.manual_sync_request SET state = 'failed'")
