@@ -190,8 +190,8 @@ def test_the_overview_tells_what_is_kept_and_what_nothing_explains(
         connection.execute(
             text("""
                 INSERT INTO reconciler.field_binding
-                    (client_id, field, airtable_field_id, airtable_name)
-                VALUES (:client, 'company', 'fldCompany0000001', 'Company')
+                    (client_id, field, airtable_field_id, airtable_name, airtable_type)
+                VALUES (:client, 'company', 'fldCompany0000001', 'Company', 'singleLineText')
             """),
             {"client": world.client},
         )
