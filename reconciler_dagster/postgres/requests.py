@@ -129,7 +129,9 @@ def edits(connection: Connection) -> list[Edits]:
             "AND NOT EXISTS (SELECT FROM reconciler.manual_sync_request r "
             "WHERE r.client_id = c.id AND r.state IN ('pending', 'started')) "
             "AND NOT EXISTS (SELECT FROM reconciler.call_bucket b WHERE "
-            "b.base_id = c.airtable_base_id AND b.locked_until > clock_timestamp())) "
+            # Airtable's ids are letters and digits; people paste blanks around them.
+            "b.base_id = regexp_replace(c.airtable_base_id, '[^A-Za-z0-9]', '', 'g') "
+            "AND b.locked_until > clock_timestamp())) "
             "SELECT last.id::text, "
             "extract(epoch FROM clock_timestamp() - max(u.noted_at)), "
             "extract(epoch FROM clock_timestamp() - min(u.noted_at)), "

@@ -152,6 +152,11 @@ def test_edits_are_those_since_the_last_run_of_clients_that_wait_for_nothing(
             "VALUES ('appAcme', clock_timestamp() + interval '1 h')"
         )
     assert edits(portal) == [], "the base is locked out"
+    with portal.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE clients SET airtable_base_id = airtable_base_id || U&' \\00a0'"
+        )
+    assert edits(portal) == [], "and so it is with blanks around its id"
 
 
 def test_edits_ask_once(portal: Engine) -> None:
