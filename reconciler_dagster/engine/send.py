@@ -60,13 +60,14 @@ def send(
     senders = max(1, min(SENDERS, int(session.settings.calls_per_second)))
     with ThreadPoolExecutor(senders, thread_name_prefix="send") as pool:
         sending = [
-            pool.submit(_send_fresh, session, staged, batch, sent, read_at if number else None)
+            pool.submit(_send_fresh, session, staged, batch, sent, read_at, at_any_age=not number)
             for number, batch in enumerate(batches)
         ]
         try:
             for future in sending[:-senders]:
                 future.result()
-            almost_done()
+            if sent.why is None:
+                almost_done()
             for future in sending[-senders:]:
                 future.result()
         except BaseException:
@@ -81,13 +82,19 @@ def send(
 
 
 def _send_fresh(
-    session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent, read_at: float | None
+    session: Session,
+    staged: Staged,
+    batch: Mapping[str, Row],
+    sent: Sent,
+    read_at: float,
+    *,
+    at_any_age: bool = False,
 ) -> None:
     """Send a batch, unless what was read at that time is old by now."""
-    if read_at is not None and time.monotonic() - read_at > FRESH_SECONDS:
+    if not at_any_age and time.monotonic() - read_at > FRESH_SECONDS:
         sent.unsent |= set(batch)
     else:
-        _send(session, staged, batch, sent)
+        _send(session, staged, batch, sent, read_at)
 
 
 def _writable(session: Session, record_id: str, row: Row, sent: Sent) -> Row:
@@ -135,7 +142,9 @@ def _allowed(session: Session, batch: Mapping[str, Row], sent: Sent) -> dict[str
     return allowed
 
 
-def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent) -> None:
+def _send(
+    session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent, read_at: float
+) -> None:
     batch = _allowed(session, batch, sent)
     if sent.why is not None:
         sent.unsent |= set(batch)
@@ -164,8 +173,9 @@ def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent
     except AirtableError as error:
         if error.status not in REFUSALS:
             raise
-        for part in _halves(batch):
-            _send(session, staged, part, sent)
+        # Down to one cell in any case, so that each round settles something.
+        for number, part in enumerate(_halves(batch)):
+            _send_fresh(session, staged, part, sent, read_at, at_any_age=not number)
         if len(batch) == 1 and len(next(iter(batch.values()))) == 1:
             _refuse(session, batch, error, sent)
         return

@@ -17,6 +17,7 @@ from reconciler_dagster.core.left_out import Trouble
 from reconciler_dagster.core.pairs import KEYS
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.values import Directory, Unreadable
+from reconciler_dagster.postgres import record_ids
 from reconciler_dagster.postgres.attempts import write_each
 from reconciler_dagster.postgres.catalogue import Catalogue
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
@@ -50,6 +51,10 @@ def apply_writes(
         done = written[write.record_id]
         took.update(write, done.row, done.found)
     inserts = _without_foreign(connection, client_id, inserts, applied)
+    if inserts:  # a lead that somebody is pasting into is no missing one: the next run mends it
+        there = record_ids.pasted(connection, client_id, {w.record_id for w in inserts})
+        applied.deferred |= there
+        inserts = [write for write in inserts if write.record_id not in there]
     _insert(connection, client_id, inserts, catalogue, took)
     return applied
 

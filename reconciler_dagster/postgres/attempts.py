@@ -29,6 +29,12 @@ NOT_THE_DATA = (
 )
 
 
+def is_of_the_data(error: DBAPIError) -> bool:
+    """Whether Postgres refuses a row, and not the connection, the statement or the role."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return bool(state) and state not in NOT_THE_DATA and state[:2] not in NOT_THE_DATA
+
+
 @dataclass(frozen=True)
 class Written:
     """What became of a lead. ``row``: as it is now; None where it was not written, be it that a
@@ -106,8 +112,7 @@ class _Leads:
                 written = self._connection.execute(statement, {"rows": dump(rows)})
                 return {row[0]: row[1] for row in written}
         except DBAPIError as error:
-            state = str(getattr(error.orig, "sqlstate", None) or "")
-            if not state or state in NOT_THE_DATA or state[:2] in NOT_THE_DATA:
+            if not is_of_the_data(error):
                 raise
             return None
 

@@ -31,11 +31,8 @@ class BaselineRow:
 
     def without(self, columns: Collection[str]) -> BaselineRow:
         """The row as if these fields had never been agreed on."""
-
-        def kept(row: Row) -> Row:
-            return {column: value for column, value in row.items() if column not in columns}
-
-        return replace(self, fields=kept(self.fields), placeholders=kept(self.placeholders))
+        fields = {column: value for column, value in self.fields.items() if column not in columns}
+        return replace(self, fields=fields)
 
 
 def load(

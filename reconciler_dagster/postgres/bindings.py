@@ -202,11 +202,12 @@ def remember(
 
 
 def forget_agreement(connection: Connection, client_id: str, columns: Iterable[str]) -> None:
-    """Drop the baselines of some fields, so that they are met by the first-contact rule."""
+    """Drop the baselines of some fields, so that they are met by the first-contact rule. What
+    stands in a cell's place stays known as nobody's edit.
+    """
     connection.execute(
         text(
-            "UPDATE reconciler.baseline SET fields = fields - CAST(:columns AS text[]), "
-            "placeholders = placeholders - CAST(:columns AS text[]) "
+            "UPDATE reconciler.baseline SET fields = fields - CAST(:columns AS text[]) "
             "WHERE client_id = :client_id"
         ),
         {"client_id": client_id, "columns": list(columns)},

@@ -25,7 +25,7 @@ _NOT_NOTED = """NOT EXISTS (SELECT FROM reconciler.unsettled u
     WHERE u.client_id = :client_id AND u.record_id = {record_id})"""
 
 _AGREED = """
-    SELECT b.lead_id::text, b.record_id, b.placeholders || b.fields,
+    SELECT b.lead_id::text, b.record_id, b.fields || b.placeholders,
         CASE WHEN l.id IS NOT NULL THEN (SELECT to_jsonb(x) FROM (SELECT {columns}) x) END
     FROM reconciler.baseline b LEFT JOIN public.leads l
         ON l.client_id = b.client_id AND l.airtable_record_id = b.record_id

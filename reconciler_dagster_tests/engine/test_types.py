@@ -129,6 +129,53 @@ def test_a_blank_pasted_later_makes_no_second_lead(acme: World) -> None:
     acme.assert_converged()
 
 
+def test_a_record_id_that_cannot_be_corrected_stops_alone(acme: World) -> None:
+    """Its column is the portal's own, and may not be changed for all we know."""
+    acme.sync()
+    pasted, other = sorted(acme.sandbox.records())[:2]
+    paste = "UPDATE leads SET airtable_record_id = airtable_record_id || ' ' WHERE "
+    acme.sql(f"{paste} airtable_record_id = :id", id=pasted)
+    acme.sql(
+        "CREATE FUNCTION keep_id() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+        "IF NEW.airtable_record_id <> OLD.airtable_record_id THEN RAISE 'it is for ever'; END IF; "
+        "RETURN NEW; END$$"
+    )
+    acme.sql(
+        "CREATE TRIGGER keep_id BEFORE UPDATE ON leads FOR EACH ROW EXECUTE FUNCTION keep_id()"
+    )
+    leads = acme.value("SELECT count(*) FROM leads")
+    for company in ("Edited", "Edited again"):
+        acme.sandbox.edit(other, {"Company": company})
+        acme.sandbox.edit(pasted, {"Company": company})
+        acme.sync()
+        assert acme.lead(other)["company"] == company
+    assert acme.value("SELECT count(*) FROM leads") == leads
+    ((reason,),) = acme.sql("SELECT reason FROM reconciler.quarantine")
+    assert "has blanks in it, and Postgres refuses to correct it" in reason
+    acme.sql("DROP TRIGGER keep_id ON leads")
+    acme.sync()
+    assert acme.lead(pasted)["company"] == "Edited again"
+    assert acme.sql("SELECT FROM reconciler.quarantine") == []
+    acme.assert_converged()
+
+
+def test_two_leads_of_one_record_id_are_told(acme: World) -> None:
+    acme.sync()
+    record_id = one(acme)
+    acme.sql(
+        "INSERT INTO leads (client_id, airtable_record_id, first_name, last_name, email) "
+        "SELECT client_id, airtable_record_id || ' ', 'Twin', '', '' FROM leads "
+        "WHERE airtable_record_id = :id",
+        id=record_id,
+    )
+    acme.sync()
+    ((reason,),) = acme.sql("SELECT reason FROM reconciler.quarantine")
+    assert "the clean id is another lead's" in reason
+    acme.sql("DELETE FROM leads WHERE first_name = 'Twin'")
+    acme.sync()
+    assert acme.sql("SELECT FROM reconciler.quarantine") == []
+
+
 def test_a_field_and_a_table_are_found_by_a_name_with_blanks(acme: World) -> None:
     record_id = one(acme)
     acme.sandbox.rename_field("Company", " company\u00a0")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from unittest.mock import patch
 
-from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
@@ -42,7 +41,7 @@ class Leases(Stage):
             if (when == "before") is not name.startswith("PATCH") or next(count) != at:
                 return
             effects.hook = None
-            note(f"stopped {when} {name}")
+            self._tell(f"stopped {when} {name}")
             late = self.world.value("SELECT run_id FROM reconciler.lease")
             self._all(meanwhile)
             self.world.sql("UPDATE reconciler.lease SET expires_at = '-infinity'")

@@ -9,7 +9,6 @@ from typing import Any
 from unittest.mock import patch
 
 import psycopg
-from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 from sqlalchemy import text
@@ -183,7 +182,7 @@ class Histories(Owners, Forms, Leases, Trigger):
 
             def kill(when: str, name: str) -> None:
                 if when == moment and next(count) == at:
-                    note(f"killed {moment} {name}")
+                    self._tell(f"killed {moment} {name}")
                     raise Killed
 
             effects.hook = kill

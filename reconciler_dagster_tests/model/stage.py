@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-from hypothesis import note
+from hypothesis import currently_in_test_context, note
 from hypothesis.stateful import RuleBasedStateMachine
 from sqlalchemy.exc import DBAPIError
 
@@ -133,6 +133,11 @@ class Stage(RuleBasedStateMachine):
         gap = "" if before.endswith("\n") else "\n"
         written = f"{line}\n{before}" if on_top else f"{before}{gap}{line}"
         return Edit(self.memory.epoch, act.side, written, token)
+
+    def _tell(self, what: str) -> None:
+        """A note, except from a thread of a run's: Hypothesis takes none from there."""
+        if currently_in_test_context():
+            note(what)
 
     @contextlib.contextmanager
     def _disturbed(self) -> Iterator[None]:
