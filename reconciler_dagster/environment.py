@@ -76,7 +76,7 @@ def require_postgres_address(text: str) -> str:
     """A libpq URL, or a connection string of keywords. Answers it without SQLAlchemy's driver."""
     scheme, is_url, rest = text.partition("://")
     if not is_url:
-        if "=" not in text:
+        if not re.match(r"\w+\s*=", text):
             raise ValueError(_POSTGRES)
         return text
     if not splits_as_meant(rest):

@@ -43,10 +43,10 @@ def guard() -> None:
 
 
 def _struck(record: logging.LogRecord) -> logging.LogRecord:
-    if isinstance(record.args, tuple):
-        # One by one: some formatters look for their own ones.
-        record.args = tuple(_argument(one) for one in record.args)
     try:
+        if isinstance(record.args, tuple):
+            # One by one: some formatters look for their own ones.
+            record.args = tuple(_argument(one) for one in record.args)
         message = record.getMessage()
     except Exception:  # logging's own handlers tell it
         return record

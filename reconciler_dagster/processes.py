@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 
 _DEAD = {"Z", "X", "x"}
+# When a process began that we may not see.
+_HIDDEN = "hidden"
 
 
 def this_process() -> str:
@@ -28,7 +30,7 @@ def has_ended(identity: str) -> bool:
     """
     try:
         _, place, pid, started = identity.rsplit(" ", 3)
-        return place == _place() and _started(int(pid)) != started
+        return place == _place() and _started(int(pid)) not in (started, _HIDDEN)
     except ValueError:
         return False
 
@@ -67,8 +69,20 @@ def _place() -> str:
         return socket.gethostname()
 
 
+def _is_hidden(pid: int) -> bool:
+    """Whether it is there though `/proc` does not show it: another user's, mounted with hidepid."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _started(pid: int) -> str:
-    """When a process began; empty where there is none, or only its entry is left.
+    """When a process began; empty where there is none, or only its entry is left, ``_HIDDEN`` where
+    it is another user's and not shown.
 
     On Linux in ticks since the boot, which no change of the clock moves.
     """
@@ -78,7 +92,7 @@ def _started(pid: int) -> str:
         return "" if state in _DEAD else rest[18]
     except FileNotFoundError:
         if Path("/proc/self/stat").exists():
-            return ""
+            return _HIDDEN if _is_hidden(pid) else ""
     except (OSError, ValueError, IndexError):
         return ""
     try:

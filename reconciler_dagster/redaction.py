@@ -2,7 +2,7 @@
 
 What may be told of an error is decided in :mod:`reconciler_dagster.telling`; this is for what gets
 past it. A secret is known once a setting that holds it was read. Shorter ones than four characters
-are not struck out: nothing could be read any more.
+are not struck out, nor is a password that is a word of ours: nothing could be read any more.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping
+from threading import Lock
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -21,25 +22,33 @@ STRUCK_OUT = "***"
 _SHORTEST = 4
 # From this length on a secret is struck out inside of words too.
 _UNMISTAKABLE = 8
+# Passwords that no sentence, path or field could do without. Those of URLs are struck out by shape.
+_EVERYDAY = {
+    *("postgres", "postgresql", "airtable", "dagster", "reconciler", "reconciler_dagster"),
+    *("portal", "lead", "leads", "client", "clients", "public", "sync", "user", "password"),
+}
 # Of somebody else's variables, by their name alone.
 _NAMED_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 _URL = re.compile(r"://(\S*@\S*)")
 _PASSWORD_PARAMETER = re.compile(r"password\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&#]+)", re.IGNORECASE)
-_ANY_CREDENTIALS = re.compile(r"(://[^\s/?#:@]*:)[^\s/?#@]+(?=@)")
+# But for the example in our own sentences.
+_ANY_CREDENTIALS = re.compile(r"(://(?!user:password@)[^\s/?#:@]*:)[^\s/?#@]+(?=@)")
 _ANY_BEARER = re.compile(r"(Bearer\s+)[\w.~+/=-]{12,}")
 
 _known: set[str] = set()
 _pattern: re.Pattern[str] | None = None
+_lock = Lock()
 
 
 def know(*secrets: str) -> None:
     """Remember secrets, or URLs and connection strings that hold a password."""
     global _pattern
     found = {form for secret in secrets for text in _within(secret) for form in _forms(text)}
-    fresh = {form for form in found if len(form) >= _SHORTEST} - _known
-    if fresh:
-        _known.update(fresh)
-        _pattern = None
+    fresh = {f for f in found if len(f) >= _SHORTEST and f.lower() not in _EVERYDAY}
+    with _lock:
+        if not fresh <= _known:
+            _known.update(fresh)
+            _pattern = None
 
 
 def know_environment(variables: Mapping[str, str]) -> None:
@@ -52,14 +61,19 @@ def know_environment(variables: Mapping[str, str]) -> None:
 
 def redacted(text: str) -> str:
     """A text without known secrets, and without credentials in any URL."""
-    global _pattern
-    if _pattern is None and _known:
-        longest_first = sorted(_known, key=len, reverse=True)
-        _pattern = re.compile("|".join(map(_matcher, longest_first)), re.IGNORECASE)
-    if _pattern is not None:
-        text = _pattern.sub(STRUCK_OUT, text)
+    if (pattern := _of_all_known()) is not None:
+        text = pattern.sub(STRUCK_OUT, text)
     text = _ANY_CREDENTIALS.sub(rf"\1{STRUCK_OUT}", text)
     return _ANY_BEARER.sub(rf"\1{STRUCK_OUT}", text)
+
+
+def _of_all_known() -> re.Pattern[str] | None:
+    global _pattern
+    with _lock:
+        if _pattern is None and _known:
+            longest_first = sorted(_known, key=len, reverse=True)
+            _pattern = re.compile("|".join(map(_matcher, longest_first)), re.IGNORECASE)
+        return _pattern
 
 
 def redacted_values(value: Any) -> Any:

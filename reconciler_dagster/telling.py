@@ -150,7 +150,7 @@ def _of_postgres(error: BaseException) -> str | None:
 
 def _of_the_system(error: OSError) -> str | None:
     """By number: the text of a subclass may be anybody's."""
-    if error.errno is None:
+    if not isinstance(error.errno, int):
         return None
     reason = os.strerror(error.errno) if error.errno > 0 else type(error).__name__
     if isinstance(error.filename, str | bytes | os.PathLike):

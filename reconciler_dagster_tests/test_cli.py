@@ -151,6 +151,24 @@ def test_a_dotenv_of_the_folder_is_read_and_the_environment_wins(
     assert run("migrate", DATABASE_URL="not a url").returncode == 2
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfeD\x00", b"DATABASE_URL=m\xfcller"])
+def test_a_dotenv_that_is_no_utf_8_is_a_sentence(run: Run, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    done = run("migrate")
+    assert done.returncode == 2
+    assert "expected a text file in UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["user:hushhush@127.0.0.1/db?sslmode=require", "host=127.0.0.1 hushhush"]
+)
+def test_psql_tells_nothing_of_what_it_cannot_read(run: Run, url: str) -> None:
+    done = run("--debug", "psql", DATABASE_URL=url)
+    assert done.returncode == 2
+    assert "DATABASE_URL is not usable" in done.stderr
+    assert "hushhush" not in done.stderr
+
+
 def test_psql_gets_no_password_among_its_arguments(run: Run, empty_db: str) -> None:
     done = run("psql", "-Atc", "SELECT current_database()", DATABASE_URL=empty_db)
     assert done.stdout.strip() == empty_db.split("/")[3].split("?")[0]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -42,3 +44,17 @@ def test_a_host_name_is_no_place() -> None:
     """Two machines, or two containers, may bear the same."""
     host, _, pid, _ = this_process().rsplit(" ", 3)
     assert not has_ended(f"{host} another-boot/pid:[4026531836] {pid} 1")
+
+
+def test_a_process_that_is_not_shown_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`/proc` mounted with hidepid shows nothing of another user's process."""
+    identity = this_process()
+
+    def hidden(path: Path) -> str:
+        if path == Path(f"/proc/{os.getpid()}/stat"):
+            raise FileNotFoundError
+        return read(path)
+
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", hidden)
+    assert not has_ended(identity)

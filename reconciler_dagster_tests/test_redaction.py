@@ -174,3 +174,23 @@ def test_an_event_of_dagster_s_is_stored_without_a_secret() -> None:
 def test_settings_make_their_secrets_known() -> None:
     Settings(portal_jwt_secret="known-by-being-read", database_url="postgresql://a:known-too@h/d")
     assert redacted("known-by-being-read known-too") == "*** ***"
+
+
+@pytest.mark.parametrize("word", ["postgres", "portal", "leads"])
+def test_a_password_that_is_a_word_of_ours_stays_readable(word: str) -> None:
+    """It is none to anybody; but where it is told as one, it is struck out."""
+    know(f"postgresql://{word}:{word}@localhost/portal")
+    sentence = f"Postgres refuses it: see reconciler_dagster/postgres/runs.py and {word}."
+    assert redacted(sentence) == sentence
+    assert redacted_values({"direction": "to_postgres"}) == {"direction": "to_postgres"}
+    assert f":{word}@" not in redacted(f"postgresql://{word}:{word}@localhost/portal")
+    assert redacted(f"({word}:{word})") == "(***)"
+
+
+def test_an_example_of_our_own_stays_readable() -> None:
+    example = "expected postgresql://user:password@host:5432/database"
+    assert redacted(example) == example
+
+
+def test_an_error_of_an_odd_shape_is_told() -> None:
+    assert "OSError" in told(OSError("a", "b"))

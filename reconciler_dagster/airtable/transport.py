@@ -42,6 +42,8 @@ LOCKOUTS_BORNE = 20
 # record meanwhile, and Airtable knows no "only if unchanged".
 WRITE_WAITS_SECONDS = 5.0
 TIMEOUT = (10.0, 60.0)
+# Airtable's is 30 s; a proxy in between may ask for anything.
+LONGEST_LOCKOUT_SECONDS = 3600.0
 # A guess on the safe side: a slot given away costs a fraction of a second, a 429 costs everybody
 # half a minute.
 LONGEST_GUESS = 1.0
@@ -202,6 +204,7 @@ class Transport(HTTPAdapter):
             asked = float(response.headers.get("Retry-After", 0))
         except ValueError:
             asked = 0.0
+        asked = min(asked, LONGEST_LOCKOUT_SECONDS) if math.isfinite(asked) else 0.0
         return max(self._lockout_seconds, asked) * random.uniform(1.01, 1.03)
 
 

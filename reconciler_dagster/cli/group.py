@@ -145,7 +145,12 @@ def main(debug: bool) -> None:
     if Path(".env").is_file():
         from dotenv import load_dotenv
 
-        load_dotenv(".env")
+        try:
+            load_dotenv(".env")
+        except (OSError, ValueError):  # not decoded, or a null character
+            raise click.UsageError(
+                ".env cannot be read: expected a text file in UTF-8, one NAME=value a line."
+            ) from None
     guard()
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING,

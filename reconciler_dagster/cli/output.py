@@ -45,6 +45,7 @@ def keep_trace(story: str | None = None) -> str:
         with suppress(OSError, ConfigurationError):
             path = made() / "logs" / name
             path.parent.mkdir(exist_ok=True)
+            path.touch(mode=0o600)
             path.write_text(content)
             return str(path)
     return "nowhere, as no folder for it can be written; --debug shows it"

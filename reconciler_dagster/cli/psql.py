@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import click
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from reconciler_dagster.config import Settings
+from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.sandbox.account import binaries
 
 # libpq's environment variable for each part of a URL that people use.
@@ -37,7 +38,13 @@ def psql(arguments: tuple[str, ...]) -> None:
 
     ARGUMENTS are psql's own, e.g. -c "SELECT count(*) FROM leads".
     """
-    parts = conninfo_to_dict(Settings.load().require_database_url())
+    url = Settings.load().require_database_url()
+    try:
+        parts = conninfo_to_dict(url)
+    except ProgrammingError:  # its text quotes a part of it
+        raise ConfigurationError(
+            "DATABASE_URL is not usable: libpq cannot read it as a connection string."
+        ) from None
     # By environment: a URL among the arguments would show its password to everybody.
     own = {_VARIABLES[name]: str(value) for name, value in parts.items() if name in _VARIABLES}
     program = str(binaries() / "psql")

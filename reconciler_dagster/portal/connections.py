@@ -192,11 +192,14 @@ class _Bounded(asyncio.Protocol):
         return self._known is self.cycle is not None and bool(self.cycle.more_body)
 
     def _body_bound(self) -> int:
-        names = {name for name, _ in self.cycle.scope["headers"]}
+        limits, headers = self.settings, dict(self.cycle.scope["headers"])
         # What follows a body in pieces is kept by the parser even where nobody wants it.
-        refused = self.cycle.response_complete and b"transfer-encoding" not in names
-        factor = _THROWN_AWAY if refused else _OVERHEAD
-        return self.settings.header_limit_bytes + factor * self.settings.body_limit_bytes
+        if self.cycle.response_complete and b"transfer-encoding" not in headers:
+            # To uvicorn there is more of it for ever; but after it the next header begins.
+            declared = int(headers.get(b"content-length", 0))
+            thrown_away = min(declared, _THROWN_AWAY * limits.body_limit_bytes)
+            return 2 * limits.header_limit_bytes + thrown_away
+        return limits.header_limit_bytes + _OVERHEAD * limits.body_limit_bytes
 
     def _too_slow(self) -> None:
         if self._is_answering():  # one request is at work, the next one has begun

@@ -24,15 +24,15 @@ def mend(connection: Connection, client_id: str) -> None:
     """Take blanks out of the record ids of leads, so that each meets its record; the lead is noted,
     for its edits were not: to the trigger it was one of the portal's own.
 
-    A lead that somebody has locked is left for the next run. One whose clean id another lead has, or
-    that Postgres refuses to correct, is quarantined.
+    A lead that somebody has locked is left for the next run. One whose clean id another lead has,
+    or that Postgres refuses to correct, is quarantined.
     """
     _forget_corrected(connection, client_id)
     connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     found = connection.execute(
         text(
-            "SELECT l.id::text AS id, l.airtable_record_id AS wrong FROM public.leads l "
-            f"WHERE l.client_id = :client_id AND {_MAY_BE_ONE} "
+            "SELECT l.id::text AS id, l.airtable_record_id AS wrong "  # noqa: S608 - a constant
+            f"FROM public.leads l WHERE l.client_id = :client_id AND {_MAY_BE_ONE} "
             "FOR UPDATE OF l SKIP LOCKED"
         ),
         {"client_id": client_id, "length": LENGTH, "whole": WHOLE},
@@ -60,7 +60,7 @@ def pasted(connection: Connection, client_id: str, record_ids: Collection[str]) 
     """Of some record ids those that a lead of the client has, with blanks around."""
     rows = connection.execute(
         text(
-            "SELECT airtable_record_id FROM public.leads "
+            "SELECT airtable_record_id FROM public.leads "  # noqa: S608 - a constant
             f"WHERE client_id = :client_id AND {_MAY_BE_ONE}"
         ),
         {"client_id": client_id, "length": LENGTH, "whole": WHOLE},
