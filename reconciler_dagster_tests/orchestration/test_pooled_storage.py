@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -48,8 +47,9 @@ def test_an_instance_behind_a_pooler_works(
             point_at(monkeypatch, portal, acme.sandbox)
             instance.add_dynamic_partitions("client", [acme.client.id])
             instance.optimize_for_webserver(5000, 3600, 20)  # as dagster-webserver does
-            with ThreadPoolExecutor(2) as pool:
-                assert all(pool.map(lambda number: run(acme, number), range(4)))
+            # One by one: Dagster sets up its logging for each, which deadlocks in threads. Others
+            # crowd the pool meanwhile.
+            assert all(run(acme, number) for number in range(4))
             records = instance.get_run_records()
             assert sorted(record.dagster_run.tags["number"] for record in records) == list("0123")
             for record in records:
