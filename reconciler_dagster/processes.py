@@ -76,7 +76,7 @@ def _is_hidden(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        return True
+        pass
     return True
 
 

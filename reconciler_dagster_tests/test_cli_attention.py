@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,15 +20,24 @@ from reconciler_dagster_tests.world import World, world
 PROMISED = {"client_id", *asdict(Counts())}
 
 
-@pytest.fixture
-def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
-    with world(portal_db, leads=60) as here:
+@contextmanager
+def at_hand(
+    portal_db: str, monkeypatch: pytest.MonkeyPatch, folder: Path, leads: int
+) -> Iterator[World]:
+    """A world that was compared as a whole, for commands that find it through the environment."""
+    with world(portal_db, leads=leads) as here:
         point_at(monkeypatch, portal_db, here.sandbox)
-        home = tmp_path / "dagster"
+        home = folder / "dagster"
         home.mkdir()
         monkeypatch.setenv("DAGSTER_HOME", str(home))
-        monkeypatch.chdir(tmp_path)
+        monkeypatch.chdir(folder)
         sweep(here)
+        yield here
+
+
+@pytest.fixture
+def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
+    with at_hand(portal_db, monkeypatch, tmp_path, 60) as here:
         yield here
 
 

@@ -11,10 +11,9 @@ import pytest
 
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.trigger import EDIT_TRIGGER
-from reconciler_dagster_tests.orchestration.conftest import checks, point_at
-from reconciler_dagster_tests.test_cli_attention import call
-from reconciler_dagster_tests.windows import sweep
-from reconciler_dagster_tests.world import World, world
+from reconciler_dagster_tests.orchestration.conftest import checks
+from reconciler_dagster_tests.test_cli_attention import at_hand, call
+from reconciler_dagster_tests.world import World
 
 DISABLED = f"the trigger {EDIT_TRIGGER} of public.leads is disabled. Run `reconciler migrate`"
 HIDDEN = "Row level security may hide rows of public.clients from the database role narrow"
@@ -22,13 +21,7 @@ HIDDEN = "Row level security may hide rows of public.clients from the database r
 
 @pytest.fixture
 def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
-    with world(portal_db, leads=20) as here:
-        point_at(monkeypatch, portal_db, here.sandbox)
-        home = tmp_path / "dagster"
-        home.mkdir()
-        monkeypatch.setenv("DAGSTER_HOME", str(home))
-        monkeypatch.chdir(tmp_path)
-        sweep(here)
+    with at_hand(portal_db, monkeypatch, tmp_path, 20) as here:
         here.sync()
         yield here
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DataError, DBAPIError
 from reconciler_dagster.core.left_out import Attempt, Found, Search, Trouble, search
 from reconciler_dagster.core.values import printable
 from reconciler_dagster.postgres.catalogue import Catalogue
+from reconciler_dagster.postgres.connection import sqlstate
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.statements import Statement, without
 from reconciler_dagster.postgres.writes import LeadWrite
@@ -31,7 +32,7 @@ NOT_THE_DATA = (
 
 def is_of_the_data(error: DBAPIError) -> bool:
     """Whether Postgres refuses a row, and not the connection, the statement or the role."""
-    state = str(getattr(error.orig, "sqlstate", None) or "")
+    state = sqlstate(error)
     return bool(state) and state not in NOT_THE_DATA and state[:2] not in NOT_THE_DATA
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from reconciler_dagster.postgres.connection import at_once, server_encoding
+from reconciler_dagster.postgres.connection import at_once, server_encoding, sqlstate
 
 # These take every character: SQL_ASCII is no encoding, it keeps bytes as they come.
 _TAKE_ALL = {"UTF8", "SQL_ASCII"}
@@ -75,8 +75,7 @@ class Repertoire:
                     text("SELECT CAST(:characters AS text)"), {"characters": characters}
                 ).scalar()
         except (DBAPIError, UnicodeEncodeError) as error:
-            state = getattr(getattr(error, "orig", None), "sqlstate", None)
-            if isinstance(error, DBAPIError) and state not in _NO_SUCH_CHARACTER:
+            if isinstance(error, DBAPIError) and sqlstate(error) not in _NO_SUCH_CHARACTER:
                 raise
             return False
         return back == characters

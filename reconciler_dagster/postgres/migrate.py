@@ -9,6 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from reconciler_dagster.config import ConfigurationError, project_file
 from reconciler_dagster.postgres import guard
+from reconciler_dagster.postgres.connection import sqlstate
 
 if TYPE_CHECKING:  # imported where something is migrated: every command asks `is_current`
     from alembic.config import Config
@@ -42,7 +43,7 @@ def upgrade(engine: Engine, revision: str = "head") -> list[str]:
                 command.upgrade(_config(connection), revision)
             return guard.mend(connection) if revision == "head" else []
         except ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            if sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
                 raise
             raise ConfigurationError(
                 "This database role may not do what a migration needs: run `reconciler migrate` "

@@ -27,8 +27,6 @@ def mend(connection: Connection, client_id: str) -> None:
     A lead that somebody has locked is left for the next run. One whose clean id another lead has,
     or that Postgres refuses to correct, is quarantined.
     """
-    _forget_corrected(connection, client_id)
-    connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     found = connection.execute(
         text(
             "SELECT l.id::text AS id, l.airtable_record_id AS wrong "  # noqa: S608 - a constant
@@ -37,6 +35,8 @@ def mend(connection: Connection, client_id: str) -> None:
         ),
         {"client_id": client_id, "length": LENGTH, "whole": WHOLE},
     ).all()
+    if found:  # refused at the statement, not at the commit, where it stops all
+        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     for row in found:
         right = identifier(row.wrong)
         if not is_record_id(right):
@@ -54,6 +54,7 @@ def mend(connection: Connection, client_id: str) -> None:
             quarantine.put(
                 connection, client_id, [Refusal(row.wrong, WHOLE_LEAD, "to_airtable", reason)]
             )
+    _forget_corrected(connection, client_id)
 
 
 def pasted(connection: Connection, client_id: str, record_ids: Collection[str]) -> set[str]:
@@ -69,6 +70,7 @@ def pasted(connection: Connection, client_id: str, record_ids: Collection[str]) 
 
 
 def _forget_corrected(connection: Connection, client_id: str) -> None:
+    """Refusals of ids that no lead has any more: corrected here, or by a person."""
     connection.execute(
         text(
             "DELETE FROM reconciler.quarantine q WHERE client_id = :client_id "
@@ -96,12 +98,6 @@ def _rename(connection: Connection, client_id: str, lead_id: str, wrong: str, ri
         text(
             "UPDATE reconciler.unsettled SET record_id = :right "
             "WHERE client_id = :client_id AND lead_id = :lead_id AND record_id = :wrong"
-        ),
-        ids,
-    )
-    connection.execute(
-        text(
-            "DELETE FROM reconciler.quarantine WHERE client_id = :client_id AND record_id = :wrong"
         ),
         ids,
     )
