@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler_dagster_tests.world import ANN, BOB, World
+from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster_tests.world import ANN, BOB, World, world
 
 
 @dataclass
@@ -77,3 +80,40 @@ def end_state(world: World) -> dict[str, Any]:
         | logs
         | {"unsettled": unsettled}
     )
+
+
+@dataclass
+class Copies:
+    """A busy world, and the same again for each run."""
+
+    server: Any
+    template: str
+    busy: World
+    before: Before
+
+    def copy(self, name: str) -> World:
+        """The busy state once more, in a database of that name."""
+        self.before.restore(self.busy)
+        url = self.server.create_database(name, template=self.template)
+        case = World(url, self.busy.sandbox)
+        case.settings.calls_per_second = 1000
+        return case
+
+    def settle(self, case: World, name: str) -> dict[str, Any]:
+        """What two more runs come to; then the copy is gone."""
+        case.sync()
+        case.sync()
+        state = end_state(case)
+        case.engine.dispose()
+        self.server.drop_database(name)
+        return state
+
+
+@contextmanager
+def busy_copies(server: Any, template: str, leads: int) -> Iterator[Copies]:
+    """Copies of a world that is busy, in databases made from the template of that name."""
+    url = server.create_database(template, template="migrated")
+    with world(url, leads=leads) as busy:
+        before = make_busy(busy)
+        engine(url).dispose()  # a template may have no connections
+        yield Copies(server, template, busy, before)

@@ -76,11 +76,6 @@ class Nursery:
         self._process.wait()
 
 
-def stop(moment: str, name: str) -> None:
-    if f"{moment} {effects.count}" == os.environ.get("RECONCILER_TEST_STOP"):
-        os.kill(os.getpid(), signal.SIGSTOP)
-
-
 def main() -> None:
     for number, line in enumerate(sys.stdin):
         reader, writer = os.pipe()
@@ -90,7 +85,10 @@ def main() -> None:
             try:
                 os.environ.update(json.loads(line))
                 effects.kill_at = os.environ.get("RECONCILER_TEST_KILL", "")
-                effects.hook, connection.BRIEFLY_IDLE = stop, "1s"
+                if os.environ.get("RECONCILER_TEST_STOP"):
+                    effects.kill_at = os.environ["RECONCILER_TEST_STOP"]
+                    effects.kill_with = signal.SIGSTOP
+                connection.BRIEFLY_IDLE = "1s"
                 run_once(f"run {os.getpid()} {number}")
                 os.write(writer, str(effects.count).encode())
                 code = 0

@@ -11,11 +11,9 @@ from typing import Any
 
 import pytest
 
-from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster_tests.crash.busy import end_state, make_busy
+from reconciler_dagster_tests.crash.busy import busy_copies
 from reconciler_dagster_tests.crash.nursery import Nursery
 from reconciler_dagster_tests.model.invariants import crash_equivalence
-from reconciler_dagster_tests.world import World, world
 
 STRIDE = int(os.environ.get("CRASH_STRIDE", "9"))
 
@@ -24,28 +22,19 @@ STRIDE = int(os.environ.get("CRASH_STRIDE", "9"))
 def test_killed_anywhere_and_run_again_ends_as_if_nothing_had_happened(
     postgres_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = postgres_server.create_database("busy", template="migrated")
-    with world(url, leads=40) as busy, Nursery() as nursery:
-        before = make_busy(busy)
-        engine(url).dispose()
+    with busy_copies(postgres_server, "busy", 40) as copies, Nursery() as nursery:
+        sandbox = copies.busy.sandbox
         environment = {
-            "AIRTABLE_API_KEY": busy.sandbox.token,
-            "AIRTABLE_ENDPOINT_URL": busy.sandbox.url,
+            "AIRTABLE_API_KEY": sandbox.token,
+            "AIRTABLE_ENDPOINT_URL": sandbox.url,
         }
 
         def ended(number: int, kill: str) -> tuple[int, int, dict[str, Any]]:
-            before.restore(busy)
             name = f"crash_{number}"
-            case = World(postgres_server.create_database(name, template="busy"), busy.sandbox)
-            case.settings.calls_per_second = 1000
+            case = copies.copy(name)
             url = case.settings.require_database_url()
             status, count = nursery.run(**environment, DATABASE_URL=url, RECONCILER_TEST_KILL=kill)
-            case.sync()
-            case.sync()
-            state = end_state(case)
-            case.engine.dispose()
-            postgres_server.drop_database(name)
-            return status, count, state
+            return status, count, copies.settle(case, name)
 
         status, effects, expected = ended(0, "")
         assert (status, expected["open"], expected["unsettled"]) == (0, 0, 0)

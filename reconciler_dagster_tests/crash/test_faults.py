@@ -14,10 +14,9 @@ import pytest
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
-from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster_tests.crash.busy import Before, end_state, make_busy
+from reconciler_dagster_tests.crash.busy import Copies, busy_copies, end_state
 from reconciler_dagster_tests.model import invariants
-from reconciler_dagster_tests.world import World, world
+from reconciler_dagster_tests.world import World
 
 STRIDE = int(os.environ.get("FAULT_STRIDE", "23"))
 STATUSES = (400, 401, 403, 404, 413, 422, 429, 500, 502, 503, 504)
@@ -40,17 +39,14 @@ TABLE = Path(__file__).parents[2] / "docs" / "faults.md"
 class Cases:
     """The same busy world for each case."""
 
-    def __init__(self, server: Any, busy: World, before: Before) -> None:
-        self.server, self.busy, self.before = server, busy, before
+    def __init__(self, copies: Copies) -> None:
+        self.copies = copies
         self.number = self.calls = self.hits = 0
 
     def run(self, fault: dict[str, Any] | None) -> World:
         """One run from the busy state: its world. Notes its calls and how often the fault hit."""
-        self.before.restore(self.busy)
         self.number += 1
-        url = self.server.create_database(f"fault_{self.number}", template="busy_faults")
-        case = World(url, self.busy.sandbox)
-        case.settings.calls_per_second = 1000
+        case = self.copies.copy(f"fault_{self.number}")
         case.settings.retry_seconds, case.settings.lockout_seconds = 0.001, 0.05
         case.sandbox.reset_calls()
         if fault is not None:
@@ -68,7 +64,7 @@ class Cases:
 
     def end(self, case: World) -> None:
         case.engine.dispose()
-        self.server.drop_database(f"fault_{self.number}")
+        self.copies.server.drop_database(f"fault_{self.number}")
 
 
 def position(fault: dict[str, Any], n: int) -> dict[str, int]:
@@ -95,12 +91,9 @@ def runs_needed(case: World, expected: dict[str, Any]) -> str:
 def test_every_fault_in_every_position_ends_in_convergence(
     postgres_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = postgres_server.create_database("busy_faults", template="migrated")
-    with world(url, leads=110) as busy:
-        before = make_busy(busy)
-        engine(url).dispose()
-        busy.sandbox.switch(largest_page=PAGE_SIZE)
-        cases = Cases(postgres_server, busy, before)
+    with busy_copies(postgres_server, "busy_faults", 110) as copies:
+        copies.busy.sandbox.switch(largest_page=PAGE_SIZE)
+        cases = Cases(copies)
         cases.end(cases.run(None))  # what it wrote is put back: changed, for all that follow
         case, calls = cases.run(None), cases.calls
         case.sync()

@@ -14,12 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
-from reconciler_dagster_tests.crash.busy import end_state, make_busy
+from reconciler_dagster_tests.crash.busy import busy_copies
 from reconciler_dagster_tests.crash.nursery import Nursery
 from reconciler_dagster_tests.model.invariants import crash_equivalence
-from reconciler_dagster_tests.world import World, world
+from reconciler_dagster_tests.world import World
 
 STRIDE = int(os.environ.get("STOP_STRIDE", "13"))
 WRITES = "SELECT side, record_id, field FROM reconciler.history WHERE run_id = :id ORDER BY id"
@@ -40,40 +39,26 @@ def stopped(case: World) -> tuple[str, int]:
 def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
     postgres_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = postgres_server.create_database("stopped", template="migrated")
-    with world(url, leads=40) as busy, Nursery() as nursery:
-        before = make_busy(busy)
-        engine(url).dispose()
+    with busy_copies(postgres_server, "stopped", 40) as copies, Nursery() as nursery:
+        sandbox = copies.busy.sandbox
         environment = {
-            "AIRTABLE_API_KEY": busy.sandbox.token,
-            "AIRTABLE_ENDPOINT_URL": busy.sandbox.url,
+            "AIRTABLE_API_KEY": sandbox.token,
+            "AIRTABLE_ENDPOINT_URL": sandbox.url,
             "RECONCILER_LEASE_SECONDS": "1",
             "RECONCILER_TEST_STOP": "",
         }
 
-        def prepared(name: str) -> tuple[World, str]:
-            before.restore(busy)
-            case = World(postgres_server.create_database(name, template="stopped"), busy.sandbox)
-            case.settings.calls_per_second = 1000
-            return case, case.settings.require_database_url()
-
-        def finished(case: World, name: str) -> dict[str, Any]:
-            case.sync()
-            case.sync()
-            state = end_state(case)
-            case.engine.dispose()
-            postgres_server.drop_database(name)
-            return state
-
-        case, url = prepared("crash_not_stopped")
+        case = copies.copy("crash_not_stopped")
+        url = case.settings.require_database_url()
         status, effects = nursery.run(**environment, DATABASE_URL=url)
-        expected = finished(case, "crash_not_stopped")
+        expected = copies.settle(case, "crash_not_stopped")
         assert status == 0
         points = [f"{m} {n}" for n in range(3, effects - 2) for m in ("before", "after")]
         tried = points[::STRIDE]
         for point in tried:
             name = f"crash_stopped_{point.replace(' ', '_')}"
-            case, url = prepared(name)
+            case = copies.copy(name)
+            url = case.settings.require_database_url()
             nursery.start(**environment | {"RECONCILER_TEST_STOP": point}, DATABASE_URL=url)
             run_id, pid = stopped(case)
             try:
@@ -89,7 +74,7 @@ def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
             assert case.sql(WRITES, id=run_id) == written, point
             assert [c for c in case.sandbox.calls() if c["method"] == "PATCH"] == [], point
             try:
-                crash_equivalence(finished(case, name), expected)
+                crash_equivalence(copies.settle(case, name), expected)
             except AssertionError as error:
                 raise AssertionError(f"stopped {point} of {effects}: {error}") from None
     with capsys.disabled():
