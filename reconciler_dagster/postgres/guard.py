@@ -164,7 +164,10 @@ def _expected(watched: Watched) -> dict[str, Any]:
         "table": watched.table,
         "columns": watched.arguments[:3],
         "sources": dump(
-            {name: md5(src.encode()).hexdigest() for name, src in trigger.SOURCES.items()}
+            {
+                name: md5(src.encode(), usedforsecurity=False).hexdigest()
+                for name, src in trigger.SOURCES.items()
+            }
         ),
         "settings": [f"{name}={value}" for name, value in trigger.SETTINGS.items()],
         "arguments": b"".join(argument.encode() + b"\0" for argument in watched.arguments),

