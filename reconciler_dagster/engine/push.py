@@ -14,12 +14,11 @@ from reconciler_dagster.airtable.base import PAGE, modified_since
 from reconciler_dagster.airtable.errors import NotSent
 from reconciler_dagster.airtable.transport import ATTEMPTS, LOCKOUTS_BORNE
 from reconciler_dagster.core.deletions import State
-from reconciler_dagster.engine import deletions
+from reconciler_dagster.engine import deletions, send
 from reconciler_dagster.engine.ahead import Ahead, Reading, read_now
 from reconciler_dagster.engine.diff import Staged, load
 from reconciler_dagster.engine.local import write_local
 from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode, looks_off, stage
-from reconciler_dagster.engine.send import send
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
@@ -40,6 +39,8 @@ from reconciler_dagster.postgres.staging import StagedRecord
 LOCAL_CHUNK = 500
 # How often one run sends a record whose answer was lost.
 ROUNDS = 3
+# Own writes of one run that would fill most of the next listing's first page.
+WORTH_READING_BACK = 80
 
 
 @dataclass
@@ -47,10 +48,13 @@ class Pushed:
     """What a person has to know about a push, besides the counts.
 
     ``unknown``: records whose answer never came; the next run settles them by comparing.
-    ``unsent``, ``why``: see engine.send.Sent.
+    ``unsent``, ``why``: see engine.send.Sent. ``gone``: records that Airtable does not have any
+    more. ``late``: records whose reading was old once their leads were written.
     """
 
     unknown: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    late: set[str] = field(default_factory=set)
     unsent: set[str] = field(default_factory=set)
     sent: set[str] = field(default_factory=set)
     why: NotSent | None = None
@@ -163,13 +167,19 @@ def push_chunk(
         session.engine, key, session.client.id, session.fields.columns, record_ids, edited=False
     )
     staged = load(session, key, may_assume=False)
+    pushed.gone |= set(record_ids) - found
     _refuse_gone(session, staged, set(record_ids) - found)
     outbound = write_local(session, staged, staged.plan(session), sorted(found))
-    sent = send(session, staged, outbound, reading.at, almost_done)
-    pushed.unknown |= sent.unknown
-    pushed.unsent |= sent.unsent
-    pushed.why = sent.why
-    pushed.sent |= sent.acknowledged | sent.unknown
+    late = time.monotonic() - reading.at > send.FRESH_SECONDS and outbound.keys() - pushed.late
+    if late:  # somebody held their rows: once more, but not for ever
+        pushed.late |= late
+        pushed.unsent |= outbound.keys()
+    else:
+        sent = send.send(session, staged, outbound, reading.at, almost_done)
+        pushed.unknown |= sent.unknown
+        pushed.unsent |= sent.unsent
+        pushed.why = sent.why
+        pushed.sent |= sent.acknowledged | sent.unknown
     with session.engine.begin() as connection:
         staging.clear(connection, key)
 
@@ -185,13 +195,14 @@ def _stage_anew(session: Session, key: str, reading: Reading) -> set[str]:
 def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) -> None:
     """Everything is in: move the cursor, and note what was verified."""
     with session.writing() as connection:
-        tombstones.returned(connection, session.client.id, session.run_id, list(staged.records))
+        there = list(staged.records.keys() - pushed.gone)
+        tombstones.returned(connection, session.client.id, session.run_id, there)
     deletions.carry_out_approved(session)
     moment = datetime.fromisoformat(pulled.moment)
     ago = datetime.now(UTC) - datetime.fromisoformat(pulled.noted_at)
     seen = set(staged.records)
     if pulled.window is None or pulled.everything:
-        if len(pushed.sent) > cursor.ALWAYS_READ and not pushed.unknown:
+        if len(pushed.sent) > WORTH_READING_BACK and not pushed.unknown:
             echo = _read_echo(session, moment)
             if echo is not None:
                 moment, seen = echo[0], seen | echo[1]
@@ -204,7 +215,7 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
             )
     with session.writing() as connection:
         if pulled.window is not None:
-            baseline.verified(connection, session.client.id, staged.records)
+            baseline.verified(connection, session.client.id, there)
         session.counts.quarantined = len(quarantine.records(connection, session.client.id))
         session.counts.deletions_pending = tombstones.pending(connection, session.client.id)
         forget_old(connection, session.settings.history_days)

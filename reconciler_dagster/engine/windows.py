@@ -132,11 +132,11 @@ def _reconcile_part(session: Session, window: Window, part: Part) -> int:
         for chunk in chunks(inbound, LOCAL_CHUNK):
             write_local(session, staged, changes, chunk)
         if not outbound:
-            _verified(session, staged)
+            _verified(session, staged.records)
     pushed = push_all(session, outbound, lambda: _locked(session, window))
     if outbound:
         with _locked(session, window):
-            _verified(session, staged)
+            _verified(session, staged.records.keys() - pushed.gone)
     with session.engine.begin() as connection:
         staging.clear(connection, part.key)
     return len(pushed.unknown)
@@ -169,8 +169,8 @@ def _load(session: Session, key: str) -> Staged:
     return load(session, key, may_assume=False)
 
 
-def _verified(session: Session, staged: Staged) -> None:
+def _verified(session: Session, record_ids: Iterable[str]) -> None:
+    there = list(record_ids)
     with session.writing() as connection:
-        record_ids = list(staged.records)
-        tombstones.returned(connection, session.client.id, session.run_id, record_ids)
-        baseline.verified(connection, session.client.id, record_ids)
+        tombstones.returned(connection, session.client.id, session.run_id, there)
+        baseline.verified(connection, session.client.id, there)

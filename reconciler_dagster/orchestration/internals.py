@@ -49,6 +49,7 @@ from dagster._utils.interrupts import capture_interrupts
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
+from reconciler_dagster.orchestration.storage import keep_connections
 from reconciler_dagster.processes import number_of
 
 __all__ = [
@@ -61,8 +62,6 @@ __all__ = [
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # How often a run looks whether somebody on another host has asked for its end.
 CANCEL_POLL_SECONDS = 5.0
-_LONGEST_STATEMENT_MS = 600_000
-_CONNECTION_SECONDS = 3600
 
 
 def reference(instance: dg.DagsterInstance) -> str:
@@ -82,15 +81,6 @@ def execute_run(run_id: str, instance_reference: str) -> bool:
             _execute_run_command_body(run_id, instance, lambda _event: None, False)
         run = instance.get_run_by_id(run_id)
         return run is None or run.is_finished
-
-
-def keep_connections(instance: dg.DagsterInstance) -> None:
-    """Have this process keep its connections to Dagster's storage: otherwise every event of a run
-    opens one of its own, a hundred times a run.
-    """
-    instance.optimize_for_webserver(
-        statement_timeout=_LONGEST_STATEMENT_MS, pool_recycle=_CONNECTION_SECONDS, max_overflow=10
-    )
 
 
 def _watch_for_cancel(instance: dg.DagsterInstance, run_id: str) -> Callable[[], None]:

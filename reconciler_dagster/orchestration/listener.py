@@ -216,7 +216,6 @@ def listen() -> None:
     settings = Settings.load()
     open_portal(settings)
     with dagster_instance(settings) as instance:
-        internals.keep_connections(instance)
         listener = Listener(settings, instance, end)
         _prepare(Path(instance.root_directory))
         try:

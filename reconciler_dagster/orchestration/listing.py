@@ -78,7 +78,10 @@ def stage_listed(session: Session, listed: list[Listed], key: str) -> None:
 
 
 def staged(session: Session, key: str) -> list[Listed]:
-    """What was staged; LookupError where nothing was."""
+    """What was staged; LookupError where nothing was, or by a release that staged otherwise."""
     with session.engine.connect() as connection:
         data = staging.pull(connection, key)
-    return [Listed(one["months"], Window.from_json(one["window"])) for one in data["windows"]]
+    try:
+        return [Listed(one["months"], Window.from_json(one["window"])) for one in data["windows"]]
+    except (KeyError, TypeError):
+        raise LookupError(key) from None

@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import dagster as dg
 import psycopg
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL
+from sqlalchemy import URL, create_engine
 
 from reconciler_dagster import environment
 from reconciler_dagster.config import ConfigurationError, Settings, state_dir
 from reconciler_dagster.orchestration.stored import without_secrets
 from reconciler_dagster.outlets import guard
+
+_CONNECTION_SECONDS = 3600
 
 
 class ChosenStorage(DagsterStorage, ConfigurableClass):
@@ -42,6 +45,29 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
         from dagster_postgres import DagsterPostgresStorage
 
         return without_secrets(DagsterPostgresStorage(psycopg2_url(url.get_secret_value())))
+
+
+def keep_connections(instance: dg.DagsterInstance) -> None:
+    """Have this process keep one connection to Dagster's Postgres, and open more only while several
+    threads ask at once: otherwise every event of a run opens one of its own, 200 times a run.
+
+    Dagster's own way to keep them, for the webserver, sets a timeout for the session: behind a
+    pooler that would stay with the connection for whoever gets it next.
+    """
+    parts = [instance.event_log_storage, instance.run_storage, instance.schedule_storage]
+    url = getattr(instance.event_log_storage, "postgres_url", None)
+    if url is None:  # SQLite keeps files
+        return
+    kept = create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=1,
+        max_overflow=10,
+        pool_recycle=_CONNECTION_SECONDS,
+        pool_pre_ping=True,
+    )
+    for part in parts:
+        part._engine = kept  # type: ignore[union-attr]
 
 
 def psycopg2_url(url: str) -> str:

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-# Leaving out what was seen saves calls only beyond one page; up to that the whole overlap is read.
-ALWAYS_READ = 80
-# Beyond this the filter would grow too long; the records are then simply read again.
+# So few are listed again rather than left out: they are hardly more on the one page that is read
+# anyway, and the filter stays short.
+NOT_WORTH_LEAVING_OUT = 20
+# With more the filter would grow too long; the others are simply read again.
 LONGEST_LEFT_OUT = 2000
 
 
@@ -78,13 +79,14 @@ def move(
 
 
 def to_leave_out(connection: Connection, client_id: str) -> list[str]:
-    """Seen records that the next listing need not repeat; the most recent ones are kept in it."""
-    rows = connection.execute(
-        text(
-            "SELECT record_id FROM reconciler.seen WHERE client_id = :client_id "
-            "ORDER BY listed_at DESC, record_id OFFSET :always_read"
-        ),
-        {"client_id": client_id, "always_read": ALWAYS_READ},
-    ).scalars()
-    seen = list(rows)
-    return seen if len(seen) <= LONGEST_LEFT_OUT else []
+    """Seen records that the next listing need not repeat: the latest ones, unless they are few."""
+    seen = list(
+        connection.execute(
+            text(
+                "SELECT record_id FROM reconciler.seen WHERE client_id = :client_id "
+                "ORDER BY listed_at DESC, record_id LIMIT :longest"
+            ),
+            {"client_id": client_id, "longest": LONGEST_LEFT_OUT},
+        ).scalars()
+    )
+    return seen if len(seen) > NOT_WORTH_LEAVING_OUT else []

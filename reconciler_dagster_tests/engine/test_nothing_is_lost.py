@@ -5,6 +5,7 @@ model; each is the shortest history that shows it.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -12,14 +13,17 @@ from sqlalchemy import text
 from reconciler_dagster import effects
 from reconciler_dagster.airtable import transport
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
-from reconciler_dagster.engine import send
+from reconciler_dagster.engine import ahead, send
+from reconciler_dagster.engine.ahead import Reading
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
+from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster.postgres.staging import StagingLost
 from reconciler_dagster_tests.model.stage import Killed
+from reconciler_dagster_tests.windows import states
 from reconciler_dagster_tests.world import ANN, World
 
 HOUR, WEEK = 3600, 7 * 24 * 3600
@@ -365,6 +369,55 @@ def test_what_was_read_long_ago_is_read_again_before_more_is_sent(
     assert {acme.cell(r, "HRQ Status") for r in late[:-1]} == {"Archive"}
     assert acme.cell(late[-1], "HRQ Status") == "Review"
     acme.assert_converged()
+
+
+def test_what_was_read_before_a_long_wait_for_a_lead_is_read_again(
+    acme: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first batch too: whoever edited the record meanwhile is not written over."""
+    (record_id,) = ids(acme, 1)
+    acme.update(record_id, hrq_status="Archive")
+    read = ahead.read_now
+    readings = []
+
+    def read_long_ago(session: Session, record_ids: list[str]) -> Reading:
+        reading = read(session, record_ids)
+        readings.append(reading)
+        if len(readings) > 1:
+            return reading
+        acme.sandbox.edit(record_id, {"HRQ Status": "Review"})
+        return replace(reading, at=reading.at - 2 * send.FRESH_SECONDS)
+
+    monkeypatch.setattr(ahead, "read_now", read_long_ago)
+    assert acme.sync().counts.conflicts == 1
+    assert len(readings) == 2
+    assert acme.cell(record_id, "HRQ Status") == acme.lead(record_id)["hrq_status"] == "Review"
+    acme.assert_converged()
+
+
+def test_a_write_whose_lead_is_always_waited_for_goes_in_the_end(
+    acme: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send, "FRESH_SECONDS", -1.0)
+    (record_id,) = ids(acme, 1)
+    acme.update(record_id, hrq_status="Archive")
+    acme.sync()
+    assert acme.cell(record_id, "HRQ Status") == "Archive"
+
+
+def test_a_record_deleted_while_the_run_was_on_its_way_stays_under_suspicion(acme: World) -> None:
+    """It was listed, so the end of the run must not take it for one that came back."""
+    (record_id,) = ids(acme, 1)
+    acme.sandbox.edit(record_id, {"Company": "Listed"})
+    acme.update(record_id, hrq_status="Archive")
+    session = acme.session()
+    with client_lock(acme.engine, acme.client.id, session.run_id, 0):
+        pull_airtable(session, CHANGED)
+        pull_postgres(session)
+        diff(session)
+        acme.sandbox.delete(record_id)
+        push(session)
+    assert states(acme) == {record_id: "missing"}
 
 
 @pytest.mark.parametrize("more", ["", "\nfrom the portal too"])
