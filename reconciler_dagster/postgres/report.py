@@ -142,8 +142,9 @@ def _fields(
         ).execution_options(yield_per=2000),
         {"client_id": client_id},
     )
+    mapped = LEADS.refined(in_use)
     for record_id, lead, agreed in rows:
-        differing.update(reading.differing(lead, agreed, LEADS.refined(in_use), users))
+        differing.update(reading.differing(lead, agreed, mapped, users))
         for field in in_use:
             if field.column not in agreed and (record_id, field.column) not in refused:
                 held_back[field.column] += reading.held(lead, field, users) != field.codec.blank

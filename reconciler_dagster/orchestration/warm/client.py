@@ -48,7 +48,7 @@ def launch(home: Path, run_id: str, instance: str, note: Callable[[str], None]) 
         request = Request(fingerprint(), run_id, instance, dict(os.environ), os.getcwd())
         folder = place(home)
         for _ in range(_ATTEMPTS):
-            connection = _connect(folder) or _start_and_connect(folder, request.fingerprint)
+            connection = connect(folder) or _start_and_connect(folder, request.fingerprint)
             with connection:
                 if _hand_over(connection, request, note):
                     return
@@ -61,7 +61,7 @@ def ensure(home: Path) -> None:
     """Have a warm parent ready for the next run. Raises NoWarmProcess."""
     try:
         folder = place(home)
-        connection = _connect(folder) or _start_and_connect(folder, fingerprint())
+        connection = connect(folder) or _start_and_connect(folder, fingerprint())
         connection.close()
     except CANNOT as error:
         raise NoWarmProcess(str(error)) from error
@@ -94,7 +94,7 @@ def stop(
 
 def parent_of(home: Path) -> int | None:
     """The warm parent's process number; None where there is none."""
-    connection = _connect(place(home))
+    connection = connect(place(home))
     if connection is None:
         return None
     with connection:
@@ -127,7 +127,8 @@ def _hand_over(connection: socket.socket, request: Request, note: Callable[[str]
     return True
 
 
-def _connect(folder: Path) -> socket.socket | None:
+def connect(folder: Path) -> socket.socket | None:
+    """A connection to the warm parent of a folder; None where none listens. Raises OSError."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(folder / "socket"))
@@ -143,10 +144,10 @@ def _connect(folder: Path) -> socket.socket | None:
 def _start_and_connect(folder: Path, code: str) -> socket.socket:
     """Start a parent, unless another launcher just did."""
     with _alone(folder):
-        connection = _connect(folder)
+        connection = connect(folder)
         if connection is None:
             _start(folder)
-            connection = _connect(folder)
+            connection = connect(folder)
     if connection is None:
         raise NoWarmProcess("the warm parent ended as soon as it was there")
     return connection
