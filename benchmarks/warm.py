@@ -27,7 +27,6 @@ from reconciler_dagster.orchestration.home import dagster_home
 from reconciler_dagster.orchestration.listener import LOCATION, MODULE
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
-from reconciler_dagster.orchestration.storage import keep_connections
 from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
@@ -85,7 +84,6 @@ def measure(runs: int) -> tuple[list[float], list[float]]:
             )
             clients = active_clients(connection)
         instance = held.enter_context(dg.DagsterInstance.get())
-        keep_connections(instance)
         ensure_partitions(instance, clients)
         held.callback(client.stop, home, 10)
         client.ensure(home)
