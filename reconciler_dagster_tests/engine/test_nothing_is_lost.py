@@ -148,6 +148,8 @@ def test_a_lead_inserted_anew_is_agreed_on_only_where_it_holds_what_was_agreed(
         "CREATE TRIGGER dropping BEFORE INSERT ON leads FOR EACH ROW EXECUTE FUNCTION drop_reason()"
     )
     acme.sync()
+    agreed = acme.sides()[2][record_id]
+    assert {"claimed_by", "sms_stop_reason", "company"} & agreed.keys() == {"company"}
     acme.sync(EVERYTHING)
     assert acme.cell(record_id, "Claimed By") == ANN
     assert acme.cell(record_id, "SMS Stop Reason") == "Asked twice"
