@@ -89,9 +89,5 @@ def differing(
 ) -> Iterator[str]:
     """The columns of a lead that do not hold what was agreed on; of the others nothing is known."""
     for mapped in fields:
-        if mapped.column not in agreed:
-            continue
-        value = agreed[mapped.column]
-        # What is in its normal form already need not be brought there.
-        if columns.get(mapped.column) != value and held(columns, mapped, users) != value:
+        if mapped.column in agreed and held(columns, mapped, users) != agreed[mapped.column]:
             yield mapped.column
