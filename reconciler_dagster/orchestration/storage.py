@@ -15,8 +15,8 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, create_engine
 
-from reconciler_dagster import environment
-from reconciler_dagster.config import ConfigurationError, Settings, state_dir
+from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.orchestration.home import home_folder
 from reconciler_dagster.orchestration.stored import without_secrets
 from reconciler_dagster.outlets import guard
 
@@ -39,8 +39,7 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
         guard()
         url = Settings.load().dagster_postgres_url
         if url is None:
-            home = environment.value("DAGSTER_HOME") or str(state_dir() / "dagster")
-            return without_secrets(DagsterSqliteStorage.from_local(home))
+            return without_secrets(DagsterSqliteStorage.from_local(str(home_folder())))
         from dagster_postgres import DagsterPostgresStorage
 
         own = psycopg2_url(url.get_secret_value())

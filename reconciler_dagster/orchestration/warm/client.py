@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def launch(home: Path, run_id: str, instance: str, note: Callable[[str], None]) 
         for _ in range(_ATTEMPTS):
             connection = connect(folder) or _start_and_connect(folder, request.fingerprint)
             with connection:
-                if _hand_over(connection, request, note):
+                if hand_over(connection, request, note):
                     return
     except CANNOT as error:
         raise NoWarmProcess(str(error)) from error
@@ -112,11 +112,20 @@ def _peer(connection: socket.socket) -> tuple[int, int]:
     return int.from_bytes(number, sys.byteorder), int.from_bytes(user, sys.byteorder)
 
 
-def _hand_over(connection: socket.socket, request: Request, note: Callable[[str], None]) -> bool:
-    """Whether the run is on its way; not where the parent was of other code, or died."""
+def hand_over(
+    connection: socket.socket,
+    request: Request,
+    note: Callable[[str], None],
+    files: Sequence[int] = (),
+) -> bool:
+    """Whether it is on its way; not where the parent was of other code, or died. ``note``: as of
+    ``launch``; ``files``: descriptors to bring along. Raises OSError, where it never will be.
+    """
     try:
         connection.settimeout(ANSWER_WITHIN_SECONDS)
-        connection.sendall(request.as_line())
+        line = request.as_line()
+        sent = socket.send_fds(connection, [line], files) if files else 0
+        connection.sendall(line[sent:])
         process = read_line(connection).decode().strip()
         if process in ("", STALE):
             return False

@@ -17,10 +17,8 @@ from types import FrameType
 
 import click
 
-from reconciler_dagster.orchestration.warm.client import ANSWER_WITHIN_SECONDS, connect
+from reconciler_dagster.orchestration.warm.client import connect, hand_over
 from reconciler_dagster.orchestration.warm.protocol import (
-    GO,
-    STALE,
     UNREADABLE,
     Request,
     fingerprint,
@@ -46,37 +44,26 @@ def execute(home: Path, command: Sequence[str]) -> int | None:
     if connection is None:
         return None
     with connection:
-        process = _hand_over(connection, command)
+        process = _begin(connection, command)
         return None if process is None else _wait(connection, process)
 
 
-def _hand_over(connection: socket.socket, command: Sequence[str]) -> int | None:
+def _begin(connection: socket.socket, command: Sequence[str]) -> int | None:
     """The number of the process that is at work now; None where there is none, and will be none."""
+    noted: list[str] = []
     try:
-        code = fingerprint()
-        request = Request(code, "", "", dict(os.environ), os.getcwd(), list(command))
         files = [stream.fileno() for stream in (sys.stdin, sys.stdout, sys.stderr)]
-        connection.settimeout(ANSWER_WITHIN_SECONDS)
-        line = request.as_line()
-        sent = socket.send_fds(connection, [line], files)
-        connection.sendall(line[sent:])
-        process = read_line(connection).decode().strip()
-        if process in ("", STALE):
-            return None
-        connection.settimeout(None)
-        connection.sendall(GO)
-    except (
-        ValueError,
-        AttributeError,
-        *UNREADABLE,
-    ):
-        return None  # a stream that is no file, a process that has gone
-    return number_of(process)
+        request = Request(fingerprint(), "", "", dict(os.environ), os.getcwd(), list(command))
+        begun = hand_over(connection, request, noted.append, files)
+    except (ValueError, AttributeError, *UNREADABLE):  # a stream that is no file, among others
+        return None
+    return number_of(noted[0]) if begun else None
 
 
 def _wait(connection: socket.socket, process: int) -> int:
     with _forwarding(process):
         try:
+            connection.settimeout(None)
             return int(read_line(connection))
         except (OSError, ValueError):
             click.echo("Error: the process of the run was ended from outside.", err=True)

@@ -44,6 +44,9 @@ PRELOADED = (
     "reconciler_dagster.orchestration.warm.child",
     "reconciler_dagster.cli.run",
     "reconciler_dagster.cli.status",
+    # What the two import only once they are called.
+    "reconciler_dagster.orchestration.execute",
+    "reconciler_dagster.orchestration.instance",
     "reconciler_dagster.postgres.report",
     "dagster_postgres",
     "pandas",
