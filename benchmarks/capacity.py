@@ -8,16 +8,14 @@ whole machine, and how many clients a quarter of an hour holds at this pace.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
 import psutil
 import psycopg
-from delta import demo  # beside this file
+from delta import demo, graphql  # beside this file
 
 from reconciler_dagster.sandbox import DEMO_BASE_ID, DEMO_TOKEN
 from reconciler_dagster.sandbox.testing import SandboxClient
@@ -27,6 +25,10 @@ LEADS = 20
 TICK = """{ scheduleOrError(scheduleSelector: {repositoryName: "__repository__",
     repositoryLocationName: "reconciler", scheduleName: "every_15_minutes"}) { ... on Schedule {
     scheduleState { ticks(limit: 1) { timestamp endTimestamp status runIds } } } } }"""
+
+ENDED = """SELECT count(*) FILTER (WHERE state <> 'started'),
+    count(*) FILTER (WHERE state NOT IN ('started', 'succeeded'))
+    FROM reconciler.run_summary WHERE purpose = 'delta' AND started_at >= %s"""
 
 
 def main() -> None:
@@ -63,27 +65,16 @@ def _measure(portal: psycopg.Connection[Any], ui: str, clients: int) -> str:
     began = (time.time() // QUARTER + 1) * QUARTER
     time.sleep(began - time.time() - 1)
     before = psutil.cpu_times()
-    ended: float = 0
+    ended = failed = 0
     while ended < clients:
         time.sleep(0.5)
-        ended = _value(
-            portal,
-            "SELECT count(*) FROM reconciler.run_summary WHERE purpose = 'delta' "
-            "AND started_at >= %s AND state <> 'started'",
-            datetime.fromtimestamp(began, UTC),
-        )
+        ended, failed = _row(portal, ENDED, datetime.fromtimestamp(began, UTC))
     drained = time.time() - began
     after = psutil.cpu_times()
-    failed = _value(
-        portal,
-        "SELECT count(*) FROM reconciler.run_summary WHERE purpose = 'delta' "
-        "AND started_at >= %s AND state <> 'succeeded'",
-        datetime.fromtimestamp(began, UTC),
-    )
     busy = sum(
         getattr(after, kind) - getattr(before, kind) for kind in ("user", "system", "softirq")
     )
-    tick = _tick(ui)
+    (tick,) = graphql(ui, TICK)["scheduleOrError"]["scheduleState"]["ticks"]
     return (
         f"{clients:,} clients: tick {tick['endTimestamp'] - tick['timestamp']:.1f} s, all runs "
         f"ended after {drained:.0f} s ({failed} failed), {busy / clients:.2f} s of processor time "
@@ -91,19 +82,14 @@ def _measure(portal: psycopg.Connection[Any], ui: str, clients: int) -> str:
     )
 
 
-def _tick(ui: str) -> dict[str, Any]:
-    body = json.dumps({"query": TICK}).encode()
-    request = urllib.request.Request(f"{ui}/graphql", body, {"Content-Type": "application/json"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=60) as answer:
-        state = json.load(answer)["data"]["scheduleOrError"]["scheduleState"]
-    return dict(state["ticks"][0])
+def _value(portal: psycopg.Connection[Any], query: str) -> int:
+    return int(_row(portal, query)[0])
 
 
-def _value(portal: psycopg.Connection[Any], query: str, *parameters: Any) -> int:
+def _row(portal: psycopg.Connection[Any], query: str, *parameters: Any) -> tuple[Any, ...]:
     row = portal.execute(query, parameters).fetchone()
     assert row is not None
-    return int(row[0])
+    return tuple(row)
 
 
 if __name__ == "__main__":

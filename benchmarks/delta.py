@@ -124,10 +124,10 @@ def _run(
     ).fetchone()
     row = _ended(portal, request)
     done = datetime.now(UTC).timestamp()
-    run = _graphql(ui, RUN, id=row)["runOrError"]
+    run = graphql(ui, RUN, id=row)["runOrError"]
     while run["endTime"] is None:
         time.sleep(0.1)
-        run = _graphql(ui, RUN, id=row)["runOrError"]
+        run = graphql(ui, RUN, id=row)["runOrError"]
     return {
         "flag row to run created": run["creationTime"] - asked,
         "launch to success": run["endTime"] - run["creationTime"],
@@ -148,7 +148,8 @@ def _ended(portal: psycopg.Connection[Any], request: Any) -> str:
         time.sleep(0.05)
 
 
-def _graphql(ui: str, query: str, **variables: Any) -> dict[str, Any]:
+def graphql(ui: str, query: str, **variables: Any) -> dict[str, Any]:
+    """What Dagster's UI answers to a query."""
     body = json.dumps({"query": query, "variables": variables}).encode()
     request = urllib.request.Request(f"{ui}/graphql", body, {"Content-Type": "application/json"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -97,6 +97,7 @@ def main(leads: int, edits: int, port: int, answers: str) -> None:
 
 def _measure(client: SandboxClient, portal, leads: int) -> None:  # type: ignore[no-untyped-def]
     for name in ("first contact", "second time"):
+        client.reset_calls()
         started = time.monotonic()
         running = subprocess.Popen([*CLI, "great-sync", "--json"], stdout=subprocess.PIPE)
         delta = None
@@ -109,11 +110,10 @@ def _measure(client: SandboxClient, portal, leads: int) -> None:  # type: ignore
             raise click.ClickException(f"The Great Sync ended with {running.returncode}.")
         counts = orjson.loads(output)["clients"][0]
         limit = leads / PAGE / CALLS_PER_SECOND
-        lists = [c["time"] for c in client.calls() if c["status"] == 429]
         click.echo(
             f"{name}: {counts['pulled']} leads, {counts['airtable_calls']} calls, "
             f"{counts['local_writes']} written; {wall:.1f} s = {wall / limit:.2f} x the {limit:.0f}"
-            f" s of the call rate; 429 answers: {len(lists)}"
+            f" s of the call rate; 429 answers: {_refused(client)}"
         )
         if delta:
             alone, _ = _timed("run")
@@ -132,12 +132,15 @@ def _measure_edits(client: SandboxClient, portal, edits: int) -> None:  # type: 
     client.reset_calls()
     wall, counts = _timed("run")
     limit = counts["airtable_calls"] / CALLS_PER_SECOND
-    refused = sum(call["status"] == 429 for call in client.calls())
     click.echo(
         f"edits: {counts['remote_writes']} records written, {counts['airtable_calls']} calls; "
         f"{wall:.1f} s = {wall / limit:.2f} x the {limit:.0f} s of the call rate; "
-        f"429 answers: {refused}"
+        f"429 answers: {_refused(client)}"
     )
+
+
+def _refused(client: SandboxClient) -> int:
+    return sum(call["status"] == 429 for call in client.calls())
 
 
 if __name__ == "__main__":
