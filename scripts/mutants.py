@@ -77,7 +77,7 @@ MUTANTS = [
         "let the engine's own writes count as the portal's edits",
         "test_03",
         POSTGRES + "connection.py",
-        "SET LOCAL reconciler.writer = 'engine'",
+        "SET LOCAL reconciler.writer = '{writer}'",
         "SET LOCAL reconciler.writer = 'anybody'",
     ),
     Mutant(

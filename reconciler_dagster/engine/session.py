@@ -19,10 +19,10 @@ from reconciler_dagster.core.fields import LEADS, FieldMap
 from reconciler_dagster.core.guard import Facts
 from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.values import Directory
-from reconciler_dagster.postgres import bindings, guard, record_ids
+from reconciler_dagster.postgres import adoption, bindings, cursor, guard, record_ids
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client, base_of, directory, leads_columns
-from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.connection import Writer, writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
 from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
 
@@ -106,9 +106,11 @@ class Session:
     @cached_property
     def guard(self) -> Facts:
         """What may keep edits from being noted, as of the start of the run. Raises core.guard.Unfit
-        where nothing can be carried over.
+        where nothing can be carried over, and core.adoption.NotAdopted where nothing may be.
         """
         with self.engine.connect() as connection:
+            if not self.dry_run:
+                adoption.require(connection, self.client.id)
             return guard.require(connection, self.client.id)
 
     @cached_property
@@ -117,13 +119,25 @@ class Session:
         with self.engine.connect() as connection:
             return directory(connection)
 
+    @cached_property
+    def writer(self) -> Writer:
+        """What kind of write this session's are, for the portal's triggers. Without a cursor the
+        two sides have not met in full yet.
+        """
+        with self.engine.connect() as connection:
+            if cursor.load(connection, self.client.id) is None:
+                return "first_contact"
+        return "repair" if self.purpose in ("audit", "great_sync") else "delta"
+
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction of this run's writes. Raises LeaseLost unless the run holds the client;
-        then nobody else gets it before the transaction has ended.
+        """One transaction of this run's writes. Raises LeaseLost unless the run holds the client,
+        and core.adoption.NotAdopted unless the client may be written; neither changes before the
+        transaction has ended. Each call that writes to Airtable is planned in one of these.
         """
-        with self.engine.connect() as connection, writing(connection):
+        with self.engine.connect() as connection, writing(connection, self.writer):
             require_lease(connection, self.client.id, self.run_id)
+            adoption.require(connection, self.client.id, held=True)
             yield connection
 
     def mend_record_ids(self) -> None:

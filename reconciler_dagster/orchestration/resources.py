@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.adoption import NotAdopted
 from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.engine.session import Counts, Purpose, Session
@@ -29,6 +30,7 @@ PATIENCE_SECONDS = 600.0
 EXPLAINED = (
     ConfigurationError,
     Unfit,
+    NotAdopted,
     AirtableError,
     ClientBusy,
     LeaseLost,

@@ -12,6 +12,7 @@ from reconciler_dagster.core.doorbell import Edits
 from reconciler_dagster.postgres import listener as sign
 from reconciler_dagster.postgres import requests
 from reconciler_dagster.postgres.connection import engine, listening
+from reconciler_dagster_tests.adopted import ADOPT
 
 KEY = "manual 1 0"
 
@@ -23,6 +24,7 @@ def portal(portal_db: str) -> Iterator[Engine]:
         connection.exec_driver_sql(
             "INSERT INTO clients (company_name, airtable_base_id) VALUES ('Acme', 'appAcme')"
         )
+        connection.exec_driver_sql(ADOPT)
         connection.exec_driver_sql(
             "INSERT INTO reconciler.manual_sync_request (client_id) SELECT id FROM clients"
         )
