@@ -17,7 +17,8 @@ from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import from_airtable, from_postgres
 from reconciler_dagster.core.scope import CHANGED, Scope
 from reconciler_dagster.core.values import Directory
-from reconciler_dagster.engine.diff import ChangeSet, diff
+from reconciler_dagster.engine.change_set import ChangeSet
+from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import Pulled, pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import Pushed, push
 from reconciler_dagster.engine.session import Counts, Session

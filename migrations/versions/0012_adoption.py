@@ -38,6 +38,19 @@ def upgrade() -> None:
         );
         CREATE INDEX rehearsal_client_id_idx ON reconciler.rehearsal (client_id, id);
 
+        -- Rehearsals and approvals that the console asks for; a job carries them out.
+        CREATE TABLE reconciler.adoption_request (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            client_id uuid NOT NULL,
+            approve boolean NOT NULL DEFAULT false,
+            requested_by text NOT NULL,
+            requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            state text NOT NULL DEFAULT 'pending'
+                CHECK (state IN ('pending', 'started', 'succeeded', 'failed')),
+            message text,
+            finished_at timestamptz
+        );
+
         -- Cells that go back and forth: the engine writes one value, somebody else the other.
         CREATE TABLE reconciler.fight (
             client_id uuid NOT NULL,
@@ -68,6 +81,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     guarded.take_back(op.get_bind())
     op.execute("""
-        DROP TABLE reconciler.guarded_trigger, reconciler.fight, reconciler.rehearsal,
-            reconciler.adoption;
+        DROP TABLE reconciler.guarded_trigger, reconciler.fight, reconciler.adoption_request,
+            reconciler.rehearsal, reconciler.adoption;
     """)

@@ -25,6 +25,10 @@ COMMANDS = {
         "reconciler_dagster.cli.listen:listen",
         "Start a run as soon as a sync is asked for; `up` has this already.",
     ),
+    "adopt": (
+        "reconciler_dagster.cli.adopt:adopt",
+        "Rehearse what adopting a client would do, and with --approve do it.",
+    ),
     "run": ("reconciler_dagster.cli.run:run", "Reconcile once, for all active clients or one."),
     "quarantine": (
         "reconciler_dagster.cli.quarantine:quarantine",

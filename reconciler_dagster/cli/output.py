@@ -20,6 +20,11 @@ from reconciler_dagster.redaction import redacted, redacted_values
 one_client = click.option(
     "--client", "client_id", help="Id of one client; all active ones unless given."
 )
+allow_refusals_option = click.option(
+    "--allow-refusals",
+    is_flag=True,
+    help="Go on although Airtable is foreseen to refuse many cells.",
+)
 as_one_object = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 

@@ -37,9 +37,9 @@ def write_local(
     the next run, and sends nothing.
     """
     client_id = session.client.id
-    owners = _owners(staged, record_ids)
+    owners = owners_of(staged, record_ids)
     writes = [
-        _write(session, staged, record_id, changes.get(record_id, EMPTY), owners[record_id])
+        write_of(session, staged, record_id, changes.get(record_id, EMPTY), owners[record_id])
         for record_id in record_ids
     ]
     with session.writing() as connection:
@@ -82,7 +82,7 @@ def write_local(
     return outbound
 
 
-def _owners(staged: Staged, record_ids: Collection[str]) -> dict[str, str]:
+def owners_of(staged: Staged, record_ids: Collection[str]) -> dict[str, str]:
     """Record id to lead id: the lead that is there, the one that was there, or a new one."""
     owners = {}
     for record_id in record_ids:
@@ -92,9 +92,10 @@ def _owners(staged: Staged, record_ids: Collection[str]) -> dict[str, str]:
     return owners
 
 
-def _write(
+def write_of(
     session: Session, staged: Staged, record_id: str, change: LeadChange, lead_id: str
 ) -> LeadWrite:
+    """The local part of a lead's plan, as it is written."""
     lead = staged.leads.get(record_id)
     if not change.insert:
         version = lead.row_version if lead else None

@@ -26,7 +26,7 @@ from reconciler_dagster.postgres.connection import Writer, writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
 from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
 
-Purpose = Literal["delta", "manual", "audit", "great_sync"]
+Purpose = Literal["delta", "manual", "audit", "great_sync", "rehearsal"]
 
 SCHEMA_KEPT = timedelta(days=1)
 # How long a run that takes turns waits for those that go first.

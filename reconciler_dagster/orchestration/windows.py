@@ -18,10 +18,10 @@ from dagster_shared.utils.warnings import BetaWarning
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.windows import FIRST_MONTH, months_scope, months_until
-from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.change_set import ChangeSet, combined
 from reconciler_dagster.engine.listing import Window
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import combined, discard, preview, reconcile
+from reconciler_dagster.engine.windows import discard, preview, reconcile
 from reconciler_dagster.orchestration import listing, metadata, verdicts
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import CLIENTS
@@ -51,6 +51,7 @@ class WindowConfig(dg.Config):
 
     dry_run: bool = False
     allow_mass_clear: bool = False
+    allow_refusals: bool = False
 
 
 class WindowRun(ClientRun):

@@ -83,6 +83,20 @@ def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> 
     )
 
 
+def cells(
+    connection: Connection, client_id: str, record_ids: Iterable[str]
+) -> set[tuple[str, str, str]]:
+    """What is in quarantine of these records: record id, field, direction."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id, field, direction FROM reconciler.quarantine "
+            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids)},
+    )
+    return {(row[0], row[1], row[2]) for row in rows}
+
+
 def release(
     connection: Connection,
     client_id: str,
