@@ -15,6 +15,7 @@ import click
 import orjson
 
 from reconciler_dagster.config import ConfigurationError, state_dir
+from reconciler_dagster.core.words import counted as counted
 from reconciler_dagster.redaction import redacted, redacted_values
 
 one_client = click.option(
@@ -58,8 +59,3 @@ def keep_trace(story: str | None = None) -> str:
 
 def _temporary() -> Path:
     return Path(mkdtemp(prefix="reconciler-"))
-
-
-def counted(number: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -15,6 +15,8 @@ REFUSALS_ALLOWED_SHARE = 0.05
 # A cell that so many runs in a row have written to Airtable, though nobody edited the lead, is not
 # written again before somebody has looked: the two sides rewrite each other's form of it.
 OWN_WRITES_ALLOWED = 3
+# A value that has lost to Airtable's in so many runs is written by a program, which would go on.
+FIGHT_RUNS = 3
 
 
 def clears_too_many(emptied: int, leads: int) -> bool:

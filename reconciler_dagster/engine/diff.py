@@ -16,7 +16,7 @@ from reconciler_dagster.engine.foreseen import foreseen, newly
 from reconciler_dagster.engine.frames import Sides, sides
 from reconciler_dagster.engine.pull import Pulled
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, journal, own_writes, quarantine, staging
+from reconciler_dagster.postgres import baseline, fights, journal, own_writes, quarantine, staging
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedLead, StagedRecord
@@ -33,6 +33,7 @@ class Staged:
     sides: Sides
     waiting: Mapping[tuple[str, str], Value]
     own_writes: Mapping[tuple[str, str], int]
+    fought: Mapping[tuple[str, str], Value]
 
     def plan(self, session: Session) -> dict[str, LeadChange]:
         """The plan lead by lead, without cells whose refusal still stands, or that the engine has
@@ -42,6 +43,7 @@ class Staged:
             return {}
         changes = by_lead(self.sides.merge(session.fields))
         for record_id, change in changes.items():
+            self._leave_fights(record_id, change)
             for column in change.to_airtable.keys() & change.to_postgres.keys():
                 if self.is_rewritten(record_id, column):  # a merged text would grow on
                     del change.to_postgres[column]
@@ -52,6 +54,20 @@ class Staged:
                 and not self.is_rewritten(record_id, column)
             }
         return changes
+
+    def _leave_fights(self, record_id: str, change: LeadChange) -> None:
+        """Take out cells that another writer has given the same value again; somebody is to look."""
+        there = [conflict["field"] for conflict in change.conflicts]
+        for column in [c for c in there if self.is_fought(record_id, c)]:
+            change.to_postgres.pop(column, None)
+            change.to_airtable.pop(column, None)
+            change.conflicts = [c for c in change.conflicts if c["field"] != column]
+
+    def is_fought(self, record_id: str, column: str) -> bool:
+        """Whether the lead holds the value of another writer that has lost too often."""
+        here = self.sides.local.get(record_id, {})
+        key = (record_id, column)
+        return key in self.fought and column in here and here[column] == self.fought[key]
 
     def is_rewritten(self, record_id: str, column: str) -> bool:
         """Whether the last runs have written the cell one after the other, and nobody edited the
@@ -81,6 +97,7 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
             if session.moved:
                 baselines, entries, waiting = {}, {}, {}
         own = {} if session.moved else own_writes.runs(connection, client_id, ids)
+        fought = {} if session.moved else fights.fought(connection, client_id, ids)
     together = sides(
         records,
         leads,
@@ -90,7 +107,7 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
         session.users,
         may_assume=may_assume,
     )
-    staged = Staged(key, records, leads, baselines, together, waiting, own)
+    staged = Staged(key, records, leads, baselines, together, waiting, own, fought)
     together.refused += _rewritten(staged)
     return staged
 

@@ -18,7 +18,7 @@ from reconciler_dagster.orchestration import metadata
 from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, moved
 from reconciler_dagster.orchestration.windows import WindowRun
-from reconciler_dagster.postgres import runs, tombstones
+from reconciler_dagster.postgres import fights, runs, tombstones
 from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
@@ -74,6 +74,7 @@ def _findings(connection: Connection, session: Session, audited: Audited) -> dic
     return {
         **of_windows,
         "moved": moved(session),
+        "fights": fights.sentences(connection, session.client.id),
         "drift": unexplained(drift_report(connection, session.client.id)),
         "cycle_hours": audited.cycle_hours,
         "windows": audited.windows,

@@ -16,7 +16,7 @@ from reconciler_dagster.orchestration.assets import (
 )
 from reconciler_dagster.orchestration.resources import ClientRun
 from reconciler_dagster.orchestration.verdicts import unanswered
-from reconciler_dagster.postgres import rehearsals, runs
+from reconciler_dagster.postgres import fights, rehearsals, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.guard import look
 
@@ -142,7 +142,12 @@ def quarantine_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
                 "ORDER BY count(*) DESC, 1 LIMIT 20"
             )
         ).scalars()
-        return _listing("reasons", list(reasons))
+        fought = [
+            f"{client.name}: {why}"
+            for client in active_clients(connection)
+            for why in fights.sentences(connection, client.id)
+        ]
+        return _listing("reasons", [*fought, *reasons])
 
 
 @dg.asset_check(

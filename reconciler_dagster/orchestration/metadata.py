@@ -97,6 +97,7 @@ def attention_of_findings(summary: Summary) -> list[str]:
         *findings.get("guard", ()),
         *findings.get("stopped", ()),
         *findings.get("moved", ()),
+        *findings.get("fights", ()),
     ]
     if summary.state != "succeeded":
         reasons.append(summary.message or "The run did not end well.")

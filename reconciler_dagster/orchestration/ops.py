@@ -16,7 +16,7 @@ from reconciler_dagster.engine.push import push
 from reconciler_dagster.engine.rehearsal import rehearse_run
 from reconciler_dagster.orchestration import metadata
 from reconciler_dagster.orchestration.resources import ClientRun, moved
-from reconciler_dagster.postgres import rehearsals, runs, staging
+from reconciler_dagster.postgres import fights, rehearsals, runs, staging
 
 Reference = dict[str, Any]
 
@@ -140,7 +140,8 @@ def push_op(context: dg.OpExecutionContext, changes: Reference) -> Iterator[dg.O
         if not dry_run:
             unknown = len(push(session).unknown)
     with run.engine.begin() as connection:
-        runs.add_findings(connection, client, run.run_id, {"unanswered": unknown})
+        findings = {"unanswered": unknown, "fights": fights.sentences(connection, client)}
+        runs.add_findings(connection, client, run.run_id, findings)
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
         summary = runs.summary(connection, run.run_id)
         if dry_run:

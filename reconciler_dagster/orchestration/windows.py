@@ -26,7 +26,7 @@ from reconciler_dagster.orchestration import listing, metadata, verdicts
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import CLIENTS
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun, moved
-from reconciler_dagster.postgres import bindings, cursor, runs, staging
+from reconciler_dagster.postgres import bindings, cursor, fights, runs, staging
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.runs import Summary
@@ -256,7 +256,11 @@ def _reconcile(
                 f"to {one.months[-1]}"
             )
     with run.engine.begin() as connection:
-        findings = {"unanswered": unanswered, "doubts": doubts}
+        findings = {
+            "unanswered": unanswered,
+            "doubts": doubts,
+            "fights": fights.sentences(connection, client),
+        }
         runs.add_findings(connection, client, run.run_id, findings)
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
         staging.clear(connection, listing.key_of(session))

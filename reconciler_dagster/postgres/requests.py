@@ -172,7 +172,7 @@ def edits(connection: Connection) -> list[Edits]:
     ]
 
 
-def ask_for_edits(connection: Connection, client_id: str) -> None:
+def ask(connection: Connection, client_id: str, by: str = BY_EDITS) -> None:
     """Ask for a sync of a client, unless somebody has just done so."""
     connection.execute(
         text(
@@ -187,7 +187,7 @@ def ask_for_edits(connection: Connection, client_id: str) -> None:
             "SELECT :client_id, :by WHERE NOT EXISTS (SELECT FROM reconciler.manual_sync_request "
             "WHERE client_id = :client_id AND state = 'pending')"
         ),
-        {"client_id": client_id, "by": BY_EDITS},
+        {"client_id": client_id, "by": by},
     )
 
 

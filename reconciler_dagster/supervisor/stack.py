@@ -25,7 +25,7 @@ from reconciler_dagster.config import (
 from reconciler_dagster.orchestration.home import dagster_home
 from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.migrate import upgrade
+from reconciler_dagster.postgres.migrate import is_current, upgrade
 from reconciler_dagster.sandbox import DEMO_BASE_ID
 from reconciler_dagster.sandbox.account import EmbeddedPostgresError
 from reconciler_dagster.sandbox.postgres import PostgresServer
@@ -60,9 +60,15 @@ class Stopped(Exception):
 class Stack:
     """Everything that one `reconciler up` started."""
 
-    def __init__(self, ports: dict[str, int], leads: int = LEADS) -> None:
+    def __init__(
+        self,
+        ports: dict[str, int],
+        leads: int = LEADS,
+        may_migrate: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``may_migrate``: asks a person about a database that is not ours."""
         self._wanted = PORTS | ports
-        self._leads = leads
+        self._leads, self._may_migrate = leads, may_migrate
         self._state = state_dir().resolve()
         self._logs = self._state / "logs"
         self._children: dict[str, Child] = {}
@@ -117,6 +123,7 @@ class Stack:
         settings = Settings.load()
         plan = Plan.of(settings)
         plan.check_real(settings)
+        migrating = plan.portal_postgres or self._is_to_be_migrated(settings)
         addresses = self._addresses(plan, settings)
         usable_folder(self._logs, "RECONCILER_STATE_DIR")
 
@@ -141,7 +148,7 @@ class Stack:
         if plan.sandbox:
             self._spawn("sandbox", commands.sandbox(addresses["sandbox"], self._leads, self._state))
         code_socket = self._spawn_code_server()
-        self._prepare_portal(plan)
+        self._prepare_portal(plan, migrating)
 
         self._wait("code server", lambda: ready.listens(code_socket))
         self._spawn_dagster(code_socket, addresses["dagster"])
@@ -181,9 +188,24 @@ class Stack:
             raise ConfigurationError(str(error)) from None
         return {name: self._postgres.url(name) for name in ("portal", "dagster")}
 
-    def _prepare_portal(self, plan: Plan) -> None:
+    def _is_to_be_migrated(self, settings: Settings) -> bool:
+        """Whether a database that is not ours is behind, and somebody has said yes. Raises
+        ConfigurationError where nobody has.
+        """
+        if is_current(engine(settings.require_database_url())):
+            return False
+        if not self._may_migrate():
+            raise ConfigurationError(
+                "The database of DATABASE_URL is not at this version's migrations, and it is not "
+                "this command's own: nothing was changed in it. Run `reconciler migrate` first, or "
+                "start with --migrate."
+            )
+        return True
+
+    def _prepare_portal(self, plan: Plan, migrating: bool) -> None:
         portal = engine(Settings.load().require_database_url())
-        upgrade(portal)
+        if migrating:
+            upgrade(portal)
         if plan.is_demo:
             demo.seed(portal, DEMO_BASE_ID)
         portal.dispose()

@@ -165,8 +165,8 @@ def test_edits_ask_once(portal: Engine) -> None:
     with portal.begin() as connection:
         connection.exec_driver_sql("DELETE FROM reconciler.manual_sync_request")
         client = connection.exec_driver_sql("SELECT id::text FROM clients").scalar_one()
-        requests.ask_for_edits(connection, client)
-        requests.ask_for_edits(connection, client)
+        requests.ask(connection, client)
+        requests.ask(connection, client)
         (row,) = connection.exec_driver_sql(
             "SELECT state, requested_by FROM reconciler.manual_sync_request"
         )
