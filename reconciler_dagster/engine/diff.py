@@ -56,7 +56,7 @@ class Staged:
         return changes
 
     def _leave_fights(self, record_id: str, change: LeadChange) -> None:
-        """Take out cells that another writer has given the same value again; somebody is to look."""
+        """Take out cells that another writer has given the same value again."""
         there = [conflict["field"] for conflict in change.conflicts]
         for column in [c for c in there if self.is_fought(record_id, c)]:
             change.to_postgres.pop(column, None)

@@ -1,4 +1,4 @@
-"""Cells that go back and forth: what the engine puts right, another writer undoes, again and again."""
+"""Cells that go back and forth: what the engine puts right, another writer undoes once more."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def take_up(
     connection: Connection, client_id: str | None, record_id: str | None, field: str | None
 ) -> int:
     """Somebody has looked: have the next run put the cells right again. Returns how many."""
-    return connection.execute(
+    found: int = connection.execute(
         text(
             "WITH looked AS (DELETE FROM reconciler.fight WHERE runs >= :runs "
             "AND (CAST(:client_id AS text) IS NULL OR client_id::text = :client_id) "
@@ -107,6 +107,7 @@ def take_up(
             "cause": DEFERRED,
         },
     ).scalar_one()
+    return found
 
 
 def sentences(connection: Connection, client_id: str) -> list[str]:

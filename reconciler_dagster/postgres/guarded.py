@@ -25,8 +25,7 @@ _STATES = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE AL
 @dataclass(frozen=True)
 class PortalTrigger:
     """A trigger that is not the engine's. ``definition``: as Postgres prints it. ``enabled``: as in
-    pg_trigger.tgenabled. ``columns``: of an UPDATE OF; empty for any. ``on_insert``,
-    ``on_update``: what fires it. ``is_guarded``: it tells old news from new, by our guard or by a
+    pg_trigger.tgenabled. ``on_insert``, ``on_update``: what fires it. ``is_guarded``: it tells old news from new, by our guard or by a
     look of its own at the setting.
     """
 
@@ -34,18 +33,20 @@ class PortalTrigger:
     name: str
     definition: str
     enabled: str
-    columns: tuple[str, ...]
     on_insert: bool
     on_update: bool
     is_guarded: bool
 
-    def fires_on(self, columns: Iterable[str], *, insert: bool) -> bool:
-        """Whether a statement that writes these columns fires it, conditions aside."""
-        if self.enabled not in ("O", "A"):
-            return False
-        if insert:
-            return self.on_insert
-        return self.on_update and (not self.columns or bool(set(self.columns) & set(columns)))
+    @property
+    def fires_on_leads(self) -> bool:
+        """Whether it may tell somebody of a lead: it is switched on, and has its say when the lead
+        is written. One that has its say before only shapes the lead.
+        """
+        return (
+            self.enabled in ("O", "A")
+            and " AFTER " in self.definition
+            and (self.on_insert or self.on_update)
+        )
 
     @property
     def guard_sql(self) -> list[str]:
@@ -65,10 +66,7 @@ def portal_triggers(connection: Connection, table: str = "public.leads") -> list
     rows = connection.execute(
         text(
             "SELECT t.tgrelid::regclass::text, t.tgname, pg_get_triggerdef(t.oid), "
-            "t.tgenabled::text, coalesce((SELECT array_agg(a.attname::text) "
-            "FROM pg_attribute a WHERE a.attrelid = t.tgrelid "
-            "AND a.attnum = ANY (t.tgattr::int2[])), '{}'), "
-            "(t.tgtype & 4) > 0, (t.tgtype & 16) > 0, "
+            "t.tgenabled::text, (t.tgtype & 4) > 0, (t.tgtype & 16) > 0, "
             "pg_get_triggerdef(t.oid) || p.prosrc LIKE '%reconciler.writer%' "
             "FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid "
             "WHERE t.tgrelid = to_regclass(:table) AND NOT t.tgisinternal "
@@ -76,10 +74,7 @@ def portal_triggers(connection: Connection, table: str = "public.leads") -> list
         ),
         {"table": table},
     )
-    return [
-        PortalTrigger(row[0], row[1], row[2], row[3], tuple(row[4]), row[5], row[6], row[7])
-        for row in rows
-    ]
+    return [PortalTrigger(*row) for row in rows]
 
 
 def guard(connection: Connection, name: str, by: str, table: str = "public.leads") -> list[str]:
