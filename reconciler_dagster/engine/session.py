@@ -22,7 +22,7 @@ from reconciler_dagster.core.values import Directory
 from reconciler_dagster.postgres import adoption, bindings, cursor, guard, record_ids
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client, base_of, directory, leads_columns
-from reconciler_dagster.postgres.connection import Writer, writing
+from reconciler_dagster.postgres.connection import Writer, at_once, writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
 from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
 
@@ -82,9 +82,17 @@ class Session:
             calls_per_second=self.settings.calls_per_second,
         )
         opened = Base(self.settings, self.client.base_id, bucket)
-        opened.transport.may_write = lambda: require_time(self.client.id, self.run_id)
+        opened.transport.may_write = self._require_may_write
         self._bases.append(opened)
         return opened
+
+    def _require_may_write(self) -> None:
+        """Just before a call that writes: the lease lasts, and nobody has taken the consent back
+        since the call was planned.
+        """
+        require_time(self.client.id, self.run_id)
+        with at_once(self.engine) as connection:
+            adoption.require(connection, self.client.id)
 
     @contextmanager
     def borrowed_base(self) -> Iterator[Base]:

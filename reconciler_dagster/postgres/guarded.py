@@ -25,8 +25,8 @@ _STATES = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE AL
 @dataclass(frozen=True)
 class PortalTrigger:
     """A trigger that is not the engine's. ``definition``: as Postgres prints it. ``enabled``: as in
-    pg_trigger.tgenabled. ``on_insert``, ``on_update``: what fires it. ``is_guarded``: it tells old news from new, by our guard or by a
-    look of its own at the setting.
+    pg_trigger.tgenabled. ``on_insert``, ``on_update``: what fires it. ``is_guarded``: it tells old
+    news from new, by our guard or by a look of its own at the setting.
     """
 
     table: str

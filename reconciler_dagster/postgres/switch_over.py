@@ -31,12 +31,12 @@ class Check:
     remedy: str = ""
 
 
-_RECENT = f"clock_timestamp() - interval '{MINUTES} minutes'"
 CHECKS = {
     "older sync": Check(
         # The engine moves no updated_at. Many at once are a program's.
         "SELECT CASE WHEN n > GREATEST(:leads, :share * total) THEN n ELSE 0 END FROM (SELECT "
-        f"count(*) FILTER (WHERE updated_at > {_RECENT}) AS n, count(*) AS total "
+        "count(*) FILTER (WHERE updated_at > clock_timestamp() - make_interval(mins => :minutes)) "
+        "AS n, count(*) AS total "
         "FROM public.leads) counted",
         f"leads whose updated_at somebody has moved in the last {MINUTES} minutes, too many for "
         "people",
@@ -45,7 +45,8 @@ CHECKS = {
     ),
     "false events": Check(
         "SELECT count(*) FROM public.lead_activity_log "
-        f"WHERE source = 'system:database-trigger' AND created_at > {_RECENT}",
+        "WHERE source = 'system:database-trigger' "
+        "AND created_at > clock_timestamp() - make_interval(mins => :minutes)",
         f"events that a trigger has logged in the last {MINUTES} minutes",
         50,
         "so many at once are old news: guard the trigger (`reconciler adopt --guard-trigger`)",
@@ -86,7 +87,12 @@ CHECKS = {
 
 def look(portal: Engine, check: Check) -> tuple[Literal["ok", "warning", "skipped"], str]:
     """One check: how it stands, and the sentence for it."""
-    parameters = {"whole": WHOLE, "leads": LEADS_ALLOWED, "share": SHARE_ALLOWED}
+    parameters = {
+        "whole": WHOLE,
+        "leads": LEADS_ALLOWED,
+        "share": SHARE_ALLOWED,
+        "minutes": MINUTES,
+    }
     used = {name: value for name, value in parameters.items() if f":{name}" in check.count}
     try:
         with portal.connect() as connection:

@@ -1,4 +1,4 @@
-"""The twelve invariants, one function each. Each raises AssertionError with what it found."""
+"""The thirteen invariants, one function each. Each raises AssertionError with what it found."""
 
 from __future__ import annotations
 
@@ -157,6 +157,11 @@ def quiet(world: World, scope: Scope) -> None:
     counts = world.sync(scope).counts
     done = (counts.local_writes, counts.remote_writes, counts.conflicts)
     assert done == (0, 0, 0), f"local writes, remote writes, conflicts: {done}"
+
+
+def consent(before: Any, after: Any) -> None:
+    """13. Nothing is written, on either side, before somebody has said so."""
+    assert after == before, "something was written without consent"
 
 
 @dataclass(frozen=True)
