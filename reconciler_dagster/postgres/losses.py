@@ -8,7 +8,7 @@ from reconciler_dagster.core.words import counted
 
 # What, and how many there are of it.
 _LOSSES = {
-    "lead with edits that Airtable has not got yet": "SELECT count(DISTINCT lead_id) "
+    "lead with edits that Airtable has not got yet": "SELECT count(DISTINCT u.lead_id) "
     "FROM reconciler.unsettled u JOIN reconciler.baseline b USING (client_id, record_id)",
     "value that lost in a conflict and was not taken back": "SELECT count(*) "
     "FROM reconciler.conflict WHERE restored_at IS NULL",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,25 @@ def test_the_old_cron_beside_the_engine(portal: World) -> None:
     assert done.stderr.count("Another program writes what the engine then puts right") == 1
     assert "leads.status of" in done.stderr
     assert "Another program" in call("status").stderr
+
+
+def test_whether_the_old_sync_is_still_writing(portal: World) -> None:
+    portal.sql("UPDATE leads SET updated_at = now() - interval '1 day'")
+    portal.sql("UPDATE leads SET hrq_status = 'Archive' WHERE hrq_status = 'Completed'")
+    portal.sql("UPDATE leads SET updated_at = now() - interval '1 day'")
+
+    def found() -> dict[str, tuple[str, str]]:
+        done = call("doctor", "--switch-over", "--json")
+        return {c["check"]: (c["state"], c["detail"]) for c in json.loads(done.stdout)["checks"]}
+
+    quiet = found()
+    assert quiet["older sync"][0] == "ok"
+    assert quiet["queue of the old sync"][0] == "skipped", "this portal has none"
+    assert quiet["inactive"][1].startswith("1 leads are inactive")
+    assert quiet["no Airtable option"][1].startswith("0 leads")
+    portal.sql(CRON)
+    assert found()["older sync"][0] == "warning"
+    assert "stop the old cron" in found()["older sync"][1]
 
 
 def test_a_guard_is_given_and_taken_back_exactly(portal: World) -> None:
