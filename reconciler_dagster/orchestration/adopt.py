@@ -15,8 +15,9 @@ from sqlalchemy import Engine
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.adoption import State
 from reconciler_dagster.core.rehearsal import Report, moved, needs_a_look
+from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.first_contact import rehearse_client
-from reconciler_dagster.engine.session import Counts, Session
+from reconciler_dagster.engine.session import Session
 from reconciler_dagster.orchestration.execute import ClientResult, sync_clients
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.resources import EXPLAINED

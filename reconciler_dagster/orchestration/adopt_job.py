@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.report_lines import lines
-from reconciler_dagster.engine.session import Counts
+from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.orchestration.adopt import Adoption, adopt_client
 from reconciler_dagster.orchestration.execute import ClientResult
 from reconciler_dagster.postgres import adoption_requests, requests

@@ -25,7 +25,7 @@ from reconciler_dagster.config import (
 from reconciler_dagster.orchestration.home import dagster_home
 from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.migrate import is_current, upgrade
+from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox import DEMO_BASE_ID
 from reconciler_dagster.sandbox.account import EmbeddedPostgresError
 from reconciler_dagster.sandbox.postgres import PostgresServer
@@ -34,6 +34,7 @@ from reconciler_dagster.supervisor.anew import Anew
 from reconciler_dagster.supervisor.child import MARK, Child, is_marked, kill_marked, tail
 from reconciler_dagster.supervisor.plan import (
     PORTS,
+    Asked,
     Plan,
     has_token_key,
     substitutes,
@@ -61,12 +62,8 @@ class Stack:
     """Everything that one `reconciler up` started."""
 
     def __init__(
-        self,
-        ports: dict[str, int],
-        leads: int = LEADS,
-        may_migrate: Callable[[], bool] = lambda: False,
+        self, ports: dict[str, int], leads: int = LEADS, may_migrate: Asked = lambda: False
     ) -> None:
-        """``may_migrate``: asks a person about a database that is not ours."""
         self._wanted = PORTS | ports
         self._leads, self._may_migrate = leads, may_migrate
         self._state = state_dir().resolve()
@@ -123,15 +120,12 @@ class Stack:
         settings = Settings.load()
         plan = Plan.of(settings)
         plan.check_real(settings)
-        migrating = plan.portal_postgres or self._is_to_be_migrated(settings)
+        migrating = plan.is_to_be_migrated(settings, self._may_migrate)
         addresses = self._addresses(plan, settings)
         usable_folder(self._logs, "RECONCILER_STATE_DIR")
 
-        urls = {
-            "sandbox": addresses["sandbox"],
-            "ui": addresses["dagster"],
-            "console": addresses["portal"],
-        }
+        urls = {"sandbox": addresses["sandbox"], "ui": addresses["dagster"]}
+        urls["console"] = addresses["portal"]
         if plan.postgres:
             click.echo("Starting Postgres ...")
             urls |= self._start_postgres()
@@ -187,20 +181,6 @@ class Stack:
         except EmbeddedPostgresError as error:
             raise ConfigurationError(str(error)) from None
         return {name: self._postgres.url(name) for name in ("portal", "dagster")}
-
-    def _is_to_be_migrated(self, settings: Settings) -> bool:
-        """Whether a database that is not ours is behind, and somebody has said yes. Raises
-        ConfigurationError where nobody has.
-        """
-        if is_current(engine(settings.require_database_url())):
-            return False
-        if not self._may_migrate():
-            raise ConfigurationError(
-                "The database of DATABASE_URL is not at this version's migrations, and it is not "
-                "this command's own: nothing was changed in it. Run `reconciler migrate` first, or "
-                "start with --migrate."
-            )
-        return True
 
     def _prepare_portal(self, plan: Plan, migrating: bool) -> None:
         portal = engine(Settings.load().require_database_url())
