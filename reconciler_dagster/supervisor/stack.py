@@ -64,8 +64,7 @@ class Stack:
     def __init__(
         self, ports: dict[str, int], leads: int = LEADS, may_migrate: Asked = lambda: False
     ) -> None:
-        self._wanted = PORTS | ports
-        self._leads, self._may_migrate = leads, may_migrate
+        self._wanted, self._leads, self._may_migrate = PORTS | ports, leads, may_migrate
         self._state = state_dir().resolve()
         self._logs = self._state / "logs"
         self._children: dict[str, Child] = {}

@@ -174,8 +174,7 @@ def test_a_guard_is_given_and_taken_back_exactly(portal: World) -> None:
         "CREATE TRIGGER always AFTER UPDATE ON leads FOR EACH STATEMENT EXECUTE FUNCTION own(); "
         "ALTER TABLE leads ENABLE ALWAYS TRIGGER always"
     )
-    with portal.engine.begin() as connection:
-        connection.exec_driver_sql(own)
+    portal.sql(own.replace(":", "\\:"))
     look = (
         "SELECT tgname, pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger "
         "WHERE tgrelid = 'leads'::regclass AND NOT tgisinternal ORDER BY 1"
