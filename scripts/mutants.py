@@ -506,7 +506,7 @@ MUTANTS = [
     ),
     Mutant(
         "go on writing a client that is paused meanwhile",
-        "its_client_is_paused_meanwhile",
+        "a_pause_waits_for_the_write",
         ENGINE + "session.py",
         "            adoption.require(connection, self.client.id, held=True)\n",
         "",
