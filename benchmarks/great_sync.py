@@ -19,6 +19,8 @@ import click
 import orjson
 from sqlalchemy import text
 
+from reconciler_dagster.postgres import adoption
+from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox.postgres import PostgresServer
@@ -83,6 +85,8 @@ def main(leads: int, edits: int, port: int, answers: str) -> None:
                     text("INSERT INTO clients (company_name, airtable_base_id) VALUES ('A', :b)"),
                     {"b": client.base_id},
                 )
+                for one in active_clients(connection):
+                    adoption.adopt(connection, one.id, "the benchmark")
             client.switch(**ANSWERS[answers])
             _measure(client, portal, leads)
             if edits:

@@ -28,6 +28,7 @@ from reconciler_dagster.orchestration.listener import LOCATION, MODULE
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.orchestration.warm import client
+from reconciler_dagster.postgres import adoption
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
@@ -83,6 +84,8 @@ def measure(runs: int) -> tuple[list[float], list[float]]:
                 (sandbox.base_id,),
             )
             clients = active_clients(connection)
+            for one in clients:
+                adoption.adopt(connection, one.id, "the benchmark")
         instance = held.enter_context(dg.DagsterInstance.get())
         ensure_partitions(instance, clients)
         held.callback(client.stop, home, 10)

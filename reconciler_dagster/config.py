@@ -145,7 +145,7 @@ class Settings(FromEnvironment):
     retry_seconds: float = Field(default=0.5, gt=0, le=3600, alias="RECONCILER_RETRY_SECONDS")
     # How long a client stays locked by a run that nobody can see any more, on another machine.
     lease_seconds: float = Field(default=30, ge=1, le=600, alias="RECONCILER_LEASE_SECONDS")
-    # How long the history of every field is kept.
+    # How long the history is kept: of every field, of runs, conflicts, and answered requests.
     history_days: int = Field(default=90, ge=1, le=36500, alias="RECONCILER_HISTORY_DAYS")
     # Seconds that a portal edit may settle before it is synced at once; None: edits wait for the
     # schedule.

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from reconciler_dagster.orchestration.adopt_job import adopt_job, adoption_requested
 from reconciler_dagster.orchestration.assets import ASSETS
 from reconciler_dagster.orchestration.audit import (
     audit_job,
@@ -21,9 +22,9 @@ guard()
 defs = dg.Definitions(
     assets=[*ASSETS, *WINDOW_ASSETS, audited_leads],
     asset_checks=[*CHECKS, *WINDOW_CHECKS],
-    jobs=[sync_job, retry_quarantine, great_sync_job, audit_job, decide_deletions_job],
+    jobs=[sync_job, retry_quarantine, great_sync_job, audit_job, decide_deletions_job, adopt_job],
     schedules=[*SCHEDULES, every_hour],
-    sensors=SENSORS,
+    sensors=[*SENSORS, adoption_requested],
     resources={"client_run": client_run, "window_run": window_run},
     # Also for a "Materialize" pressed on assets: the lock is held by one process for the run.
     executor=dg.in_process_executor,

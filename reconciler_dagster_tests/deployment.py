@@ -24,6 +24,7 @@ from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
+from reconciler_dagster_tests.adopted import ADOPT
 
 PROGRAM = str(Path(sys.executable).with_name("reconciler"))
 _CEILING = 300
@@ -68,6 +69,7 @@ class Deployment:
             "INSERT INTO clients (company_name, airtable_base_id) VALUES ('Acme', %s)",
             sandbox.base_id,
         )
+        self.sql(ADOPT)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: list[str], **env: str) -> subprocess.Popen[bytes]:

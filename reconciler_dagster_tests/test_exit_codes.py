@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from reconciler_dagster.cli import doctor
+from reconciler_dagster_tests.adopted import ADOPT
 
 PROGRAM = [sys.executable, "-c", "from reconciler_dagster.cli import main; main()"]
 NOWHERE = "postgresql://127.0.0.1:1/nowhere"
@@ -205,6 +206,7 @@ def test_ctrl_c_while_airtable_is_waited_for(tmp_path: Path, portal_db: str, com
             "INSERT INTO clients (company_name, airtable_base_id) "
             "VALUES ('One', 'appNoSuchBase0001'), ('Two', 'appNoSuchBase0002')"
         )
+        connection.execute(ADOPT)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

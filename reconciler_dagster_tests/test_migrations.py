@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.postgres import adoption
 from reconciler_dagster.postgres.connection import engine, writing
 from reconciler_dagster.postgres.migrate import downgrade, is_current, upgrade
 
@@ -427,3 +428,35 @@ def test_two_transactions_that_note_do_not_wait_for_each_other(portal: Engine) -
         first.execute(text("UPDATE leads SET notes = '1' WHERE first_name = 'Ada'"))
         second.execute(text("SET LOCAL lock_timeout = '10s'"))
         second.execute(text("UPDATE leads SET notes = '2' WHERE first_name = 'Bea'"))
+
+
+def test_clients_that_were_in_use_count_as_adopted(empty: Engine) -> None:
+    """By a cursor, or by anything that was agreed on; the others are new."""
+    upgrade(empty, "0011")
+    with empty.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO clients (company_name, airtable_base_id) "
+                "VALUES ('Listed', 'app1'), ('Agreed', 'app2'), ('New', 'app3')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO reconciler.cursor (client_id, modified_since, run_id) "
+                "SELECT id, now(), 'r' FROM clients WHERE company_name = 'Listed'"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO reconciler.baseline "
+                "(client_id, record_id, lead_id, created_time, fields) "
+                "SELECT id, 'rec1', id, now(), '{}' FROM clients WHERE company_name = 'Agreed'"
+            )
+        )
+    upgrade(empty)
+    with empty.connect() as connection:
+        found = {s.name: s.state.value for s in adoption.standings(connection).values()}
+    assert found == {"Listed": "adopted", "Agreed": "adopted", "New": "new"}
+    downgrade(empty, "0011")
+    upgrade(empty)
+    assert is_current(empty)

@@ -47,14 +47,14 @@ def fetch(url: str, query: str | None = None) -> Any:
 class Up:
     """One `reconciler up`."""
 
-    def __init__(self, state: Path, **env: str) -> None:
+    def __init__(self, state: Path, *arguments: str, **env: str) -> None:
         self.state = state
         self.output = state.parent / f"{state.name}.out"
         self._file = self.output.open("w")
         self.environment = {**os.environ, **env, "RECONCILER_STATE_DIR": str(state)}
         ports = [f"--{name}-port={port}" for name, port in PORTS.items()]
         self.process = subprocess.Popen(
-            [PROGRAM, "up", "--leads", "30", *ports],
+            [PROGRAM, "up", "--leads", "30", *ports, *arguments],
             cwd=state.parent,
             env=self.environment,
             stdout=self._file,
@@ -121,8 +121,8 @@ def state() -> Iterator[Path]:
 def up(state: Path) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
 
-    def start(**env: str) -> Up:
-        started.append(Up(state, **env))
+    def start(*arguments: str, **env: str) -> Up:
+        started.append(Up(state, *arguments, **env))
         return started[-1]
 
     state.mkdir()
@@ -250,6 +250,7 @@ def test_real_systems_are_used_and_get_no_substitute(up: Callable[..., Up], empt
     """Both databases are real, and so is the key; a taken port gives way."""
     with socket.create_server(("127.0.0.1", PORTS["dagster"])):
         one = up(
+            "--migrate",
             DATABASE_URL=empty_db,
             DAGSTER_POSTGRES_URL=empty_db,
             AIRTABLE_API_KEY="patNot.real",
@@ -264,11 +265,26 @@ def test_real_systems_are_used_and_get_no_substitute(up: Callable[..., Up], empt
     assert not {"database_url", "airtable_api_key", "airtable_endpoint_url"} & set(one.running())
     assert not (one.state / "postgres").exists()
     assert "The portal is not started" in one.said()
+    tried = one.said().partition("Three things to try:")[2]
+    assert "No lead of a client is written before somebody has adopted the client." in tried
+    assert "INSERT INTO reconciler.manual" not in tried
     with psycopg.connect(empty_db) as connection:
         assert connection.execute("SELECT count(*) FROM clients").fetchone() == (0,)
         assert connection.execute("SELECT count(*) FROM users").fetchone() == (0,)
         assert connection.execute("SELECT count(*) FROM public.runs").fetchone() == (0,)
     assert one.end() == 0
+    assert one.processes() == []
+
+
+def test_a_database_that_is_not_its_own_is_not_migrated_unasked(
+    up: Callable[..., Up], empty_db: str
+) -> None:
+    one = up(DATABASE_URL=empty_db)
+    assert one.process.wait(timeout=120) == 2
+    assert "nothing was changed in it. Run `reconciler migrate` first" in one.said()
+    with psycopg.connect(empty_db) as connection:
+        found = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname = 'reconciler'")
+        assert found.fetchall() == []
     assert one.processes() == []
 
 

@@ -17,15 +17,18 @@ from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import from_airtable, from_postgres
 from reconciler_dagster.core.scope import CHANGED, Scope
 from reconciler_dagster.core.values import Directory
-from reconciler_dagster.engine.diff import ChangeSet, diff
+from reconciler_dagster.engine.change_set import ChangeSet
+from reconciler_dagster.engine.counts import Counts
+from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import Pulled, pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import Pushed, push
-from reconciler_dagster.engine.session import Counts, Session
+from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import bucket
 from reconciler_dagster.postgres.clients import Client, active_clients, directory
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
+from reconciler_dagster_tests.adopted import ADOPT
 
 ANN, BOB = "ann@portal.example", "bob@portal.example"
 
@@ -61,6 +64,10 @@ class World:
         with self.engine.begin() as connection:
             result = connection.execute(text(statement), parameters)
             return result.all() if result.returns_rows else result.rowcount
+
+    def adopt(self) -> None:
+        """A person says yes to every client that there is."""
+        self.sql(ADOPT)
 
     def value(self, statement: str, **parameters: Any) -> Any:
         """The single value of a query."""
@@ -165,10 +172,13 @@ def _different(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def world(url: str, leads: int = 40, *, limited: bool = False, **sandbox: Any) -> Iterator[World]:
+def world(
+    url: str, leads: int = 40, *, limited: bool = False, adopted: bool = True, **sandbox: Any
+) -> Iterator[World]:
     """A client with a seeded base and an empty portal.
 
     ``limited``: with Airtable's rate limit, and a real budget of calls; else without, for speed.
+    ``adopted``: a person has said yes.
     """
     with running_sandbox(leads=leads, **sandbox) as running:
         with engine(url).begin() as connection:
@@ -180,6 +190,8 @@ def world(url: str, leads: int = 40, *, limited: bool = False, **sandbox: Any) -
                 text("INSERT INTO users (email) SELECT unnest(CAST(:emails AS text[]))"),
                 {"emails": [ANN, BOB]},
             )
+            if adopted:
+                connection.execute(text(ADOPT))
         here = World(url, running)
         if limited:
             yield here

@@ -37,6 +37,10 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_guard.py",
     "reconciler_dagster_tests/postgres/test_trigger.py",
     "reconciler_dagster_tests/postgres/test_requests.py",
+    "reconciler_dagster_tests/engine/test_consent.py",
+    "reconciler_dagster_tests/engine/test_rehearsal.py",
+    "reconciler_dagster_tests/engine/test_fights.py",
+    "reconciler_dagster_tests/core/test_rehearsal.py",
 ]
 HISTORIES = "40"
 

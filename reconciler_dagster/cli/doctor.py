@@ -13,13 +13,16 @@ from sqlalchemy import Engine, text
 
 from reconciler_dagster.cli.output import echo_json, keep_trace
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.adoption import State as Consent
 from reconciler_dagster.core.guard import Unfit, problems
+from reconciler_dagster.postgres import adoption, fights, guarded, switch_over
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.listener import doorbell
 from reconciler_dagster.postgres.migrate import is_current
 from reconciler_dagster.postgres.pooler import Pooling, pooling
+from reconciler_dagster.postgres.portal import open_portal
 from reconciler_dagster.telling import is_foreseen, told
 
 OLDEST_POSTGRES = 13
@@ -39,13 +42,19 @@ class Finding:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def doctor(as_json: bool) -> None:
+@click.option(
+    "--switch-over",
+    "switching_over",
+    is_flag=True,
+    help="Look instead whether an older sync is still writing, and what to count before and after.",
+)
+def doctor(as_json: bool, switching_over: bool) -> None:
     """Check settings and surroundings.
 
     Looks, and writes nothing but its own calls into the call budget: one per client, and one for
     the token. Exit code 0: all well; 1: it runs, but something needs a person; 2: it cannot run.
     """
-    findings = list(examine())
+    findings = list(examine_switch_over() if switching_over else examine())
     states = {finding.state for finding in findings}
     if as_json:
         echo_json({"healthy": states <= {"ok"}, "checks": [asdict(f) for f in findings]})
@@ -71,6 +80,8 @@ def examine() -> Iterator[Finding]:
         yield (migrated := _try("migrations", lambda: _migrations(portal)))
         if migrated.state == "ok":
             yield _try("edits are noted", lambda: _noted(portal))
+            yield _try("adoption", lambda: _adoption(portal))
+            yield _try("triggers of the portal", lambda: _triggers(portal))
     token = _try("Airtable token", lambda: _token(settings))
     yield token
     if portal is not None and migrated.state == "ok" and token.state == "ok":
@@ -111,6 +122,45 @@ def _noted(portal: Engine) -> tuple[State, str]:
         return "ok", "every writer's, and nothing is hidden from this database role"
     state: State = "failed" if any(problem.stops for problem in found) else "warning"
     return state, " ".join(map(str, found))
+
+
+def _adoption(portal: Engine) -> tuple[State, str]:
+    """A client that is new is no fault of the surroundings."""
+    with portal.connect() as connection:
+        reasons = [s.why_not for s in adoption.standings(connection).values() if s.why_not]
+    return "ok", " ".join(reasons) or "every active client is adopted"
+
+
+def _triggers(portal: Engine) -> tuple[State, str]:
+    """Whether the first contact of a client would have one tell old news."""
+    with portal.connect() as connection:
+        awaited = any(s.state is Consent.NEW for s in adoption.standings(connection).values())
+        triggers = [t for t in guarded.portal_triggers(connection) if t.fires_on_leads]
+    telling = [trigger for trigger in triggers if not trigger.is_guarded]
+    if not telling:
+        return "ok", "none that would tell old news"
+    told = [f"{t.name}: {guarded.as_script(t.guard_sql)}" for t in telling]
+    detail = (
+        "at a client's first contact these fire for what was long ago; `reconciler adopt` says how "
+        "often, and --guard-trigger NAME keeps one from it, by\n" + "\n".join(told)
+    )
+    return ("warning" if awaited else "ok"), detail
+
+
+def examine_switch_over() -> Iterator[Finding]:
+    """What a person looks at before and after an older sync has been stopped."""
+    try:
+        portal = open_portal(Settings.load())
+    except ConfigurationError as error:
+        yield Finding("Postgres", "failed", str(error))
+        return
+    for name, look_at in switch_over.CHECKS.items():
+        yield _try(name, lambda: switch_over.look(portal, look_at))  # noqa: B023
+    with portal.connect() as connection:
+        for client in active_clients(connection):
+            fought = fights.sentences(connection, client.id)
+            state: State = "warning" if fought else "ok"
+            yield Finding(f"client {client.name}", state, " ".join(fought) or "nobody fights")
 
 
 def _doorbell(portal: Engine) -> tuple[State, str]:

@@ -10,7 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from reconciler_dagster.cli.output import as_one_object, echo_json, one_client, say_if_nobody
+from reconciler_dagster.cli.output import (
+    allow_refusals_option,
+    as_one_object,
+    echo_json,
+    one_client,
+    say_if_nobody,
+)
 from reconciler_dagster.cli.results import exit_code, show
 from reconciler_dagster.config import Settings
 from reconciler_dagster.orchestration.great_sync import Choice, Progress, sync_windows
@@ -27,6 +33,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--to", "end", type=DAY, help="Up to and with the month of this day.")
 @click.option("--dry-run", is_flag=True, help="Only say what would happen; write nothing.")
 @click.option("--allow-mass-clear", is_flag=True, help="Empty many cells in Airtable if need be.")
+@allow_refusals_option
 @click.option("--afresh", is_flag=True, help="Do not go on where a killed Great Sync stopped.")
 @as_one_object
 def great_sync(
@@ -35,6 +42,7 @@ def great_sync(
     end: datetime | None,
     dry_run: bool,
     allow_mass_clear: bool,
+    allow_refusals: bool,
     afresh: bool,
     as_json: bool,
 ) -> None:
@@ -47,7 +55,9 @@ def great_sync(
         start=start.replace(tzinfo=UTC) if start else None,
         end=end.replace(tzinfo=UTC) if end else None,
         afresh=afresh,
-        config=WindowConfig(dry_run=dry_run, allow_mass_clear=allow_mass_clear),
+        config=WindowConfig(
+            dry_run=dry_run, allow_mass_clear=allow_mass_clear, allow_refusals=allow_refusals
+        ),
     )
     settings = Settings.load()
     results = []

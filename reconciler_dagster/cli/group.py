@@ -25,6 +25,10 @@ COMMANDS = {
         "reconciler_dagster.cli.listen:listen",
         "Start a run as soon as a sync is asked for; `up` has this already.",
     ),
+    "adopt": (
+        "reconciler_dagster.cli.adopt:adopt",
+        "Rehearse what adopting a client would do, and with --approve do it.",
+    ),
     "run": ("reconciler_dagster.cli.run:run", "Reconcile once, for all active clients or one."),
     "quarantine": (
         "reconciler_dagster.cli.quarantine:quarantine",
@@ -49,6 +53,14 @@ COMMANDS = {
     "deletions": (
         "reconciler_dagster.cli.deletions:deletions",
         "Leads that Airtable no longer has, where a person must decide.",
+    ),
+    "pause": (
+        "reconciler_dagster.cli.pause:pause",
+        "Write nothing of a client until it is resumed.",
+    ),
+    "resume": (
+        "reconciler_dagster.cli.pause:resume",
+        "Write a paused client again, with whatever was edited meanwhile.",
     ),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
     "migrate": (
@@ -101,6 +113,7 @@ class CommandLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         from reconciler_dagster.config import ConfigurationError
+        from reconciler_dagster.core.adoption import NotAdopted
         from reconciler_dagster.core.guard import Unfit
 
         try:
@@ -112,7 +125,7 @@ class CommandLine(click.Group):
         except ConfigurationError as error:
             _complain(str(error))
             ctx.exit(2)
-        except Unfit as error:
+        except (Unfit, NotAdopted) as error:
             _complain(str(error))
             ctx.exit(1)
         except Exception as error:

@@ -10,23 +10,34 @@ from reconciler_dagster.config import Settings
 from reconciler_dagster.core.guard import problems
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import look
+from reconciler_dagster.postgres.losses import losses
 from reconciler_dagster.postgres.migrate import downgrade, is_current, upgrade
 
 
 @click.command()
 @click.option("--down", is_flag=True, help="Take the engine's own schema away again instead.")
+@click.option("--yes", is_flag=True, help="With --down: what will be lost may be.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def migrate(down: bool, as_json: bool) -> None:
+def migrate(down: bool, yes: bool, as_json: bool) -> None:
     """Bring the portal's database up to date.
 
     An empty database gets the portal's tables; an existing portal keeps every row, column,
     default, index and trigger. What keeps edits from being noted is mended, whatever the version.
-    Down forgets what was agreed with Airtable, and removes no lead. Exit code 1: something is left
-    that only a person can mend.
+    Down forgets what was agreed with Airtable, and removes no lead; where edits, lost values or
+    decisions of people would be forgotten too, it says so and wants --yes. Exit code 1: something
+    is left that only a person can mend, or that nobody has said yes to.
     """
     portal = engine(Settings.load().require_database_url())
     was_current = is_current(portal)
     mended: list[str] = []
+    lost = _losses(portal) if down and was_current else []
+    for what in lost:
+        click.echo(f"Lost: {what}" if yes else f"Would be lost: {what}", err=True)
+    if lost and not yes:
+        if as_json:
+            echo_json({"direction": "down", "changed": False, "mended": [], "lost": lost})
+        click.echo("Nothing was changed: say --yes if that may be lost.", err=True)
+        raise click.exceptions.Exit(1)
     if down:
         downgrade(portal)
     else:
@@ -34,7 +45,7 @@ def migrate(down: bool, as_json: bool) -> None:
     changed = down or not was_current or bool(mended)
     if as_json:
         told = {"direction": "down" if down else "up", "changed": changed, "mended": mended}
-        echo_json(told)
+        echo_json(told | ({"lost": lost} if lost else {}))
     elif down:
         click.echo("The engine's schema is gone; leads and filled tables are still there.")
     else:
@@ -53,3 +64,8 @@ def _tell_what_is_left(portal: Engine) -> None:
         click.echo(str(problem), err=True)
     if left:
         raise click.exceptions.Exit(1)
+
+
+def _losses(portal: Engine) -> list[str]:
+    with portal.connect() as connection:
+        return losses(connection)

@@ -15,10 +15,16 @@ import click
 import orjson
 
 from reconciler_dagster.config import ConfigurationError, state_dir
+from reconciler_dagster.core.words import counted as counted
 from reconciler_dagster.redaction import redacted, redacted_values
 
 one_client = click.option(
     "--client", "client_id", help="Id of one client; all active ones unless given."
+)
+allow_refusals_option = click.option(
+    "--allow-refusals",
+    is_flag=True,
+    help="Go on although Airtable is foreseen to refuse many cells.",
 )
 as_one_object = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -53,8 +59,3 @@ def keep_trace(story: str | None = None) -> str:
 
 def _temporary() -> Path:
     return Path(mkdtemp(prefix="reconciler-"))
-
-
-def counted(number: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

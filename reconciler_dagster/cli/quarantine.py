@@ -10,7 +10,8 @@ from reconciler_dagster.cli.output import as_one_object, counted, echo_json
 from reconciler_dagster.config import Settings
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.portal import open_portal
-from reconciler_dagster.postgres.quarantine import held, retry_chosen
+from reconciler_dagster.postgres.quarantine import held
+from reconciler_dagster.postgres.retry import retry_chosen
 
 _CLIENT = click.option("--client", "client_id", help="Id of one client; all unless given.")
 _WAY = {"to_postgres": "Airtable to Postgres", "to_airtable": "Postgres to Airtable"}

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import click
 
-from reconciler_dagster.cli.output import as_one_object, echo_json, one_client, say_if_nobody
+from reconciler_dagster.cli.output import (
+    allow_refusals_option,
+    as_one_object,
+    echo_json,
+    one_client,
+    say_if_nobody,
+)
 from reconciler_dagster.cli.results import exit_code, show
 from reconciler_dagster.cli.warm import hand_over
 from reconciler_dagster.config import Settings
@@ -23,6 +29,7 @@ from reconciler_dagster.config import Settings
 @click.option(
     "--allow-mass-clear", is_flag=True, help="Let the run empty cells of many leads in Airtable."
 )
+@allow_refusals_option
 @as_one_object
 @click.pass_context
 def run(
@@ -31,12 +38,14 @@ def run(
     scope: str,
     dry_run: bool,
     allow_mass_clear: bool,
+    allow_refusals: bool,
     as_json: bool,
 ) -> None:
     """Reconcile once, for all active clients or one, and wait for the end.
 
     The run is recorded in Dagster and keeps out of the way of its other runs. Exit code 0: all
-    well; 1: something needs a person; 2: a setting, a base or the field map is wrong.
+    well; 1: something needs a person, be it that a dry run foresees that cells are refused, or that
+    nobody has adopted the client yet; 2: a setting, a base or the field map is wrong.
     """
     settings = Settings.load()  # before the slow imports: a wrong one is told at once
     hand_over(context)
@@ -44,7 +53,12 @@ def run(
     from reconciler_dagster.orchestration.instance import dagster_instance
     from reconciler_dagster.orchestration.ops import SyncConfig
 
-    config = SyncConfig(scope=scope, dry_run=dry_run, allow_mass_clear=allow_mass_clear)
+    config = SyncConfig(
+        scope=scope,
+        dry_run=dry_run,
+        allow_mass_clear=allow_mass_clear,
+        allow_refusals=allow_refusals,
+    )
     results = []
     with dagster_instance(settings) as instance:
         for result in sync_clients(settings, instance, client_id, config):

@@ -17,6 +17,7 @@ from reconciler_dagster.cli.output import (
 )
 from reconciler_dagster.cli.warm import hand_over
 from reconciler_dagster.config import Settings
+from reconciler_dagster.core.adoption import Standing, State
 
 
 @click.command()
@@ -30,6 +31,7 @@ def status(context: click.Context, client_id: str | None, as_json: bool) -> None
     """
     hand_over(context)
     from reconciler_dagster.core.guard import problems
+    from reconciler_dagster.postgres import adoption, fights
     from reconciler_dagster.postgres.guard import look
     from reconciler_dagster.postgres.portal import chosen_clients, open_portal
     from reconciler_dagster.postgres.report import drift_report
@@ -40,8 +42,15 @@ def status(context: click.Context, client_id: str | None, as_json: bool) -> None
     with portal.connect() as connection:
         reports = [drift_report(connection, client.id) for client in clients]
         guards = [problems(look(connection, client.id)) for client in clients]
+        stands = [adoption.standing(connection, client.id) for client in clients]
+        fought = [fights.sentences(connection, client.id) for client in clients]
     attention = [
-        [*map(str, guard), *reasons(report)] for guard, report in zip(guards, reports, strict=True)
+        [*_new(standing), *map(str, guard), *fight, *reasons(report)]
+        for standing, guard, fight, report in zip(stands, guards, fought, reports, strict=True)
+    ]
+    reports = [
+        report | {"adoption": standing.state.value}
+        for report, standing in zip(reports, stands, strict=True)
     ]
     if as_json:
         told = zip(reports, attention, strict=True)
@@ -52,6 +61,11 @@ def status(context: click.Context, client_id: str | None, as_json: bool) -> None
         for reason in why:
             click.echo(f"{report['company_name']}: {reason}", err=True)
     raise click.exceptions.Exit(1 if any(attention) else 0)
+
+
+def _new(standing: Standing) -> list[str]:
+    """That nobody has adopted the client; a pause is meant."""
+    return [standing.why_not or ""] if standing.state is State.NEW else []
 
 
 def reasons(report: Mapping[str, Any]) -> list[str]:
@@ -76,7 +90,8 @@ def reasons(report: Mapping[str, Any]) -> list[str]:
 def _show(report: Mapping[str, Any]) -> None:
     leads = report["leads"]
     own = report["portal_only"]
-    click.echo(f"{report['company_name']} ({report['client_id']})")
+    paused = ", paused" if report["adoption"] == State.PAUSED else ""
+    click.echo(f"{report['company_name']} ({report['client_id']}){paused}")
     if own:
         click.echo(f"  {counted(own, 'lead')} of the portal without an Airtable record")
     for line in (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from reconciler_dagster.supervisor.plan import PORTS
@@ -21,15 +23,28 @@ _PORT = click.IntRange(1, 65535)
     show_default=True,
     help="Leads to seed in a new sandbox.",
 )
-def up(dagster_port: int, sandbox_port: int, portal_port: int, leads: int) -> None:
+@click.option(
+    "--migrate", is_flag=True, help="Migrate the database of DATABASE_URL without asking."
+)
+def up(dagster_port: int, sandbox_port: int, portal_port: int, leads: int, migrate: bool) -> None:
     """Start everything that is not configured, on loopback.
 
     Postgres, the Airtable sandbox, the migrations, Dagster and the portal; Ctrl-C ends all of
     them. What DATABASE_URL, AIRTABLE_API_KEY and DAGSTER_POSTGRES_URL name is used as it is, and
-    no substitute is started for it. A port that is taken gives way to the next free one.
+    no substitute is started for it; a database that is not this command's own is migrated only
+    with --migrate or a yes at the prompt, and no lead of it is written before `reconciler adopt`.
+    A port that is taken gives way to the next free one.
     """
     ports = {"dagster": dagster_port, "sandbox": sandbox_port, "portal": portal_port}
     try:
-        Stack(ports, leads).run()
+        Stack(ports, leads, lambda: migrate or _ask()).run()
     except ChildDied as error:
         raise click.ClickException(str(error)) from None
+
+
+def _ask() -> bool:
+    """A yes at the prompt; where nobody sits before one, it is a no."""
+    return sys.stdin.isatty() and click.confirm(
+        "The database of DATABASE_URL is not at this version's migrations. Migrate it now? No row, "
+        "column, index or trigger of the portal's is touched."
+    )

@@ -15,11 +15,11 @@ from reconciler_dagster.core.windows import (
     stalest_window,
     window_at,
 )
-from reconciler_dagster.engine.brake import clears
-from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.brake import clears, refusals_doubt
+from reconciler_dagster.engine.change_set import ChangeSet, combined
 from reconciler_dagster.engine.listing import list_window
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import combined, discard, preview, reconcile
+from reconciler_dagster.engine.windows import discard, preview, reconcile
 from reconciler_dagster.postgres import baseline, tombstones, windows
 
 # Leads a window: few enough that a repair in it is a small thing.
@@ -68,11 +68,13 @@ def audit(session: Session) -> Audited:
         out.listed += window.listed
         out.change_sets.append(change_set)
         with session.engine.connect() as connection:
-            doubt = clears(connection, session.client.id, change_set).doubt
+            emptied = clears(connection, session.client.id, change_set).doubt
+        doubt = emptied or refusals_doubt(change_set)
         if doubt:
+            allowed = "--allow-mass-clear" if emptied else "--allow-refusals"
             out.braked.append(
                 f"The audit of the window {scope} was stopped. {doubt} If it is meant, run "
-                "`reconciler great-sync --allow-mass-clear`."
+                f"`reconciler great-sync {allowed}`."
             )
             session.counts.pulled += window.listed
             discard(session, window)

@@ -1,4 +1,4 @@
-"""The brake on emptying cells in Airtable: what a change-set would do, seen with the whole base."""
+"""The brakes: on emptying cells in Airtable, seen with the whole base, and on what it refuses."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from reconciler_dagster.core.brakes import (
     CLEARS_ALLOWED,
     CLEARS_ALLOWED_SHARE,
     CLEARS_ALWAYS_ALLOWED,
+    REFUSALS_ALLOWED,
+    REFUSALS_ALLOWED_SHARE,
     clears_too_many,
+    refuses_too_many,
 )
 from reconciler_dagster.core.fields import LEADS
-from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.core.rehearsal import Report
+from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.postgres import baseline
 
 
@@ -38,6 +42,29 @@ class Clears:
             f"cells of {self.emptied} of {self.leads} leads; more than {CLEARS_ALLOWED} and "
             f"{CLEARS_ALLOWED_SHARE:.0%} wait for a person. Nothing was written."
         )
+
+
+def refusals_doubt(change_set: ChangeSet, approved: Report | None = None) -> str | None:
+    """Why a change-set of which much would be refused waits for a person; None where it may go.
+
+    ``approved``: what a person has been shown of it, and approved of.
+    """
+    refused = change_set.newly_refused
+    if approved and refused <= sum(approved.change_set["refused_in_airtable"].values()):
+        return None
+    outbound = sum(change_set.to_airtable.values()) + sum(change_set.refused_in_airtable.values())
+    if not refuses_too_many(refused, outbound):
+        return None
+    reasons = [
+        f"{why['reason']} ({why['cells']} cells)"
+        for why in change_set.refusals
+        if why["side"] == "airtable"
+    ]
+    return (
+        f"Of {outbound} cells for Airtable {refused} would be refused; more than "
+        f"{REFUSALS_ALLOWED} and {REFUSALS_ALLOWED_SHARE:.0%} wait for a person. Nothing was "
+        f"written. {'; '.join(reasons[:3])}."
+    )
 
 
 def clears(connection: Connection, client_id: str, change_set: ChangeSet) -> Clears:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
 
 from sqlalchemy import Connection
 
 from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
 from reconciler_dagster.core.fields import LEADS
-from reconciler_dagster.core.plan import NEW_LEAD, LeadChange, by_lead
+from reconciler_dagster.core.plan import LeadChange, by_lead
 from reconciler_dagster.core.values import Value
+from reconciler_dagster.engine.change_set import ChangeSet, summarise
+from reconciler_dagster.engine.foreseen import foreseen, newly
 from reconciler_dagster.engine.frames import Sides, sides
 from reconciler_dagster.engine.pull import Pulled
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, journal, own_writes, quarantine, staging
+from reconciler_dagster.postgres import baseline, fights, journal, own_writes, quarantine, staging
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedLead, StagedRecord
@@ -34,6 +33,7 @@ class Staged:
     sides: Sides
     waiting: Mapping[tuple[str, str], Value]
     own_writes: Mapping[tuple[str, str], int]
+    fought: Mapping[tuple[str, str], Value]
 
     def plan(self, session: Session) -> dict[str, LeadChange]:
         """The plan lead by lead, without cells whose refusal still stands, or that the engine has
@@ -43,6 +43,7 @@ class Staged:
             return {}
         changes = by_lead(self.sides.merge(session.fields))
         for record_id, change in changes.items():
+            self._leave_fights(record_id, change)
             for column in change.to_airtable.keys() & change.to_postgres.keys():
                 if self.is_rewritten(record_id, column):  # a merged text would grow on
                     del change.to_postgres[column]
@@ -53,6 +54,20 @@ class Staged:
                 and not self.is_rewritten(record_id, column)
             }
         return changes
+
+    def _leave_fights(self, record_id: str, change: LeadChange) -> None:
+        """Take out cells that another writer has given the same value again."""
+        there = [conflict["field"] for conflict in change.conflicts]
+        for column in [c for c in there if self.is_fought(record_id, c)]:
+            change.to_postgres.pop(column, None)
+            change.to_airtable.pop(column, None)
+            change.conflicts = [c for c in change.conflicts if c["field"] != column]
+
+    def is_fought(self, record_id: str, column: str) -> bool:
+        """Whether the lead holds the value of another writer that has lost too often."""
+        here = self.sides.local.get(record_id, {})
+        key = (record_id, column)
+        return key in self.fought and column in here and here[column] == self.fought[key]
 
     def is_rewritten(self, record_id: str, column: str) -> bool:
         """Whether the last runs have written the cell one after the other, and nobody edited the
@@ -82,6 +97,7 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
             if session.moved:
                 baselines, entries, waiting = {}, {}, {}
         own = {} if session.moved else own_writes.runs(connection, client_id, ids)
+        fought = {} if session.moved else fights.fought(connection, client_id, ids)
     together = sides(
         records,
         leads,
@@ -91,7 +107,7 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
         session.users,
         may_assume=may_assume,
     )
-    staged = Staged(key, records, leads, baselines, together, waiting, own)
+    staged = Staged(key, records, leads, baselines, together, waiting, own, fought)
     together.refused += _rewritten(staged)
     return staged
 
@@ -113,27 +129,15 @@ def _rewritten(staged: Staged) -> list[Refusal]:
     ]
 
 
-@dataclass(frozen=True)
-class ChangeSet:
-    """The plan in numbers, for checks and people. Cells by field; ``sample``: of each kind some,
-    as ``record_id, field, side, old, new``.
-    """
-
-    leads: int
-    inserts: int
-    to_postgres: dict[str, int]
-    to_airtable: dict[str, int]
-    cleared_in_airtable: int
-    conflicts: dict[str, int]
-    sample: list[dict[str, Any]]
-
-
-# Examples of each field and side.
-EXAMPLES = 2
-
-
 def diff(session: Session) -> ChangeSet:
     """Stage the plan of the run that was pulled under this session's run id."""
+    _, changes = stage_plan(session)
+    refused = foreseen(session, changes)
+    return summarise(session.fields, changes, refused, newly(session, refused))
+
+
+def stage_plan(session: Session) -> tuple[Staged, dict[str, LeadChange]]:
+    """The same, in full."""
     with session.engine.connect() as connection:
         pulled = Pulled(**staging.pull(connection, session.run_id))
         staging.require_whole(connection, [session.run_id], pulled.staged)
@@ -141,7 +145,7 @@ def diff(session: Session) -> ChangeSet:
     changes = staged.plan(session)
     with session.engine.begin() as connection:
         _replace_changes(connection, session.run_id, changes)
-    return summarise(session, changes)
+    return staged, changes
 
 
 def _replace_changes(
@@ -149,61 +153,3 @@ def _replace_changes(
 ) -> None:
     staging.clear(connection, run_id, "staged_change")
     staging.stage_changes(connection, run_id, changes)
-
-
-def summarise(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
-    """A plan in numbers."""
-    to_postgres: Counter[str] = Counter()
-    to_airtable: Counter[str] = Counter()
-    conflicts: Counter[str] = Counter()
-    cleared: set[str] = set()
-    sample = _Sample()
-    for record_id, change in sorted(changes.items()):  # the same examples for the same plan
-        to_postgres.update(change.to_postgres.keys())
-        to_airtable.update(change.to_airtable.keys())
-        conflicts.update(conflict["field"] for conflict in change.conflicts)
-        for column, value in change.to_airtable.items():
-            if value == session.fields[column].codec.blank:
-                cleared.add(record_id)
-        if change.insert:
-            sample.add(record_id, NEW_LEAD, "postgres", "", "")
-        for side, cells in (("postgres", change.to_postgres), ("airtable", change.to_airtable)):
-            for column, value in cells.items():
-                sample.add(record_id, column, side, change.old.get(column), value)
-    return ChangeSet(
-        leads=len(changes),
-        inserts=sum(change.insert for change in changes.values()),
-        to_postgres=dict(to_postgres),
-        to_airtable=dict(to_airtable),
-        cleared_in_airtable=len(cleared),
-        conflicts=dict(conflicts),
-        sample=sample.rows,
-    )
-
-
-class _Sample:
-    """The first cells of each field and side; the plan of a large base has millions."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self._seen: Counter[tuple[str, str]] = Counter()
-
-    def add(self, record_id: str, field: str, side: str, old: Value, new: Value) -> None:
-        """Keep a cell if it is one of the first."""
-        self._seen[side, field] += 1
-        if self._seen[side, field] <= EXAMPLES:
-            cell = {"record_id": record_id, "field": field, "side": side}
-            self.rows.append(cell | {"old": _short(old), "new": _short(new)})
-
-
-def together(*samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Several change-sets' samples as one."""
-    kept = _Sample()
-    for row in chain(*samples):
-        kept.add(**row)
-    return kept.rows
-
-
-def _short(value: Value) -> str:
-    text = "" if value is None else str(value)
-    return text if len(text) <= 80 else text[:79] + "…"

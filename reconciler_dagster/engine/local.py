@@ -18,7 +18,15 @@ from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, journal, leads, own_writes, quarantine, record
+from reconciler_dagster.postgres import (
+    baseline,
+    fights,
+    journal,
+    leads,
+    own_writes,
+    quarantine,
+    record,
+)
 from reconciler_dagster.postgres.apply import apply_writes, lead_ids
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.writes import Applied, LeadWrite
@@ -37,9 +45,9 @@ def write_local(
     the next run, and sends nothing.
     """
     client_id = session.client.id
-    owners = _owners(staged, record_ids)
+    owners = owners_of(staged, record_ids)
     writes = [
-        _write(session, staged, record_id, changes.get(record_id, EMPTY), owners[record_id])
+        write_of(session, staged, record_id, changes.get(record_id, EMPTY), owners[record_id])
         for record_id in record_ids
     ]
     with session.writing() as connection:
@@ -66,6 +74,8 @@ def write_local(
         merged_over = {r: _merged_over(staged, changes, r, outbound[r]) for r in outbound}
         journal.plan(connection, client_id, session.run_id, outbound, owners, merged_over)
         conflicts = _conflicts(changes, done, owners, applied)
+        fought = fights.count(connection, client_id, session.run_id, conflicts)
+        conflicts = [c for c in conflicts if (c["record_id"], c["field"]) not in fought]
         record.conflicts(connection, client_id, session.run_id, conflicts)
         record.history(
             connection, client_id, session.run_id, "postgres", _history(changes, owners, applied)
@@ -76,13 +86,14 @@ def write_local(
         )
         _quarantine(connection, session, staged, changes, done, applied, outbound)
         own_writes.forget(connection, client_id, _no_longer_rewritten(staged, done))
+        fights.over(connection, client_id, _no_longer_fought(staged, done))
     updated = {record_id for record_id, columns in applied.written.items() if columns}
     session.counts.local_writes += len(updated | applied.inserted.keys())
     session.counts.conflicts += len(conflicts)
     return outbound
 
 
-def _owners(staged: Staged, record_ids: Collection[str]) -> dict[str, str]:
+def owners_of(staged: Staged, record_ids: Collection[str]) -> dict[str, str]:
     """Record id to lead id: the lead that is there, the one that was there, or a new one."""
     owners = {}
     for record_id in record_ids:
@@ -92,9 +103,10 @@ def _owners(staged: Staged, record_ids: Collection[str]) -> dict[str, str]:
     return owners
 
 
-def _write(
+def write_of(
     session: Session, staged: Staged, record_id: str, change: LeadChange, lead_id: str
 ) -> LeadWrite:
+    """The local part of a lead's plan, as it is written."""
     lead = staged.leads.get(record_id)
     if not change.insert:
         version = lead.row_version if lead else None
@@ -249,6 +261,17 @@ def _no_longer_rewritten(staged: Staged, done: Collection[str]) -> list[tuple[st
             bool(record_id in staged.leads and staged.leads[record_id].revisions)
             or (record_id in staged.records and not staged.sides.differ(record_id, column))
         )
+    ]
+
+
+def _no_longer_fought(staged: Staged, done: Collection[str]) -> list[tuple[str, str]]:
+    """Cells on which both sides agree, or that somebody has given another value."""
+    return [
+        (record_id, column)
+        for record_id, column in staged.fought
+        if record_id in done
+        and record_id in staged.records
+        and not (staged.is_fought(record_id, column) and staged.sides.differ(record_id, column))
     ]
 
 

@@ -87,8 +87,9 @@ def busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
     edited = {record_id for record_id, lead in staged.leads.items() if lead.revisions}
     refused = {refusal.record_id for refusal in staged.sides.refused}
     rewritten = {record_id for record_id, _ in staged.own_writes}
+    fought = {record_id for record_id, _ in staged.fought}
     return (
-        set(changes) | waiting | held | edited | refused | rewritten
+        set(changes) | waiting | held | edited | refused | rewritten | fought
     ) & staged.sides.remote.keys()
 
 

@@ -11,9 +11,10 @@ from reconciler_dagster.airtable.base import BATCH
 from reconciler_dagster.airtable.errors import AirtableError, NotSent, OutcomeUnknown
 from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import Row
-from reconciler_dagster.core.values import Unreadable, Value
+from reconciler_dagster.core.values import Value
 from reconciler_dagster.engine.answer import Sent, acknowledge
 from reconciler_dagster.engine.diff import Staged
+from reconciler_dagster.engine.foreseen import refusal_of
 from reconciler_dagster.engine.pull import decode
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import journal, quarantine
@@ -101,29 +102,12 @@ def _writable(session: Session, record_id: str, row: Row, sent: Sent) -> Row:
     """The cells that Airtable can take as far as is known here; the others are refused."""
     cells: Row = {}
     for column, value in row.items():
-        try:
-            cell = LEADS[column].codec.to_airtable(value)
-            if cell is not None:
-                _require_option(session, column, cell)
-        except Unreadable as why:
-            reason = f"{LEADS[column].airtable} {why}"
-            sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
-        else:
+        refusal = refusal_of(session, record_id, column, value)
+        if refusal is None:
             cells[column] = value
+        else:
+            sent.refused.append(refusal)
     return cells
-
-
-def _require_option(session: Session, column: str, cell: Any) -> None:
-    """Raise Unreadable where a select has no such option. Before one of another spelling is taken,
-    or none, the metadata is read again: two options may differ in a blank.
-    """
-    if session.bound.option(column, cell) != cell and not session.mapping_is_fresh:
-        session.check_mapping(force=True)
-    if session.bound.option(column, cell) is None:
-        raise Unreadable(
-            f"is '{cell}', which is no option of the Airtable field: "
-            "add the option or choose another value"
-        )
 
 
 def _allowed(session: Session, batch: Mapping[str, Row], sent: Sent) -> dict[str, Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal
@@ -19,37 +19,19 @@ from reconciler_dagster.core.fields import LEADS, FieldMap
 from reconciler_dagster.core.guard import Facts
 from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.values import Directory
-from reconciler_dagster.postgres import bindings, guard, record_ids
+from reconciler_dagster.engine.counts import Counts
+from reconciler_dagster.postgres import adoption, bindings, cursor, guard, record_ids
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client, base_of, directory, leads_columns
-from reconciler_dagster.postgres.connection import writing
+from reconciler_dagster.postgres.connection import Writer, at_once, writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
 from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
 
-Purpose = Literal["delta", "manual", "audit", "great_sync"]
+Purpose = Literal["delta", "manual", "audit", "great_sync", "rehearsal"]
 
 SCHEMA_KEPT = timedelta(days=1)
 # How long a run that takes turns waits for those that go first.
 PATIENCE_SECONDS = 3600.0
-
-
-@dataclass
-class Counts:
-    """What a run did. Records, but for ``airtable_calls``: calls sent on the wire."""
-
-    airtable_calls: int = 0
-    pulled: int = 0
-    local_writes: int = 0
-    remote_writes: int = 0
-    conflicts: int = 0
-    quarantined: int = 0
-    deletions: int = 0
-    deletions_pending: int = 0
-
-    def add(self, other: Counts) -> None:
-        """Add another part of the same run."""
-        for item in fields(self):
-            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
 
 @dataclass
@@ -82,9 +64,17 @@ class Session:
             calls_per_second=self.settings.calls_per_second,
         )
         opened = Base(self.settings, self.client.base_id, bucket)
-        opened.transport.may_write = lambda: require_time(self.client.id, self.run_id)
+        opened.transport.may_write = self._require_may_write
         self._bases.append(opened)
         return opened
+
+    def _require_may_write(self) -> None:
+        """Just before a call that writes: the lease lasts, and nobody has taken the consent back
+        since the call was planned.
+        """
+        require_time(self.client.id, self.run_id)
+        with at_once(self.engine) as connection:
+            adoption.require(connection, self.client.id)
 
     @contextmanager
     def borrowed_base(self) -> Iterator[Base]:
@@ -106,9 +96,11 @@ class Session:
     @cached_property
     def guard(self) -> Facts:
         """What may keep edits from being noted, as of the start of the run. Raises core.guard.Unfit
-        where nothing can be carried over.
+        where nothing can be carried over, and core.adoption.NotAdopted where nothing may be.
         """
         with self.engine.connect() as connection:
+            if not self.dry_run:
+                adoption.require(connection, self.client.id)
             return guard.require(connection, self.client.id)
 
     @cached_property
@@ -117,13 +109,25 @@ class Session:
         with self.engine.connect() as connection:
             return directory(connection)
 
+    @cached_property
+    def writer(self) -> Writer:
+        """What kind of write this session's are, for the portal's triggers. Without a cursor the
+        two sides have not met in full yet.
+        """
+        with self.engine.connect() as connection:
+            if cursor.load(connection, self.client.id) is None:
+                return "first_contact"
+        return "repair" if self.purpose in ("audit", "great_sync") else "delta"
+
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction of this run's writes. Raises LeaseLost unless the run holds the client;
-        then nobody else gets it before the transaction has ended.
+        """One transaction of this run's writes. Raises LeaseLost unless the run holds the client,
+        and core.adoption.NotAdopted unless the client may be written; neither changes before the
+        transaction has ended. Each call that writes to Airtable is planned in one of these.
         """
-        with self.engine.connect() as connection, writing(connection):
+        with self.engine.connect() as connection, writing(connection, self.writer):
             require_lease(connection, self.client.id, self.run_id)
+            adoption.require(connection, self.client.id, held=True)
             yield connection
 
     def mend_record_ids(self) -> None:

@@ -6,17 +6,19 @@ for is read again first, so that no old answer ever rolls a newer value back.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from reconciler_dagster.engine import deletions
-from reconciler_dagster.engine.diff import ChangeSet, Staged, load, summarise, together
+from reconciler_dagster.engine.change_set import ChangeSet, combined, summarise
+from reconciler_dagster.engine.diff import Staged, load
+from reconciler_dagster.engine.foreseen import foreseen, newly
 from reconciler_dagster.engine.listing import Part, Window, new_part
 from reconciler_dagster.engine.local import write_local
 from reconciler_dagster.engine.pull import stage
 from reconciler_dagster.engine.push import LOCAL_CHUNK, busy, chunks, push_all
+from reconciler_dagster.engine.rehearsal import rehearse
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
@@ -30,32 +32,20 @@ from reconciler_dagster.postgres.connection import analyze_after
 
 
 def preview(session: Session, window: Window) -> ChangeSet:
-    """What reconciling the window would do, as things stand. Writes nothing, takes no lock."""
-    total = ChangeSet(0, 0, {}, {}, 0, {}, [])
-    for part in window.parts:
-        staged = _load(session, part.key)
-        total = _sum(total, summarise(session, staged.plan(session)))
-    return total
+    """What reconciling the window would do, as things stand; of a dry run with what Postgres would
+    refuse of it. Writes nothing, takes no lock.
+    """
+    return combined(_preview(session, part) for part in window.parts)
 
 
-def _sum(one: ChangeSet, other: ChangeSet) -> ChangeSet:
-    return ChangeSet(
-        leads=one.leads + other.leads,
-        inserts=one.inserts + other.inserts,
-        to_postgres=dict(Counter(one.to_postgres) + Counter(other.to_postgres)),
-        to_airtable=dict(Counter(one.to_airtable) + Counter(other.to_airtable)),
-        cleared_in_airtable=one.cleared_in_airtable + other.cleared_in_airtable,
-        conflicts=dict(Counter(one.conflicts) + Counter(other.conflicts)),
-        sample=together(one.sample, other.sample),
-    )
-
-
-def combined(change_sets: Iterable[ChangeSet]) -> ChangeSet:
-    """Several change-sets as one."""
-    total = ChangeSet(0, 0, {}, {}, 0, {}, [])
-    for change_set in change_sets:
-        total = _sum(total, change_set)
-    return total
+def _preview(session: Session, part: Part) -> ChangeSet:
+    staged = load_part(session, part.key)
+    changes = staged.plan(session)
+    refused = foreseen(session, changes)
+    anew = newly(session, refused)
+    if session.dry_run:
+        refused += rehearse(session, staged, changes).refused
+    return summarise(session.fields, changes, refused, anew)
 
 
 def discard(session: Session, window: Window) -> None:
@@ -125,7 +115,7 @@ def _reconcile_part(session: Session, window: Window, part: Part) -> int:
     """Returns how many writes stayed without an answer."""
     with _locked(session, window):
         _refresh(session, window, part)
-        staged = _load(session, part.key)
+        staged = load_part(session, part.key)
         changes = staged.plan(session)
         outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
         inbound = sorted(busy(session, staged, changes) - set(outbound))
@@ -159,7 +149,7 @@ def _refresh(session: Session, window: Window, part: Part) -> None:
         stage(session, records, part.key)
 
 
-def _load(session: Session, key: str) -> Staged:
+def load_part(session: Session, key: str) -> Staged:
     """A part and the leads of its records, as these are now."""
     with session.engine.connect() as connection:
         record_ids = staging.record_ids(connection, key)

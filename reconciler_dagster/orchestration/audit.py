@@ -18,8 +18,8 @@ from reconciler_dagster.orchestration import metadata
 from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, moved
 from reconciler_dagster.orchestration.windows import WindowRun
-from reconciler_dagster.postgres import runs, tombstones
-from reconciler_dagster.postgres.clients import active_clients
+from reconciler_dagster.postgres import fights, runs, tombstones
+from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster.postgres.report import drift_report
@@ -74,6 +74,7 @@ def _findings(connection: Connection, session: Session, audited: Audited) -> dic
     return {
         **of_windows,
         "moved": moved(session),
+        "fights": fights.sentences(connection, session.client.id),
         "drift": unexplained(drift_report(connection, session.client.id)),
         "cycle_hours": audited.cycle_hours,
         "windows": audited.windows,
@@ -99,9 +100,12 @@ def every_hour(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest 
     """One run per active client; a skip where the audit is switched off."""
     settings = Settings.load()
     with engine(settings.require_database_url()).connect() as connection:
-        clients = active_clients(connection)
+        clients, left_out = adopted_clients(connection)
+    for why in left_out:
+        context.log.info(why)
     if not clients or not settings.audit_calls_per_hour:
-        yield dg.SkipReason("There is no active client, or the audit has no calls to spend.")
+        nobody = "There is no active client, or the audit has no calls to spend."
+        yield dg.SkipReason("\n".join(left_out) or nobody)
         return
     ensure_partitions(context.instance, clients)
     for client in clients:

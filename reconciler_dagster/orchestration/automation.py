@@ -13,7 +13,7 @@ from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.postgres import requests, runs
-from reconciler_dagster.postgres.clients import active_clients
+from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.connection import engine
 
 sync_job = dg.define_asset_job(
@@ -40,13 +40,16 @@ def every_15_minutes(
     """One run per active client."""
     settings = Settings.load()
     with engine(settings.require_database_url()).connect() as connection:
-        clients = active_clients(connection)
+        clients, left_out = adopted_clients(connection)
         edits_ring = settings.on_edit is not None
         synced = requests.just_synced(connection, JUST_SYNCED_SECONDS) if edits_ring else set()
+    for why in left_out:
+        context.log.info(why)
     ensure_partitions(context.instance, clients)
     called_for = [client for client in clients if client.id not in synced]
     if not called_for:
-        yield dg.SkipReason("There is no active client that has not just been synced.")
+        nobody = "There is no active client that has not just been synced."
+        yield dg.SkipReason("\n".join(left_out) or nobody)
     for client in called_for:
         yield dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",

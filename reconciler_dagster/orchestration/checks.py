@@ -7,8 +7,8 @@ import dagster as dg
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core import guard
-from reconciler_dagster.engine.brake import clears
-from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.brake import clears, refusals_doubt
+from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.orchestration.assets import (
     AIRTABLE_LEADS,
     OUTBOUND_CHANGE_SET,
@@ -16,7 +16,7 @@ from reconciler_dagster.orchestration.assets import (
 )
 from reconciler_dagster.orchestration.resources import ClientRun
 from reconciler_dagster.orchestration.verdicts import unanswered
-from reconciler_dagster.postgres import runs
+from reconciler_dagster.postgres import fights, rehearsals, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.guard import look
 
@@ -83,6 +83,12 @@ def hold_the_brake(run: ClientRun) -> dg.AssetCheckResult:
             s.client_id: clears(connection, s.client_id, ChangeSet(**s.findings["change_set"]))
             for s in summaries
         }
+        refusals = {
+            s.client_id: refusals_doubt(
+                ChangeSet(**s.findings["change_set"]), rehearsals.approved(connection, s.client_id)
+            )
+            for s in summaries
+        }
     if not summaries:  # launched by itself: nothing was pulled
         raise dg.Failure("This check judges a run of the sync: launch that.", allow_retries=False)
     reasons: list[str] = []
@@ -95,11 +101,17 @@ def hold_the_brake(run: ClientRun) -> dg.AssetCheckResult:
             f"leads with cells emptied in the portal: {name}": found.emptied,
             f"leads: {name}": found.leads,
         }
-        if not found.doubt or summary.findings["allow_mass_clear"]:
+        doubts = [
+            f"{doubt} If it is meant, launch it with {allowed}."
+            for doubt, allowed in (
+                (found.doubt, "allow_mass_clear"),
+                (refusals[client_id], "allow_refusals"),
+            )
+            if doubt and not summary.findings.get(allowed)
+        ]
+        if not doubts:
             continue
-        reason = (
-            f"The run was stopped. {found.doubt} If it is meant, launch it with allow_mass_clear."
-        )
+        reason = " ".join(["The run was stopped.", *doubts])
         reasons.append(f"{name}: {reason}")
         with run.engine.begin() as connection:
             runs.finish(connection, client_id, run.run_id, state="failed", message=reason)
@@ -130,7 +142,12 @@ def quarantine_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
                 "ORDER BY count(*) DESC, 1 LIMIT 20"
             )
         ).scalars()
-        return _listing("reasons", list(reasons))
+        fought = [
+            f"{client.name}: {why}"
+            for client in active_clients(connection)
+            for why in fights.sentences(connection, client.id)
+        ]
+        return _listing("reasons", [*fought, *reasons])
 
 
 @dg.asset_check(

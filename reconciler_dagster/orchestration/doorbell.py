@@ -62,6 +62,8 @@ def wanted_runs(portal: Engine, instance: dg.DagsterInstance) -> list[WantedRun]
     with portal.begin() as connection:
         requests.refuse_unknown(connection)
         waiting = requests.waiting(connection)
+        if waiting and requests.refuse_unadopted(connection):
+            waiting = requests.waiting(connection)
         clients = active_clients(connection) if waiting else []
     if not waiting:
         return []

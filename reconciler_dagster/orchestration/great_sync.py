@@ -27,10 +27,10 @@ from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.windows import PAGE, grouped, month_of, months_until, unknown_grouped
-from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.change_set import ChangeSet, combined
+from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.listing import sample_base
-from reconciler_dagster.engine.session import Counts, Session
-from reconciler_dagster.engine.windows import combined
+from reconciler_dagster.engine.session import Session
 from reconciler_dagster.orchestration.execute import (
     QUIET,
     ClientResult,

@@ -182,7 +182,7 @@ class Listener:
         with self._portal.begin() as connection:
             for edits in requests.edits(connection):
                 if is_due(edits, settle, self._settings.calls_per_second):
-                    requests.ask_for_edits(connection, edits.client_id)
+                    requests.ask(connection, edits.client_id)
         self._edits_at = time.monotonic() + settle / 4
 
     def _submit(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.pull import Pulled
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres.runs import Summary
@@ -41,6 +41,7 @@ def of_change_set(session: Session, change_set: ChangeSet) -> Metadata:
         "cells to Postgres": sum(change_set.to_postgres.values()),
         "cells to Airtable": sum(change_set.to_airtable.values()),
         "conflicts": sum(change_set.conflicts.values()),
+        "foreseen to be refused": change_set.refused,
         "by field": dg.MetadataValue.md(_by_field(change_set)),
         "sample of changes": dg.MetadataValue.table(
             records=[dg.TableRecord(row) for row in change_set.sample],
@@ -96,15 +97,27 @@ def attention_of_findings(summary: Summary) -> list[str]:
         *findings.get("guard", ()),
         *findings.get("stopped", ()),
         *findings.get("moved", ()),
+        *findings.get("fights", ()),
     ]
     if summary.state != "succeeded":
         reasons.append(summary.message or "The run did not end well.")
     reasons += findings.get("doubts", ())
+    if findings.get("dry_run"):
+        reasons += _foreseen(findings.get("change_set", {}))
     if findings.get("unanswered"):
         reasons.append(
             f"{findings['unanswered']} writes without an answer; the next run settles them."
         )
     return reasons
+
+
+def _foreseen(change_set: dict[str, Any]) -> list[str]:
+    """What a dry run says of refusals: what it would take a person to mend after the run."""
+    return [
+        f"{why['cells']} cells of {why['field']} would be refused by {why['side'].capitalize()}: "
+        f"{why['reason']}"
+        for why in change_set.get("refusals", ())
+    ]
 
 
 def attention_of_client(quarantined: int, pending: int) -> list[str]:

@@ -13,9 +13,10 @@ from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
+from reconciler_dagster.engine.rehearsal import rehearse_run
 from reconciler_dagster.orchestration import metadata
 from reconciler_dagster.orchestration.resources import ClientRun, moved
-from reconciler_dagster.postgres import runs, staging
+from reconciler_dagster.postgres import fights, rehearsals, runs, staging
 
 Reference = dict[str, Any]
 
@@ -28,6 +29,7 @@ class SyncConfig(dg.Config):
     created_to: str | None = None
     dry_run: bool = False
     allow_mass_clear: bool = False
+    allow_refusals: bool = False
 
     def chosen(self) -> Scope:
         """The scope; ConfigurationError for anything else than the three forms."""
@@ -76,6 +78,7 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
             "moved": moved(session),
             "dry_run": config.dry_run,
             "allow_mass_clear": config.allow_mass_clear,
+            "allow_refusals": config.allow_refusals,
         }
         with run.engine.begin() as connection:
             runs.add_findings(connection, client, run.run_id, findings)
@@ -113,7 +116,7 @@ def diff_op(context: dg.OpExecutionContext, leads: Reference) -> Reference:
     """Diff."""
     run: ClientRun = context.resources.client_run
     with run.step(context.partition_key, dry_run=leads["dry_run"]) as session:
-        change_set = diff(session)
+        change_set = rehearse_run(session) if session.dry_run else diff(session)
         with run.engine.begin() as connection:
             runs.add_findings(
                 connection, context.partition_key, run.run_id, {"change_set": asdict(change_set)}
@@ -137,11 +140,14 @@ def push_op(context: dg.OpExecutionContext, changes: Reference) -> Iterator[dg.O
         if not dry_run:
             unknown = len(push(session).unknown)
     with run.engine.begin() as connection:
-        runs.add_findings(connection, client, run.run_id, {"unanswered": unknown})
+        findings = {"unanswered": unknown, "fights": fights.sentences(connection, client)}
+        runs.add_findings(connection, client, run.run_id, findings)
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
         summary = runs.summary(connection, run.run_id)
         if dry_run:
             staging.clear(connection, run.run_id)
+        elif summary is not None:
+            rehearsals.conclude(connection, client, run.run_id, summary.counts)
     assert summary is not None
     context.instance.add_run_tags(
         run.run_id, metadata.tags_of_run([session.client.name], [summary])

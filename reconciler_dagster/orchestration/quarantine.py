@@ -5,7 +5,7 @@ import dagster as dg
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.quarantine import retry_chosen
+from reconciler_dagster.postgres.retry import retry_chosen
 
 
 class RetryConfig(dg.Config):

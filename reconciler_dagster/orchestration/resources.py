@@ -12,9 +12,11 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.adoption import NotAdopted
 from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
-from reconciler_dagster.engine.session import Counts, Purpose, Session
+from reconciler_dagster.engine.counts import Counts
+from reconciler_dagster.engine.session import Purpose, Session
 from reconciler_dagster.postgres import bindings, runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
@@ -29,6 +31,7 @@ PATIENCE_SECONDS = 600.0
 EXPLAINED = (
     ConfigurationError,
     Unfit,
+    NotAdopted,
     AirtableError,
     ClientBusy,
     LeaseLost,

@@ -18,15 +18,15 @@ from dagster_shared.utils.warnings import BetaWarning
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.windows import FIRST_MONTH, months_scope, months_until
-from reconciler_dagster.engine.diff import ChangeSet
+from reconciler_dagster.engine.change_set import ChangeSet, combined
 from reconciler_dagster.engine.listing import Window
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import combined, discard, preview, reconcile
+from reconciler_dagster.engine.windows import discard, preview, reconcile
 from reconciler_dagster.orchestration import listing, metadata, verdicts
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import CLIENTS
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun, moved
-from reconciler_dagster.postgres import bindings, cursor, runs, staging
+from reconciler_dagster.postgres import bindings, cursor, fights, runs, staging
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.runs import Summary
@@ -51,6 +51,7 @@ class WindowConfig(dg.Config):
 
     dry_run: bool = False
     allow_mass_clear: bool = False
+    allow_refusals: bool = False
 
 
 class WindowRun(ClientRun):
@@ -255,7 +256,11 @@ def _reconcile(
                 f"to {one.months[-1]}"
             )
     with run.engine.begin() as connection:
-        findings = {"unanswered": unanswered, "doubts": doubts}
+        findings = {
+            "unanswered": unanswered,
+            "doubts": doubts,
+            "fights": fights.sentences(connection, client),
+        }
         runs.add_findings(connection, client, run.run_id, findings)
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
         staging.clear(connection, listing.key_of(session))

@@ -35,7 +35,7 @@ def apply_writes(
 ) -> Applied:
     """Write within the caller's transaction (``connection.writing``)."""
     applied = Applied()
-    encoded = [_encoded(write, fields, users, applied) for write in writes]
+    encoded = [encoded_write(write, fields, users, applied) for write in writes]
     updates = [write for write in encoded if write.values and not write.insert]
     inserts = [write for write in encoded if write.insert]
     if not updates and not inserts:
@@ -97,7 +97,10 @@ def _why_held(trouble: Trouble, catalogue: Catalogue) -> str:
     )
 
 
-def _encoded(write: LeadWrite, fields: FieldMap, users: Directory, applied: Applied) -> LeadWrite:
+def encoded_write(
+    write: LeadWrite, fields: FieldMap, users: Directory, applied: Applied
+) -> LeadWrite:
+    """A write in Postgres' values, without the cells that have none, which are noted as refused."""
     values: Row = {}
     for column, value in write.values.items():
         try:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import psycopg
@@ -64,6 +64,10 @@ SETTINGS = {
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "1min",
 }
+# What a transaction of the engine's says of itself in the setting `reconciler.writer`: both sides
+# meet for the first time, so that what is written may be old news; a Great Sync or an audit mends
+# what no delta could see; or what has just been edited is carried over.
+Writer = Literal["first_contact", "repair", "delta"]
 # Of transactions that others may have to wait for.
 BRIEFLY_IDLE = "10s"
 # Since version 17.
@@ -186,11 +190,13 @@ def listening(url: str, channel: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @contextmanager
-def writing(connection: Connection) -> Iterator[Connection]:
-    """One transaction of the engine's own: the trigger on leads neither notes nor stamps it."""
+def writing(connection: Connection, writer: Writer = "delta") -> Iterator[Connection]:
+    """One transaction of the engine's own: the trigger on leads neither notes nor stamps it, and
+    the portal's triggers can tell what kind of write it is.
+    """
     with connection.begin():
         connection.exec_driver_sql(
-            "SET LOCAL reconciler.writer = 'engine'; "
+            f"SET LOCAL reconciler.writer = '{writer}'; "
             f"SET LOCAL idle_in_transaction_session_timeout = '{BRIEFLY_IDLE}'"
         )
         yield connection

@@ -207,3 +207,27 @@ def never_met(connection: Connection, client_id: str, record_ids: Iterable[str])
 def defer(connection: Connection, client_id: str, leads: Iterable[tuple[str, str]]) -> None:
     """Note (lead id, record id) pairs for the next run, which reads their records again."""
     note(connection, client_id, leads, DEFERRED)
+
+
+def whole_record_ids(connection: Connection, client_id: str) -> set[str]:
+    """The record ids of a client's leads that are of Airtable's form."""
+    rows = connection.execute(
+        text(
+            "SELECT airtable_record_id FROM public.leads "
+            "WHERE client_id = :client_id AND airtable_record_id ~ :whole"
+        ),
+        {"client_id": client_id, "whole": WHOLE},
+    )
+    return set(rows.scalars())
+
+
+def count(connection: Connection, client_id: str) -> tuple[int, int]:
+    """How many leads a client has, and how many of them are the portal's own."""
+    row = connection.execute(
+        text(
+            "SELECT count(*), count(*) FILTER (WHERE airtable_record_id ~ :whole IS NOT true) "
+            "FROM public.leads WHERE client_id = :client_id"
+        ),
+        {"client_id": client_id, "whole": WHOLE},
+    ).one()
+    return row[0], row[1]

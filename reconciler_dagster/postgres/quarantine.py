@@ -12,11 +12,8 @@ from typing import Literal
 
 from sqlalchemy import Connection, text
 
-from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.values import Value
-from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.encoding import storable
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.redaction import redacted
@@ -81,6 +78,20 @@ def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> 
             "longest": LONGEST_WAIT_MINUTES,
         },
     )
+
+
+def cells(
+    connection: Connection, client_id: str, record_ids: Iterable[str]
+) -> set[tuple[str, str, str]]:
+    """What is in quarantine of these records: record id, field, direction."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id, field, direction FROM reconciler.quarantine "
+            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids)},
+    )
+    return {(row[0], row[1], row[2]) for row in rows}
 
 
 def release(
@@ -238,26 +249,3 @@ def waiting_values(
         {"client_id": client_id, "record_ids": list(record_ids), "at": at},
     )
     return {(row.record_id, row.field): row.value for row in rows}
-
-
-def retry_chosen(
-    connection: Connection, client_id: str | None, record_id: str | None, field: str | None
-) -> int:
-    """Make cells due; returns how many. ConfigurationError where a choice matches none: it may be
-    a slip of the pen, and "0 cells" would look like success.
-    """
-    if client_id is not None:
-        find_client(connection, client_id)
-    if field not in (None, WHOLE_LEAD, *LEADS.columns):
-        raise ConfigurationError(
-            f"'{field}' is no field: expected a mapped column of leads, as "
-            f"`reconciler quarantine list` shows it, or '{WHOLE_LEAD}'."
-        )
-    count = retry(connection, client_id, record_id, field)
-    parts = {"client": client_id, "record": record_id, "field": field}
-    named = ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
-    if named and not count:
-        raise ConfigurationError(
-            f"No cell of {named} is in quarantine: see `reconciler quarantine list`."
-        )
-    return count

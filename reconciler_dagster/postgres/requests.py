@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.core.doorbell import Edits
+from reconciler_dagster.postgres import adoption
+from reconciler_dagster.postgres.adoption import IS_ADOPTED
 from reconciler_dagster.postgres.runs import DRY
 
 SENSOR, LISTENER = "sensor", "listener"
@@ -55,6 +57,22 @@ def refuse_unknown(connection: Connection) -> int:
             "(SELECT FROM public.clients c WHERE c.id = r.client_id AND c.is_active)"
         )
     ).rowcount
+
+
+def refuse_unadopted(connection: Connection) -> int:
+    """Fail the requests for clients that may not be written, with the reason. Returns how many."""
+    refused = 0
+    for standing in adoption.standings(connection).values():
+        if standing.why_not:
+            refused += connection.execute(
+                text(
+                    "UPDATE reconciler.manual_sync_request SET state = 'failed', "
+                    "finished_at = clock_timestamp(), message = :why "
+                    "WHERE client_id = :id AND state = 'pending'"
+                ),
+                {"id": standing.client_id, "why": standing.why_not},
+            ).rowcount
+    return refused
 
 
 def claim_for_sensor(connection: Connection, request_id: int, run_key: str) -> bool:
@@ -125,7 +143,7 @@ def edits(connection: Connection) -> list[Edits]:
             "FROM public.clients c LEFT JOIN LATERAL ("
             "SELECT started_at, counts FROM reconciler.run_summary s "
             f"WHERE client_id = c.id AND purpose IN ('delta', 'manual') AND NOT {DRY} "
-            "ORDER BY started_at DESC LIMIT 1) s ON true WHERE c.is_active "
+            f"ORDER BY started_at DESC LIMIT 1) s ON true WHERE c.is_active AND {IS_ADOPTED} "
             "AND NOT EXISTS (SELECT FROM reconciler.manual_sync_request r "
             "WHERE r.client_id = c.id AND r.state IN ('pending', 'started')) "
             "AND NOT EXISTS (SELECT FROM reconciler.call_bucket b WHERE "
@@ -154,7 +172,7 @@ def edits(connection: Connection) -> list[Edits]:
     ]
 
 
-def ask_for_edits(connection: Connection, client_id: str) -> None:
+def ask(connection: Connection, client_id: str, by: str = BY_EDITS) -> None:
     """Ask for a sync of a client, unless somebody has just done so."""
     connection.execute(
         text(
@@ -169,7 +187,7 @@ def ask_for_edits(connection: Connection, client_id: str) -> None:
             "SELECT :client_id, :by WHERE NOT EXISTS (SELECT FROM reconciler.manual_sync_request "
             "WHERE client_id = :client_id AND state = 'pending')"
         ),
-        {"client_id": client_id, "by": BY_EDITS},
+        {"client_id": client_id, "by": by},
     )
 
 

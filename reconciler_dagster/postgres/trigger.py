@@ -67,7 +67,9 @@ DECLARE
     stampable boolean;
 BEGIN
     -- The engine's own writes set this for their transaction alone: no echo, no stamp.
-    IF current_setting('reconciler.writer', true) = 'engine' THEN
+    IF current_setting('reconciler.writer', true)
+        IN ('first_contact', 'repair', 'delta', 'engine')
+    THEN
         IF TG_OP = 'DELETE' THEN RETURN OLD; ELSE RETURN NEW; END IF;
     END IF;
     BEGIN

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, text
 
+from reconciler_dagster.postgres import adoption
+
 CLIENT = "Demo Client"
 ADMIN, CLIENT_ADMIN, CLIENT_USER = "ann@example.com", "ben@example.com", "cleo@example.com"
 _USERS = [
@@ -27,6 +29,7 @@ def seed(portal: Engine, base_id: str) -> None:
             ),
             {"name": CLIENT, "email": CLIENT_ADMIN, "base_id": base_id},
         ).scalar_one()
+        adoption.adopt(connection, str(client_id), "the demo")
         connection.execute(
             text(
                 "INSERT INTO public.users (email, first_name, last_name, role, client_id) "

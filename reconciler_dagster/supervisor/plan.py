@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler_dagster import environment
-from reconciler_dagster.config import RUNNING, Settings
+from reconciler_dagster.config import RUNNING, ConfigurationError, Settings
 from reconciler_dagster.orchestration.home import require_dagster_postgres
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.migrate import is_current
 from reconciler_dagster.sandbox import DEMO_TOKEN
 
+# Whether a person says yes.
+Asked = Callable[[], bool]
 PORTS = {"dagster": 3000, "sandbox": 8765, "portal": 8000}
 
 
@@ -53,6 +57,22 @@ class Plan:
             engine(settings.require_database_url()).connect().close()
         if settings.dagster_postgres_url is not None:
             require_dagster_postgres(settings.dagster_postgres_url.get_secret_value())
+
+    def is_to_be_migrated(self, settings: Settings, may_migrate: Asked) -> bool:
+        """Whether the portal's database is: ours always is, another that is behind where somebody
+        says yes. Raises ConfigurationError where nobody does.
+        """
+        if self.portal_postgres:
+            return True
+        if is_current(engine(settings.require_database_url())):
+            return False
+        if not may_migrate():
+            raise ConfigurationError(
+                "The database of DATABASE_URL is not at this version's migrations, and it is not "
+                "this command's own: nothing was changed in it. Run `reconciler migrate` first, or "
+                "start with --migrate."
+            )
+        return True
 
 
 def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]:

@@ -34,6 +34,7 @@ from reconciler_dagster.supervisor.anew import Anew
 from reconciler_dagster.supervisor.child import MARK, Child, is_marked, kill_marked, tail
 from reconciler_dagster.supervisor.plan import (
     PORTS,
+    Asked,
     Plan,
     has_token_key,
     substitutes,
@@ -60,9 +61,10 @@ class Stopped(Exception):
 class Stack:
     """Everything that one `reconciler up` started."""
 
-    def __init__(self, ports: dict[str, int], leads: int = LEADS) -> None:
-        self._wanted = PORTS | ports
-        self._leads = leads
+    def __init__(
+        self, ports: dict[str, int], leads: int = LEADS, may_migrate: Asked = lambda: False
+    ) -> None:
+        self._wanted, self._leads, self._may_migrate = PORTS | ports, leads, may_migrate
         self._state = state_dir().resolve()
         self._logs = self._state / "logs"
         self._children: dict[str, Child] = {}
@@ -117,14 +119,12 @@ class Stack:
         settings = Settings.load()
         plan = Plan.of(settings)
         plan.check_real(settings)
+        migrating = plan.is_to_be_migrated(settings, self._may_migrate)
         addresses = self._addresses(plan, settings)
         usable_folder(self._logs, "RECONCILER_STATE_DIR")
 
-        urls = {
-            "sandbox": addresses["sandbox"],
-            "ui": addresses["dagster"],
-            "console": addresses["portal"],
-        }
+        urls = {"sandbox": addresses["sandbox"], "ui": addresses["dagster"]}
+        urls["console"] = addresses["portal"]
         if plan.postgres:
             click.echo("Starting Postgres ...")
             urls |= self._start_postgres()
@@ -141,7 +141,7 @@ class Stack:
         if plan.sandbox:
             self._spawn("sandbox", commands.sandbox(addresses["sandbox"], self._leads, self._state))
         code_socket = self._spawn_code_server()
-        self._prepare_portal(plan)
+        self._prepare_portal(plan, migrating)
 
         self._wait("code server", lambda: ready.listens(code_socket))
         self._spawn_dagster(code_socket, addresses["dagster"])
@@ -181,9 +181,10 @@ class Stack:
             raise ConfigurationError(str(error)) from None
         return {name: self._postgres.url(name) for name in ("portal", "dagster")}
 
-    def _prepare_portal(self, plan: Plan) -> None:
+    def _prepare_portal(self, plan: Plan, migrating: bool) -> None:
         portal = engine(Settings.load().require_database_url())
-        upgrade(portal)
+        if migrating:
+            upgrade(portal)
         if plan.is_demo:
             demo.seed(portal, DEMO_BASE_ID)
         portal.dispose()

@@ -40,7 +40,23 @@ def ready(plan: Plan, addresses: dict[str, str], logs: Path, seconds: float) -> 
 _NO_KEY = "Set AIRTABLE_API_KEY, or unset DATABASE_URL to have a demo portal to go with it."
 
 
+def _to_look_at(plan: Plan, addresses: dict[str, str]) -> list[str]:
+    """With real data: what changes nothing."""
+    lines = [
+        f"  1. {program()} doctor, which looks at everything that a run needs.",
+        f"  2. {program()} adopt, which shows what a new client's first contact would do.",
+    ]
+    if "portal" in addresses:
+        lines.append(f"  3. Sign in to {addresses['portal']} and look at Adoption;")
+        lines.append(f"     or:  {program()} status")
+    else:
+        lines.append(f"  3. {program()} status, which says how far both sides agree.")
+    return [*lines, "", "No lead of a client is written before somebody has adopted the client."]
+
+
 def _to_try(plan: Plan, addresses: dict[str, str]) -> list[str]:
+    if not plan.is_demo:
+        return _to_look_at(plan, addresses)
     edit, request = _EDIT
     grid = f"in the sandbox's grid, {addresses['sandbox']}" if plan.sandbox else "in Airtable"
     lines = [f"  1. Edit a lead {grid}."]

@@ -292,6 +292,7 @@ def test_a_lead_that_moved_to_another_client_is_noted_for_both(acme: World, firs
     acme.sandbox.on(OTHER).delete(record_id)
     old = acme.client
     acme.sql("INSERT INTO clients (company_name, airtable_base_id) VALUES ('Beta', :b)", b=OTHER)
+    acme.adopt()
     with acme.engine.connect() as connection:
         new = next(c for c in active_clients(connection) if c.name == "Beta")
     acme.sql("DELETE FROM reconciler.unsettled")

@@ -1,4 +1,4 @@
-"""The twelve invariants, one function each. Each raises AssertionError with what it found."""
+"""The thirteen invariants, one function each. Each raises AssertionError with what it found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.scope import Scope
-from reconciler_dagster.engine.diff import ChangeSet, diff
+from reconciler_dagster.engine.change_set import ChangeSet
+from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.send import SENDERS
 from reconciler_dagster_tests.model.memory import Cell, Memory, Notes, Outcome, bare_lines
@@ -164,6 +165,11 @@ def quiet(world: World, scope: Scope) -> None:
     counts = world.sync(scope).counts
     done = (counts.local_writes, counts.remote_writes, counts.conflicts)
     assert done == (0, 0, 0), f"local writes, remote writes, conflicts: {done}"
+
+
+def consent(before: Any, after: Any) -> None:
+    """13. Nothing is written, on either side, before somebody has said so."""
+    assert after == before, "something was written without consent"
 
 
 @dataclass(frozen=True)

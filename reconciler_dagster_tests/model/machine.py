@@ -22,6 +22,7 @@ from reconciler_dagster.engine.push import push
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests import windows
 from reconciler_dagster_tests.model import invariants
+from reconciler_dagster_tests.model.consent import Consent
 from reconciler_dagster_tests.model.forms import Forms
 from reconciler_dagster_tests.model.leases import Leases
 from reconciler_dagster_tests.model.memory import Edit
@@ -72,7 +73,7 @@ FAULTS = st.fixed_dictionaries(
 )
 
 
-class Histories(Owners, Forms, Leases, Trigger):
+class Histories(Owners, Forms, Leases, Trigger, Consent):
     """The rules about people and runs."""
 
     @initialize(contents=st.lists(SOME, min_size=2, max_size=3), chance=st.integers(0, 2**64))

@@ -35,7 +35,15 @@ from reconciler_dagster_tests.world import World
 
 FAILURES = (AirtableError, ConfigurationError, DBAPIError, LeaseLost, PlaceChanged)
 # What one history leaves to the next: the field map's bindings and the call budget.
-KEPT = ("alembic_version", "table_binding", "field_binding", "call_bucket", "call_log", "lease")
+KEPT = (
+    "alembic_version",
+    "table_binding",
+    "field_binding",
+    "call_bucket",
+    "call_log",
+    "lease",
+    "adoption",
+)
 
 
 class Killed(BaseException):

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from reconciler_dagster.portal.app import create_app
 from reconciler_dagster.portal.auth import all_users
 from reconciler_dagster.portal.settings import PortalSettings
-from reconciler_dagster.postgres import lock
+from reconciler_dagster.postgres import fights, lock
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.model.cells import BASES, prepare
 from reconciler_dagster_tests.model.machine import Histories
@@ -40,7 +40,11 @@ def shared(
 ) -> Iterator[type[RuleBasedStateMachine]]:
     """The machine over one world for all histories; each begins by sweeping it."""
     url = postgres_server.create_database("model", template=migrated_template)
-    with world(url, leads=0, base_ids=BASES[:1]) as here, patch.object(lock, "POLL_SECONDS", 0.02):
+    with (
+        world(url, leads=0, base_ids=BASES[:1]) as here,
+        patch.object(lock, "POLL_SECONDS", 0.02),
+        patch.object(fights, "FIGHT_RUNS", 1000),  # people here do the same thing again and again
+    ):
         here.settings.retry_seconds, here.settings.lockout_seconds = 0.001, 0.01
         here.settings.portal_jwt_secret = SecretStr(SECRET)
         here.sql(DEADLOCK)

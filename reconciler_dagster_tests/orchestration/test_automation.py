@@ -15,6 +15,7 @@ from reconciler_dagster.orchestration.alive import warm_tag
 from reconciler_dagster.orchestration.automation import close_dead_runs
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.processes import this_process
+from reconciler_dagster_tests.adopted import ADOPT
 
 CLIENTS = 1000
 
@@ -31,6 +32,7 @@ def portal(portal_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
             ),
             {"clients": CLIENTS},
         )
+        connection.execute(text(ADOPT))
     yield own
     own.dispose()
 

@@ -38,6 +38,7 @@ def add_client(acme: World, name: str, base_id: str) -> Client:
         name=name,
         base=base_id,
     )
+    acme.adopt()
     with acme.engine.connect() as connection:
         return next(c for c in active_clients(connection) if c.name == name)
 

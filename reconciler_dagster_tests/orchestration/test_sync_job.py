@@ -153,6 +153,7 @@ def test_one_clients_failure_does_not_touch_another(
         "INSERT INTO clients (company_name, airtable_base_id) "
         "VALUES ('Aardvark', 'appNone0000000000')"
     )
+    acme.adopt()
     aardvark, other = sync_clients(acme.settings, instance, None, SyncConfig())
     assert aardvark.misconfigured
     assert "cannot be read with this token" in aardvark.attention[0]

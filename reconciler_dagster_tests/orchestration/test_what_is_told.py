@@ -185,6 +185,7 @@ def test_the_command_prints_what_was_done_although_a_later_client_failed(
     met.sql(
         "INSERT INTO clients (company_name, airtable_base_id) VALUES ('Beta', 'appNone0000000000')"
     )
+    met.adopt()
     # Postgres fails while it is Beta's turn.
     met.sql(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "

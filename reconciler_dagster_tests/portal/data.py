@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.postgres.clients import directory
+from reconciler_dagster_tests.adopted import ADOPT
 
 NAMES = [
     ("Ada", "Marsh"), ("Bruno", "Keller"), ("Chiara", "Rossi"), ("David", "Okafor"),
@@ -59,6 +60,7 @@ def build(engine: Engine) -> World:
                 connection, "sam@tailspin.test", "Sam", "Stone", Role.CLIENT_ADMIN, other
             ),
         }
+        connection.execute(text(ADOPT))
         leads = [lead(connection, client, number) for number in range(20)]
         others = [lead(connection, other, number) for number in range(100, 103)]
         return World(client=client, other_client=other, leads=leads, other_leads=others, **people)

@@ -42,3 +42,25 @@ def test_the_history_is_kept_for_as_long_as_was_set(acme: World) -> None:
     acme.sync()
     with acme.engine.connect() as connection:
         assert [change.new for change in history_of(connection, record_id) or []] == ["young"]
+
+
+def test_what_is_closed_is_forgotten_like_the_history(acme: World) -> None:
+    """And what is open stays, however old it is."""
+    acme.update(min(acme.sandbox.records()), status="Mine")
+    acme.sync()
+    acme.sql(
+        "INSERT INTO reconciler.run_summary (run_id, client_id, purpose, scope, state, finished_at)"
+        " SELECT r, id, 'delta', '', s, f FROM clients, (VALUES ('a', 'succeeded', now()), "
+        "('b', 'succeeded', now() - interval '91 days'), ('c', 'started', NULL)) v (r, s, f)"
+    )
+    acme.sql(
+        "INSERT INTO reconciler.manual_sync_request (client_id, state, requested_at, finished_at) "
+        "SELECT id, s, now() - interval '99 days', f FROM clients, "
+        "(VALUES ('pending', NULL), ('failed', now() - interval '91 days')) v (s, f)"
+    )
+    acme.sql("UPDATE reconciler.conflict SET happened_at = now() - interval '91 days'")
+    assert len(acme.sql("SELECT FROM reconciler.conflict")) == 1
+    acme.sync()
+    assert acme.sql("SELECT FROM reconciler.conflict") == []
+    assert acme.sql("SELECT run_id FROM reconciler.run_summary ORDER BY 1") == [("a",), ("c",)]
+    assert acme.sql("SELECT state FROM reconciler.manual_sync_request") == [("pending",)]

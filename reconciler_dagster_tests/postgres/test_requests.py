@@ -12,6 +12,7 @@ from reconciler_dagster.core.doorbell import Edits
 from reconciler_dagster.postgres import listener as sign
 from reconciler_dagster.postgres import requests
 from reconciler_dagster.postgres.connection import engine, listening
+from reconciler_dagster_tests.adopted import ADOPT
 
 KEY = "manual 1 0"
 
@@ -23,6 +24,7 @@ def portal(portal_db: str) -> Iterator[Engine]:
         connection.exec_driver_sql(
             "INSERT INTO clients (company_name, airtable_base_id) VALUES ('Acme', 'appAcme')"
         )
+        connection.exec_driver_sql(ADOPT)
         connection.exec_driver_sql(
             "INSERT INTO reconciler.manual_sync_request (client_id) SELECT id FROM clients"
         )
@@ -163,8 +165,8 @@ def test_edits_ask_once(portal: Engine) -> None:
     with portal.begin() as connection:
         connection.exec_driver_sql("DELETE FROM reconciler.manual_sync_request")
         client = connection.exec_driver_sql("SELECT id::text FROM clients").scalar_one()
-        requests.ask_for_edits(connection, client)
-        requests.ask_for_edits(connection, client)
+        requests.ask(connection, client)
+        requests.ask(connection, client)
         (row,) = connection.exec_driver_sql(
             "SELECT state, requested_by FROM reconciler.manual_sync_request"
         )

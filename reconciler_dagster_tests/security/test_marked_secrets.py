@@ -30,6 +30,9 @@ HTML = "<html><body>403 Forbidden</body></html>"
 CALLS: dict[str, list[list[str]]] = {
     "up": [],  # of what it starts: test_marked_up
     "listen": [],  # it waits for what cannot be reached
+    "adopt": [["adopt", "--json"], ["adopt", "--approve"]],
+    "pause": [["pause", "--client", "00000000-0000-0000-0000-000000000000"]],
+    "resume": [["resume", "--client", "00000000-0000-0000-0000-000000000000"]],
     "run": [["run", "--json"]],
     "quarantine": [["quarantine", "list", "--json"], ["quarantine", "retry"]],
     "great-sync": [["great-sync", "--json", "--from", "2026-01-01"]],
@@ -68,7 +71,7 @@ UNREACHABLE = {
 # Commands that ask neither of them.
 SELF_SUFFICIENT = {"sandbox"}
 WITHOUT_DAGSTER = {
-    *("quarantine", "status", "history", "migrate", "map", "psql", "sandbox"),
+    *("quarantine", "status", "history", "migrate", "map", "psql", "sandbox", "pause", "resume"),
 }
 WAITING = {"listen"}
 

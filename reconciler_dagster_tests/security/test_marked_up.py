@@ -29,6 +29,7 @@ def test_up_tells_no_secret(portal_db: str, empty_db: str, up: Callable[..., Up]
             "INSERT INTO clients (company_name, airtable_base_id) "
             "VALUES ('Lost', 'appNoSuchBase0001')"
         )
+        acme.adopt()
         acme.sql(
             "CREATE FUNCTION blurt() RETURNS trigger LANGUAGE plpgsql AS "
             f"$$BEGIN RAISE 'refused, %', '{' '.join(MARKS)}'; END$$"

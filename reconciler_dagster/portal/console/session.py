@@ -12,11 +12,13 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import text
 
+from reconciler_dagster.core.adoption import State
 from reconciler_dagster.portal import auth, queries
 from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.console.local import HOME, local_path
 from reconciler_dagster.portal.problems import Problem, not_found
 from reconciler_dagster.portal.state import Portal, ThePortal, portal_of
+from reconciler_dagster.postgres import adoption
 
 SESSION, CLIENT, NOTICE = "portal_session", "portal_client", "portal_notice"
 
@@ -85,7 +87,7 @@ class Visit:
 
     def _badges(self) -> dict[str, int]:
         if self.client is None or not self.user.is_admin:
-            return {"quarantine": 0, "deletions": 0}
+            return {"quarantine": 0, "deletions": 0, "adoption": 0}
         with self.portal.transaction() as connection:
             quarantine = connection.scalar(
                 text("SELECT count(*) FROM reconciler.quarantine WHERE client_id = :client"),
@@ -94,6 +96,9 @@ class Visit:
             return {
                 "quarantine": quarantine or 0,
                 "deletions": len(queries.pending_deletions(connection, self.client.id)),
+                "adoption": int(
+                    adoption.standing(connection, str(self.client.id)).state is State.NEW
+                ),
             }
 
     def go(self, path: str, message: str = "", kind: str = "done") -> RedirectResponse:

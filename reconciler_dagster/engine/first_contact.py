@@ -1,0 +1,120 @@
+"""Rehearse a client's first contact: list the base, merge, and try everything that can be tried."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+
+from sqlalchemy import Connection
+
+from reconciler_dagster.core.plan import LeadChange
+from reconciler_dagster.core.rehearsal import FiringTrigger, Loses, Report, expected_calls
+from reconciler_dagster.core.scope import EVERYTHING
+from reconciler_dagster.engine.change_set import EXAMPLES, combined, short, summarise
+from reconciler_dagster.engine.foreseen import foreseen, newly
+from reconciler_dagster.engine.listing import Part, list_window
+from reconciler_dagster.engine.rehearsal import rehearse
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.engine.windows import discard, load_part
+from reconciler_dagster.postgres import leads, staging
+from reconciler_dagster.postgres.fires import Fires
+from reconciler_dagster.postgres.guarded import PortalTrigger, portal_triggers
+
+# Examples of leads without a record.
+_SHOWN = 5
+
+
+def rehearse_client(session: Session) -> Report:
+    """Rehearse. The session must be dry; nothing is written on either side."""
+    session.check_mapping(force=True)
+    window = list_window(session, EVERYTHING, session.run_id)
+    session.counts.pulled += window.listed
+    try:
+        with session.engine.connect() as connection:
+            triggers = portal_triggers(connection)
+            strays = _strays(connection, session, window.parts)
+            here, own = leads.count(connection, session.client.id)
+        rehearsal = _Rehearsal(session, triggers)
+        for part in window.parts:
+            rehearsal.add(part)
+    finally:
+        discard(session, window)
+    change_set = combined(rehearsal.change_sets)
+    calls = expected_calls(window.listed, rehearsal.outbound)
+    return Report(
+        listed=window.listed,
+        leads=here,
+        without_record=len(strays),
+        own=own,
+        change_set=asdict(change_set),
+        loses=rehearsal.loses,
+        examples_without_record=sorted(strays)[:_SHOWN],
+        triggers=list(rehearsal.firing()),
+        rows=[
+            {"table": table, "kind": kind, "rows": count}
+            for (table, kind), count in sorted(rehearsal.fires.rows.items())
+        ],
+        unexamined=rehearsal.unexamined,
+        calls=calls,
+        seconds=round(calls / session.settings.calls_per_second),
+        stopped=session.bound.problems,
+        notes=session.notes,
+    )
+
+
+class _Rehearsal:
+    """Adds up the parts."""
+
+    def __init__(self, session: Session, triggers: list[PortalTrigger]) -> None:
+        self._session, self._triggers = session, triggers
+        self.change_sets, self.loses, self.fires = [combined(())], list[Loses](), Fires()
+        self.outbound = self.unexamined = 0
+        self._lost: Counter[str] = Counter()
+
+    def add(self, part: Part) -> None:
+        """Rehearse a part."""
+        session = self._session
+        staged = load_part(session, part.key)
+        changes = staged.plan(session)
+        there = foreseen(session, changes)
+        found = rehearse(session, staged, changes, [t.name for t in self._triggers])
+        refused = there + found.refused
+        self.change_sets.append(summarise(session.fields, changes, refused, newly(session, there)))
+        gone = {(r.record_id, r.field) for r in there}
+        self.outbound += sum(
+            any((record_id, column) not in gone for column in change.to_airtable)
+            for record_id, change in changes.items()
+        )
+        self.unexamined += len(found.unexamined)
+        self.fires.fired += found.fires.fired
+        self.fires.rows += found.fires.rows
+        self.loses += self._losing(changes)
+
+    def _losing(self, changes: Mapping[str, LeadChange]) -> Iterator[Loses]:
+        """Some of each field."""
+        for record_id, change in sorted(changes.items()):
+            for conflict in change.conflicts:
+                column = conflict["field"]
+                self._lost[column] += 1
+                if self._lost[column] <= EXAMPLES:
+                    yield Loses(
+                        record_id,
+                        column,
+                        short(conflict["winning"]),
+                        short(conflict["losing"]),
+                        str(conflict["kind"]),
+                    )
+
+    def firing(self) -> Iterator[FiringTrigger]:
+        """The portal's triggers that fired."""
+        for trigger in self._triggers:
+            if calls := self.fires.fired[trigger.name]:
+                guard = [] if trigger.is_guarded else trigger.guard_sql
+                yield FiringTrigger(trigger.name, trigger.table, calls, guard)
+
+
+def _strays(connection: Connection, session: Session, parts: list[Part]) -> set[str]:
+    """Record ids of leads that the base does not have."""
+    listed = {r for part in parts for r in staging.record_ids(connection, part.key)}
+    return leads.whole_record_ids(connection, session.client.id) - listed

@@ -1,0 +1,54 @@
+"""What Airtable will refuse, known before anything is sent: by codecs, metadata and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.plan import LeadChange
+from reconciler_dagster.core.values import Unreadable, Value
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres import quarantine
+from reconciler_dagster.postgres.quarantine import Refusal
+
+
+def foreseen(session: Session, changes: Mapping[str, LeadChange]) -> list[Refusal]:
+    """The cells of a plan that Airtable cannot take."""
+    return [
+        refusal
+        for record_id, change in changes.items()
+        for column, value in change.to_airtable.items()
+        if (refusal := refusal_of(session, record_id, column, value))
+    ]
+
+
+def newly(session: Session, refusals: Sequence[Refusal]) -> int:
+    """How many of the cells are not in quarantine yet; those that are have been told."""
+    with session.engine.connect() as connection:
+        known = quarantine.cells(connection, session.client.id, {r.record_id for r in refusals})
+    return sum((r.record_id, r.field, r.direction) not in known for r in refusals)
+
+
+def refusal_of(session: Session, record_id: str, column: str, value: Value) -> Refusal | None:
+    """Why Airtable cannot take a canonical value, as far as is known here; None where it may."""
+    try:
+        cell = LEADS[column].codec.to_airtable(value)
+        if cell is not None:
+            _require_option(session, column, cell)
+    except Unreadable as why:
+        return Refusal(record_id, column, "to_airtable", f"{LEADS[column].airtable} {why}", value)
+    return None
+
+
+def _require_option(session: Session, column: str, cell: Any) -> None:
+    """Raise Unreadable where a select has no such option. Before one of another spelling is taken,
+    or none, the metadata is read again: two options may differ in a blank.
+    """
+    if session.bound.option(column, cell) != cell and not session.mapping_is_fresh:
+        session.check_mapping(force=True)
+    if session.bound.option(column, cell) is None:
+        raise Unreadable(
+            f"is '{cell}', which is no option of the Airtable field: "
+            "add the option or choose another value"
+        )

@@ -1,0 +1,101 @@
+"""Rehearse: carry out the local part of a plan in transactions that are rolled back, part by part.
+
+So what Postgres refuses is met before it is met in earnest: constraints, foreign keys, lengths,
+triggers that raise or change a value. Nothing stays, but that sequences have moved on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy.exc import DBAPIError
+
+from reconciler_dagster.core.plan import LeadChange
+from reconciler_dagster.engine.change_set import ChangeSet, summarise
+from reconciler_dagster.engine.diff import Staged, stage_plan
+from reconciler_dagster.engine.foreseen import foreseen, newly
+from reconciler_dagster.engine.local import owners_of, write_of
+from reconciler_dagster.engine.push import chunks
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres.apply import apply_writes
+from reconciler_dagster.postgres.connection import sqlstate
+from reconciler_dagster.postgres.fires import Fires, fires, rolled_back
+from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
+from reconciler_dagster.postgres.writes import Applied, LeadWrite
+
+# Leads a transaction: others wait for their rows no longer than a blink.
+PART = 200
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass
+class Rehearsed:
+    """``refused``: by Postgres, or since one side cannot be read. ``unexamined``: leads that
+    somebody held meanwhile. ``fires``: see postgres.fires.
+    """
+
+    refused: list[Refusal] = field(default_factory=list)
+    unexamined: set[str] = field(default_factory=set)
+    fires: Fires = field(default_factory=Fires)
+
+
+def rehearse(
+    session: Session,
+    staged: Staged,
+    changes: Mapping[str, LeadChange],
+    triggers: Collection[str] = (),
+) -> Rehearsed:
+    """Rehearse a plan. ``triggers``: names of those to count."""
+    out = Rehearsed(refused=list(staged.sides.refused))
+    todo = sorted(r for r, change in changes.items() if change.insert or change.to_postgres)
+    owners = owners_of(staged, todo)
+    for chunk in chunks(todo, PART):
+        writes = [write_of(session, staged, r, changes[r], owners[r]) for r in chunk]
+        try:
+            _rehearse_part(session, writes, triggers, out)
+        except DBAPIError as error:
+            if sqlstate(error) != _LOCK_NOT_AVAILABLE:
+                raise
+            out.unexamined |= set(chunk)
+    return out
+
+
+def rehearse_run(session: Session) -> ChangeSet:
+    """Stage the plan of a dry run, and foresee what each side would refuse of it."""
+    staged, changes = stage_plan(session)
+    refused = foreseen(session, changes)
+    anew = newly(session, refused)
+    return summarise(
+        session.fields, changes, refused + rehearse(session, staged, changes).refused, anew
+    )
+
+
+def _rehearse_part(
+    session: Session, writes: Sequence[LeadWrite], triggers: Collection[str], out: Rehearsed
+) -> None:
+    fields, users, client_id = session.fields, session.users, session.client.id
+    with rolled_back(session.engine, session.writer) as connection:
+        applied = apply_writes(connection, client_id, writes, fields, users)
+    out.refused += applied.refused
+    out.unexamined |= applied.deferred
+    if triggers:
+        # Anew: the attempts that were refused have fired triggers too.
+        with rolled_back(session.engine, session.writer) as connection:
+            taken = _taken(writes, applied)
+            found = fires(connection, client_id, taken, fields, users, triggers)
+        out.fires.fired += found.fired
+        out.fires.rows += found.rows
+
+
+def _taken(writes: Sequence[LeadWrite], applied: Applied) -> list[LeadWrite]:
+    """The writes without what was refused."""
+    refused = {(refusal.record_id, refusal.field) for refusal in applied.refused}
+    return [
+        replace(
+            write,
+            values={c: v for c, v in write.values.items() if (write.record_id, c) not in refused},
+        )
+        for write in writes
+        if write.record_id not in applied.deferred and (write.record_id, WHOLE_LEAD) not in refused
+    ]

@@ -1,0 +1,129 @@
+"""Cells that go back and forth: what the engine puts right, another writer undoes once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.core.brakes import FIGHT_RUNS
+from reconciler_dagster.core.values import Value
+from reconciler_dagster.core.words import counted
+from reconciler_dagster.postgres.leads import DEFERRED
+from reconciler_dagster.postgres.staging import dump
+
+Cell = tuple[str, str]
+# What happened longer ago is another story.
+REMEMBERED_HOURS = 24
+
+
+def count(
+    connection: Connection, client_id: str, run_id: str, conflicts: Sequence[Mapping[str, Any]]
+) -> set[Cell]:
+    """Note values that have lost. Returns the cells whose value has now lost in so many runs that
+    it is a fight: of these nothing more is kept.
+    """
+    rows = [
+        {"record_id": c["record_id"], "field": c["field"], "losing": c["losing"]} for c in conflicts
+    ]
+    counted_ = connection.execute(
+        text(
+            "INSERT INTO reconciler.fight AS f (client_id, record_id, field, losing, run_id) "
+            "SELECT :client_id, r.record_id, r.field, r.losing, :run_id "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
+            "(record_id text, field text, losing jsonb) "
+            "ON CONFLICT (client_id, record_id, field) DO UPDATE SET losing = excluded.losing, "
+            "run_id = excluded.run_id, seen_at = clock_timestamp(), runs = CASE "
+            "WHEN f.losing IS DISTINCT FROM excluded.losing "
+            "OR f.seen_at < clock_timestamp() - make_interval(hours => :hours) THEN 1 "
+            "ELSE f.runs + CAST(f.run_id <> excluded.run_id AS int) END "
+            "RETURNING record_id, field, runs"
+        ),
+        {
+            "client_id": client_id,
+            "run_id": run_id,
+            "rows": dump(rows),
+            "hours": REMEMBERED_HOURS,
+        },
+    )
+    return {(row.record_id, row.field) for row in counted_ if row.runs >= FIGHT_RUNS}
+
+
+def fought(
+    connection: Connection, client_id: str, record_ids: Iterable[str]
+) -> Mapping[Cell, Value]:
+    """The cells that are fought over, each with the other writer's value."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id, field, losing FROM reconciler.fight WHERE client_id = :client_id "
+            "AND runs >= :runs AND record_id = ANY(:record_ids)"
+        ),
+        {"client_id": client_id, "runs": FIGHT_RUNS, "record_ids": list(record_ids)},
+    )
+    return {(row.record_id, row.field): row.losing for row in rows}
+
+
+def over(connection: Connection, client_id: str, cells: Iterable[Cell]) -> None:
+    """Both sides agree: the fight is over."""
+    listed = list(cells)
+    if listed:
+        connection.execute(
+            text(
+                "DELETE FROM reconciler.fight f USING "
+                "unnest(CAST(:records AS text[]), CAST(:fields AS text[])) c (record_id, field) "
+                "WHERE f.client_id = :client_id AND f.record_id = c.record_id "
+                "AND f.field = c.field"
+            ),
+            {
+                "client_id": client_id,
+                "records": [cell[0] for cell in listed],
+                "fields": [cell[1] for cell in listed],
+            },
+        )
+
+
+def take_up(
+    connection: Connection, client_id: str | None, record_id: str | None, field: str | None
+) -> int:
+    """Somebody has looked: have the next run put the cells right again. Returns how many."""
+    found: int = connection.execute(
+        text(
+            "WITH looked AS (DELETE FROM reconciler.fight WHERE runs >= :runs "
+            "AND (CAST(:client_id AS text) IS NULL OR client_id::text = :client_id) "
+            "AND (CAST(:record_id AS text) IS NULL OR record_id = :record_id) "
+            "AND (CAST(:field AS text) IS NULL OR field = :field) "
+            "RETURNING client_id, record_id), noted AS ("
+            "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
+            "SELECT DISTINCT l.client_id, l.id, l.airtable_record_id, :cause FROM looked "
+            "JOIN public.leads l ON l.client_id = looked.client_id "
+            "AND l.airtable_record_id = looked.record_id) SELECT count(*) FROM looked"
+        ),
+        {
+            "runs": FIGHT_RUNS,
+            "client_id": client_id,
+            "record_id": record_id,
+            "field": field,
+            "cause": DEFERRED,
+        },
+    ).scalar_one()
+    return found
+
+
+def sentences(connection: Connection, client_id: str) -> list[str]:
+    """What is fought over, a sentence for all of it; empty where nothing is."""
+    rows = connection.execute(
+        text(
+            "SELECT field, count(*) FROM reconciler.fight WHERE client_id = :client_id "
+            "AND runs >= :runs GROUP BY field ORDER BY count(*) DESC, field"
+        ),
+        {"client_id": client_id, "runs": FIGHT_RUNS},
+    ).all()
+    if not rows:
+        return []
+    cells = ", ".join(f"leads.{field} of {counted(number, 'lead')}" for field, number in rows)
+    return [
+        f"Another program writes what the engine then puts right, in {FIGHT_RUNS} runs by now: "
+        f"{cells}. The engine leaves these cells alone until somebody has looked: stop the other "
+        "writer (an old cron, a second engine, a zap), then run `reconciler quarantine retry`."
+    ]

@@ -1,0 +1,128 @@
+"""What the portal's own triggers make of the engine's writes, seen in a transaction that is rolled
+back: how often each fires, and how many rows of which tables are written besides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.values import Directory
+from reconciler_dagster.postgres.apply import encoded_write
+from reconciler_dagster.postgres.attempts import is_of_the_data
+from reconciler_dagster.postgres.catalogue import Catalogue
+from reconciler_dagster.postgres.connection import BRIEFLY_IDLE, Writer
+from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.statements import Insert, Statement, Update
+from reconciler_dagster.postgres.writes import Applied, LeadWrite
+
+# Nobody in the portal is to wait for a rehearsal, nor it for somebody's open transaction.
+LOCK_TIMEOUT = "2s"
+# Rows that were written so far in this transaction; of earlier ones some may be counted too.
+_ROWS = """
+    SELECT schemaname || '.' || relname, n_tup_ins, n_tup_upd, n_tup_del
+    FROM pg_stat_xact_user_tables WHERE schemaname <> 'reconciler'
+"""
+_KINDS = ("inserted", "updated", "deleted")
+
+
+@dataclass
+class Fires:
+    """``fired``: calls by trigger. ``rows``: by table and kind, without the engine's own."""
+
+    fired: Counter[str] = field(default_factory=Counter)
+    rows: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+@contextmanager
+def rolled_back(engine: Engine, writer: Writer) -> Iterator[Connection]:
+    """A transaction like one of the engine's writes, of which nothing stays."""
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        try:
+            connection.exec_driver_sql(
+                f"SET LOCAL reconciler.writer = '{writer}'; "
+                f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; "
+                f"SET LOCAL idle_in_transaction_session_timeout = '{BRIEFLY_IDLE}'"
+            )
+            yield connection
+        finally:
+            transaction.rollback()
+
+
+def fires(
+    connection: Connection,
+    client_id: str,
+    writes: Sequence[LeadWrite],
+    fields: FieldMap,
+    users: Directory,
+    names: Collection[str],
+) -> Fires:
+    """Write leads, of which nothing is expected to be refused, and count. ``names``: the triggers
+    to count.
+    """
+    catalogue, found = Catalogue(connection), Fires()
+    encoded = [encoded_write(write, fields, users, Applied()) for write in writes]
+    updates = [write for write in encoded if write.values and not write.insert]
+    inserts = [write for write in encoded if write.insert]
+    connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+    before = _rows(connection)
+    for statement, some in ((Update(), updates), (Insert(client_id, catalogue), inserts)):
+        by_id = {write.record_id: write for write in some}
+        rows = {record_id: statement.row(write) for record_id, write in by_id.items()}
+        for group in statement.groups(rows) if rows else ():
+            found.fired += _explain(connection, statement, by_id, rows, group, names)
+    found.rows = _rows(connection)
+    found.rows.subtract(before)
+    found.rows["public.leads", "updated"] -= len(updates)
+    found.rows["public.leads", "inserted"] -= len(inserts)
+    found.rows = +found.rows
+    return found
+
+
+def _explain(
+    connection: Connection,
+    statement: Statement,
+    writes: dict[str, LeadWrite],
+    rows: dict[str, dict[str, object]],
+    group: Sequence[str],
+    names: Collection[str],
+) -> Counter[str]:
+    """Calls by trigger of one statement; where Postgres refuses it after all, in halves."""
+    columns = sorted({column for record_id in group for column in rows[record_id]})
+    sql = statement.sql(columns, "CAST(\0 AS jsonb)").replace(":", "\\:").replace("\0", ":rows")
+    parameters = [statement.parameter(writes[r], rows[r]) for r in group]
+    try:
+        with connection.begin_nested():
+            plan = connection.execute(
+                text(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}"),
+                {"rows": dump(parameters)},
+            ).scalar_one()
+    except DBAPIError as error:
+        if not is_of_the_data(error):
+            raise
+        if len(group) == 1:
+            return Counter()
+        middle = len(group) // 2
+        halves = (group[:middle], group[middle:])
+        return sum(
+            (_explain(connection, statement, writes, rows, half, names) for half in halves),
+            Counter[str](),
+        )
+    return Counter(
+        {t["Trigger Name"]: t["Calls"] for t in plan[0]["Triggers"] if t["Trigger Name"] in names}
+    )
+
+
+def _rows(connection: Connection) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
+    for table, *counts in connection.execute(text(_ROWS)):
+        for kind, count in zip(_KINDS, counts, strict=True):
+            found[table, kind] = count
+    return found

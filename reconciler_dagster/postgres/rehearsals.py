@@ -1,0 +1,135 @@
+"""Rehearsals as they were shown, who approved of them, and what then happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.core.rehearsal import Outcome, Report
+from reconciler_dagster.postgres.encoding import storable
+from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.redaction import redacted_values
+
+# What was shown so long ago nobody has in mind any more.
+SHOWN_FOR_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A rehearsal. ``approved_by``, ``outcome``: None until then."""
+
+    id: int
+    rehearsed_at: datetime
+    report: Report
+    approved_by: str | None
+    approved_at: datetime | None
+    outcome: Outcome | None
+
+
+def keep(connection: Connection, client_id: str, report: Report) -> int:
+    """Keep what is being shown. Returns its number."""
+    told = dump(redacted_values(asdict(report)))
+    return int(
+        connection.execute(
+            text(
+                "INSERT INTO reconciler.rehearsal (client_id, report) "
+                "VALUES (:client_id, CAST(:report AS jsonb)) RETURNING id"
+            ),
+            {"client_id": client_id, "report": storable(connection, told)},
+        ).scalar_one()
+    )
+
+
+def latest(connection: Connection, client_id: str) -> Kept | None:
+    """What was shown last of a client."""
+    row = connection.execute(
+        text(
+            "SELECT id, rehearsed_at, report, approved_by, approved_at, outcome "
+            "FROM reconciler.rehearsal WHERE client_id = :client_id ORDER BY id DESC LIMIT 1"
+        ),
+        {"client_id": client_id},
+    ).one_or_none()
+    if row is None:
+        return None
+    return Kept(
+        row.id,
+        row.rehearsed_at,
+        Report.from_json(row.report),
+        row.approved_by,
+        row.approved_at,
+        Outcome(**row.outcome) if row.outcome else None,
+    )
+
+
+def shown(connection: Connection, client_id: str) -> Kept | None:
+    """What may be approved of: the last rehearsal, if somebody still has it in mind."""
+    fresh = connection.execute(
+        text(
+            "SELECT max(rehearsed_at) > clock_timestamp() - make_interval(days => :days) "
+            "FROM reconciler.rehearsal WHERE client_id = :client_id AND approved_by IS NULL"
+        ),
+        {"client_id": client_id, "days": SHOWN_FOR_DAYS},
+    ).scalar()
+    kept = latest(connection, client_id) if fresh else None
+    return kept if kept and kept.approved_by is None else None
+
+
+def approve(connection: Connection, rehearsal_id: int, by: str) -> None:
+    """Note who approved."""
+    connection.execute(
+        text(
+            "UPDATE reconciler.rehearsal SET approved_by = :by, approved_at = clock_timestamp() "
+            "WHERE id = :id"
+        ),
+        {"id": rehearsal_id, "by": by},
+    )
+
+
+def approved(connection: Connection, client_id: str) -> Report | None:
+    """What a person has approved of and has not been carried out yet."""
+    report = connection.execute(
+        text(
+            "SELECT r.report FROM reconciler.adoption a JOIN reconciler.rehearsal r "
+            "ON r.id = a.rehearsal_id WHERE a.client_id = :client_id AND r.outcome IS NULL"
+        ),
+        {"client_id": client_id},
+    ).scalar()
+    return Report.from_json(report) if report else None
+
+
+def conclude(connection: Connection, client_id: str, run_id: str, counts: dict[str, int]) -> None:
+    """Note what came of what was approved, once; nothing where that is noted already."""
+    rehearsal_id = connection.execute(
+        text(
+            "SELECT r.id FROM reconciler.adoption a JOIN reconciler.rehearsal r "
+            "ON r.id = a.rehearsal_id WHERE a.client_id = :client_id AND r.outcome IS NULL"
+        ),
+        {"client_id": client_id},
+    ).scalar()
+    if rehearsal_id is not None:
+        outcome = _outcome_of(connection, client_id, counts)
+        connection.execute(
+            text(
+                "UPDATE reconciler.rehearsal SET run_id = :run_id, "
+                "outcome = CAST(:outcome AS jsonb) WHERE id = :id"
+            ),
+            {"id": rehearsal_id, "run_id": run_id, "outcome": dump(asdict(outcome))},
+        )
+
+
+def _outcome_of(connection: Connection, client_id: str, counts: dict[str, int]) -> Outcome:
+    """What has happened, as far as it was refused: what is in quarantine now."""
+    found: dict[str, Counter[str]] = {"to_postgres": Counter(), "to_airtable": Counter()}
+    rows = connection.execute(
+        text(
+            "SELECT direction, field, count(*) FROM reconciler.quarantine "
+            "WHERE client_id = :client_id GROUP BY 1, 2"
+        ),
+        {"client_id": client_id},
+    )
+    for direction, field, cells in rows:
+        found[direction][field] = cells
+    return Outcome(counts, dict(found["to_postgres"]), dict(found["to_airtable"]))

@@ -1,0 +1,206 @@
+"""What a rehearsal foresees is what the run then does, cell by cell; and nothing of it stays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import psycopg
+import pytest
+
+from reconciler_dagster.core.brakes import refuses_too_many
+from reconciler_dagster.core.scope import CHANGED, EVERYTHING
+from reconciler_dagster.engine.brake import refusals_doubt
+from reconciler_dagster.engine.change_set import ChangeSet
+from reconciler_dagster.engine.diff import diff
+from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
+from reconciler_dagster.engine.rehearsal import rehearse, rehearse_run, stage_plan
+from reconciler_dagster_tests import windows
+from reconciler_dagster_tests.world import World
+
+FUNCTION = """
+CREATE FUNCTION public.portal_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {rule} END $$;
+CREATE TRIGGER portal_rule {when} ON public.leads
+FOR EACH ROW EXECUTE FUNCTION public.portal_rule();
+"""
+# Each with what the portal's database has of its own.
+VARIANTS = {
+    "a check": "ALTER TABLE leads ADD CHECK (title <> 'refused')",
+    "a unique column": "ALTER TABLE leads ADD UNIQUE (client_id, title)",
+    "a foreign key": "ALTER TABLE leads ADD FOREIGN KEY (title) REFERENCES titles (title)",
+    "a deferred foreign key": "ALTER TABLE leads ADD FOREIGN KEY (title) REFERENCES titles "
+    "(title) DEFERRABLE INITIALLY DEFERRED",
+    "a short column": "ALTER TABLE leads ALTER title TYPE varchar(6)",
+    "an unmapped column that is needed": "ALTER TABLE leads ADD COLUMN region text; "
+    "UPDATE leads SET region = ''; ALTER TABLE leads ALTER region SET NOT NULL",
+    "a trigger that raises": FUNCTION.format(
+        rule="IF NEW.title = 'refused' THEN RAISE 'not here'; END IF; RETURN NEW;",
+        when="BEFORE INSERT OR UPDATE",
+    ),
+    "a trigger that changes": FUNCTION.format(
+        rule="IF NEW.title = 'refused' THEN NEW.title := 'other'; END IF; RETURN NEW;",
+        when="BEFORE INSERT OR UPDATE",
+    ),
+    "a trigger that drops": FUNCTION.format(
+        rule="IF NEW.title = 'refused' THEN RETURN NULL; END IF; RETURN NEW;",
+        when="BEFORE INSERT OR UPDATE",
+    ),
+}
+
+
+def everything(acme: World) -> Any:
+    return (
+        acme.sql("SELECT to_jsonb(l) FROM leads l ORDER BY id"),
+        {key: record["fields"] for key, record in acme.sandbox.records().items()},
+        *(
+            acme.sql(f"SELECT to_jsonb(t) FROM reconciler.{table} t ORDER BY to_jsonb(t)::text")  # noqa: S608
+            for table in ("baseline", "quarantine", "conflict", "journal", "unsettled")
+        ),
+    )
+
+
+def foresee(acme: World) -> ChangeSet:
+    session = acme.session(dry_run=True)
+    pull_airtable(session, CHANGED)
+    pull_postgres(session)
+    return rehearse_run(session)
+
+
+def quarantined(acme: World) -> dict[str, Counter[str]]:
+    rows = acme.sql("SELECT direction, field FROM reconciler.quarantine")
+    return {
+        side: Counter(field for direction, field in rows if direction == side)
+        for side in ("to_postgres", "to_airtable")
+    }
+
+
+@pytest.fixture
+def busy(acme: World) -> World:
+    """Edits on both sides of old leads and new ones, some of which will be refused."""
+    acme.sql("CREATE TABLE titles (title varchar(255) PRIMARY KEY)")
+    acme.sandbox.edit_many({r: {"Job Title": None} for r in acme.sandbox.records()})
+    acme.sync()
+    old = sorted(acme.sandbox.records())[:6]
+    acme.sandbox.edit_many({r: {"Job Title": "refused", "Company": "new"} for r in old[:3]})
+    for number in range(3):
+        acme.sandbox.add({"First Name": f"N{number}", "Job Title": "refused", "Company": "new"})
+    acme.update(old[3], hrq_status="Archive")
+    acme.update(old[4], hrq_status="No such option", sms_stop_reason="because")
+    acme.sandbox.edit(old[5], {"Company": "fine"})
+    return acme
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_foreseen_is_what_happens(busy: World, variant: str) -> None:
+    busy.sql(VARIANTS[variant])
+    before = everything(busy)
+    told = foresee(busy)
+    assert everything(busy) == before, "nothing of it stays"
+
+    leads = busy.value("SELECT count(*) FROM leads")
+    ran = busy.sync()
+    then = quarantined(busy)
+    assert told.refused_in_postgres == then["to_postgres"]
+    assert told.refused_in_airtable == then["to_airtable"] == {"hrq_status": 1}
+    assert busy.value("SELECT count(*) FROM leads") - leads == told.inserts
+    written = Counter(
+        tuple(row)
+        for row in busy.sql(
+            "SELECT side, field FROM reconciler.history WHERE run_id = :r", r=ran.session.run_id
+        )
+    )
+    promised = {("postgres", c): n for c, n in told.to_postgres.items()}
+    promised |= {("airtable", c): n for c, n in told.to_airtable.items()}
+    assert written == promised
+    reasons = {row[0] for row in busy.sql("SELECT reason FROM reconciler.quarantine")}
+    assert {why["reason"] for why in told.refusals} == reasons
+
+
+def test_a_great_sync_that_is_dry_foresees_the_same(busy: World) -> None:
+    busy.sql(VARIANTS["a check"])
+    own = windows.session(busy)
+    own.dry_run = True
+    window = windows.list_window(own, EVERYTHING, own.run_id)
+    told = windows.preview(own, window)
+    assert told.refused_in_postgres == {"title": 6}
+    assert told.refused_in_airtable == {"hrq_status": 1}
+    windows.sweep(busy)
+    assert quarantined(busy)["to_postgres"] == {"title": 6}
+
+
+def test_a_lead_that_somebody_holds_is_not_waited_for(busy: World) -> None:
+    record_id = min(busy.sandbox.records())
+    session = busy.session(dry_run=True)
+    pull_airtable(session, CHANGED)
+    pull_postgres(session)
+    staged, changes = stage_plan(session)
+    with psycopg.connect(busy.settings.require_database_url()) as other:
+        other.execute("SELECT FROM leads WHERE airtable_record_id = %s FOR UPDATE", [record_id])
+        assert rehearse(session, staged, changes).unexamined == {record_id}
+
+
+def test_a_part_that_waits_too_long_is_given_up(busy: World) -> None:
+    """A trigger of the portal's waits for a table that somebody has locked."""
+    busy.sql("CREATE TABLE elsewhere (n int)")
+    busy.sql(
+        FUNCTION.format(
+            rule="PERFORM n FROM elsewhere; RETURN NEW;", when="BEFORE INSERT OR UPDATE"
+        )
+    )
+    session = busy.session(dry_run=True)
+    pull_airtable(session, CHANGED)
+    pull_postgres(session)
+    staged, changes = stage_plan(session)
+    with psycopg.connect(busy.settings.require_database_url()) as other:
+        other.execute("LOCK TABLE elsewhere")
+        found = rehearse(session, staged, changes)
+    assert found.unexamined == {r for r, c in changes.items() if c.insert or c.to_postgres}
+
+
+def test_triggers_and_the_rows_that_they_write_are_counted(busy: World) -> None:
+    """Exactly once each, although Postgres refused some at the first attempt."""
+    busy.sql("CREATE TABLE told (lead uuid)")
+    busy.sql(
+        FUNCTION.format(
+            rule="INSERT INTO told VALUES (NEW.id), (NEW.id); RETURN NULL;",
+            when="AFTER INSERT OR UPDATE OF company, title",
+        )
+    )
+    busy.sql(VARIANTS["a check"])
+    session = busy.session(dry_run=True)
+    pull_airtable(session, CHANGED)
+    pull_postgres(session)
+    staged, changes = stage_plan(session)
+    found = rehearse(session, staged, changes, ["portal_rule"]).fires
+    busy.sync()
+    rows = busy.value("SELECT count(*) FROM told")
+    assert found.rows == {("public.told", "inserted"): rows}
+    assert found.fired == {"portal_rule": rows // 2}
+
+
+def test_many_cells_that_would_be_refused_stop_the_run_once(acme: World) -> None:
+    acme.sql("UPDATE leads SET hrq_status = 'No such option'")
+    session = acme.session(dry_run=True)
+    pull_airtable(session, CHANGED)
+    pull_postgres(session)
+    told = diff(session)
+    assert told.to_airtable == {}
+    assert (told.refused_in_airtable, told.newly_refused) == ({"hrq_status": 40}, 40)
+    assert refusals_doubt(told) is None, "40 are no more than 50"
+    many = ChangeSet(0, 0, {}, {"notes": 10}, 0, {}, [], {}, {"hrq_status": 51}, [], 51)
+    assert str(refusals_doubt(many)).startswith("Of 61 cells for Airtable 51 would be refused")
+    acme.sync()
+    acme.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")
+    session = acme.session(dry_run=True)
+    pull_airtable(session, CHANGED)
+    pull_postgres(session)
+    again = diff(session)
+    assert (again.refused_in_airtable, again.newly_refused) == ({"hrq_status": 40}, 0)
+
+
+@pytest.mark.parametrize(
+    ("refused", "outbound", "stops"),
+    [(50, 50, False), (51, 51, True), (100, 2000, False), (101, 2000, True)],
+)
+def test_the_brake_on_refusals(refused: int, outbound: int, stops: bool) -> None:
+    assert refuses_too_many(refused, outbound) is stops
