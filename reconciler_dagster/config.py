@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from reconciler_dagster import environment, redaction
+from reconciler_dagster.sealing import Keys
 
 RUNNING = "running.json"
 SETTLE_SECONDS = 5.0
@@ -131,6 +132,8 @@ class Settings(FromEnvironment):
     database_url: SecretStr | None = None
     dagster_postgres_url: SecretStr | None = None
     portal_jwt_secret: SecretStr | None = None
+    # What clients' own tokens are encrypted with in the portal's database; the first one encrypts.
+    token_keys: SecretStr | None = Field(default=None, alias="RECONCILER_TOKEN_KEYS")
 
     overlap_minutes: float = Field(
         default=20, ge=0, le=60 * 24 * 366, alias="RECONCILER_OVERLAP_MINUTES"
@@ -160,6 +163,13 @@ class Settings(FromEnvironment):
     def _token(cls, given: SecretStr | None) -> SecretStr | None:
         if given is not None:
             environment.require_token(given.get_secret_value())
+        return given
+
+    @field_validator("token_keys")
+    @classmethod
+    def _keys(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            Keys(given.get_secret_value())
         return given
 
     @field_validator("on_edit", mode="before")

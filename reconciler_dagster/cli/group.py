@@ -51,6 +51,10 @@ COMMANDS = {
         "Leads that Airtable no longer has, where a person must decide.",
     ),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
+    "tokens": (
+        "reconciler_dagster.cli.tokens:tokens",
+        "Say which Airtable token each client has: its own, or AIRTABLE_API_KEY.",
+    ),
     "migrate": (
         "reconciler_dagster.cli.migrate:migrate",
         "Bring the portal's database up to date.",
