@@ -22,6 +22,9 @@ from reconciler_dagster import environment, redaction
 from reconciler_dagster.sealing import Keys
 
 RUNNING = "running.json"
+# Of RECONCILER_ENVIRONMENT: where schedules and sensors run; the second one is set by
+# `reconciler up` where nothing real is touched.
+PRODUCTION, DEMO = "production", "demo"
 SETTLE_SECONDS = 5.0
 
 
@@ -58,6 +61,19 @@ def project_file(name: str) -> Path:
     package = Path(__file__).parent
     beside, inside = package.parent / name, package / "_project" / name
     return inside if inside.exists() else beside
+
+
+def environment_name() -> str:
+    """What RECONCILER_ENVIRONMENT says this deployment is."""
+    return (environment.value("RECONCILER_ENVIRONMENT") or "not production").lower()
+
+
+def starts_by_itself() -> bool:
+    """Whether schedules, sensors and the listener start runs here unless somebody switches them.
+
+    A copy of a deployment, with its real credentials, must not begin to write.
+    """
+    return environment_name() in (PRODUCTION, DEMO)
 
 
 class FromEnvironment(BaseModel):

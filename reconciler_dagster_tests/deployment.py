@@ -54,6 +54,7 @@ class Deployment:
         self.environment = {
             **os.environ,
             "DAGSTER_HOME": str(self.home),
+            "RECONCILER_ENVIRONMENT": "production",
             "RECONCILER_STATE_DIR": str(folder),
             "DATABASE_URL": self.database,
             "DAGSTER_POSTGRES_URL": self.postgres.create_database("dagster"),

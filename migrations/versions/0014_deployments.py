@@ -25,14 +25,13 @@ def upgrade() -> None:
         CREATE TABLE reconciler.deployment (
             id text PRIMARY KEY,
             environment text NOT NULL,
-            starts_runs boolean NOT NULL,
             host text NOT NULL,
             ui_url text NOT NULL,
             first_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
             seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
         );
         COMMENT ON TABLE reconciler.deployment IS
-            'A Dagster storage whose daemon or runs have used this database.';
+            'A Dagster storage whose sensors run on this database.';
     """)
 
 

@@ -12,9 +12,14 @@ import click
 from sqlalchemy import Engine, text
 
 from reconciler_dagster.cli.output import counted, echo_json, keep_trace
-from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.config import (
+    ConfigurationError,
+    Settings,
+    environment_name,
+    starts_by_itself,
+)
 from reconciler_dagster.core.guard import Unfit, problems
-from reconciler_dagster.postgres import client_tokens
+from reconciler_dagster.postgres import client_tokens, deployments
 from reconciler_dagster.postgres.client_tokens import Reference
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
@@ -83,6 +88,7 @@ def examine() -> Iterator[Finding]:
         yield Finding("clients", "skipped", "needs Postgres, migrations and the token first")
     if portal is not None and migrated.state == "ok":
         yield _try("doorbell", lambda: _doorbell(portal))
+        yield _try("deployments", lambda: _deployments(portal))
     yield _try("Dagster storage", _dagster_storage)
 
 
@@ -121,6 +127,20 @@ def _doorbell(portal: Engine) -> tuple[State, str]:
     with portal.connect() as connection:
         found = doorbell(connection)
     return "ok" if found.word in ("off", "listening") else "warning", found.sentence
+
+
+def _deployments(portal: Engine) -> tuple[State, str]:
+    here = f"this environment: {environment_name()}"
+    if not starts_by_itself():
+        here += (
+            ", in which nothing starts by itself; RECONCILER_ENVIRONMENT=production changes that"
+        )
+    with portal.connect() as connection:
+        crowd = deployments.crowd(connection)
+        found = deployments.seen_lately(connection)
+    if crowd:
+        return "warning", f"{crowd} ({here})"
+    return "ok", f"{found[0] if found else 'none'} starts runs on this database; {here}"
 
 
 def _own_tokens(portal: Engine | None) -> dict[str, Reference]:

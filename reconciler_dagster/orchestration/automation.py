@@ -10,9 +10,14 @@ from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
 from reconciler_dagster.orchestration.assets import ASSETS
 from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
+from reconciler_dagster.orchestration.environments import (
+    SCHEDULE_STATUS,
+    SENSOR_STATUS,
+    this_deployment,
+)
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
-from reconciler_dagster.postgres import requests, runs
+from reconciler_dagster.postgres import deployments, requests, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 
@@ -31,7 +36,7 @@ JUST_SYNCED_SECONDS = 300.0
 @dg.schedule(
     job=sync_job,
     cron_schedule="*/15 * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
+    default_status=SCHEDULE_STATUS,
     description="Every 15 minutes, every active client. An outage is covered by the cursor.",
 )
 def every_15_minutes(
@@ -59,7 +64,7 @@ def every_15_minutes(
     job=sync_job,
     name=MANUAL_SYNC,
     minimum_interval_seconds=5,
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    default_status=SENSOR_STATUS,
     description="Starts a run for the rows that wait in reconciler.manual_sync_request, where no "
     "listener has done so.",
 )
@@ -79,7 +84,7 @@ def manual_sync(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Ski
 
 
 @dg.sensor(
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    default_status=SENSOR_STATUS,
     minimum_interval_seconds=15,
     description="Closes what a run left open that was killed.",
 )
@@ -95,6 +100,7 @@ def close_dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     except ConfigurationError as error:
         return dg.SkipReason(str(error))
     with portal.begin() as connection:
+        deployments.beat(connection, this_deployment(context.instance, Settings.load()))
         dead = _of_these_dead(context.instance, runs.started(connection))
         for run_id in dead:
             runs.abandon(connection, run_id, "The run died before it could end.")

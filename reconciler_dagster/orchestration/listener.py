@@ -25,7 +25,12 @@ import psycopg
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.config import (
+    ConfigurationError,
+    Settings,
+    environment_name,
+    starts_by_itself,
+)
 from reconciler_dagster.core.doorbell import is_due
 from reconciler_dagster.orchestration import doorbell, internals
 from reconciler_dagster.orchestration.instance import dagster_instance
@@ -214,6 +219,11 @@ def listen() -> None:
     """Run the listener until SIGTERM or Ctrl-C. Raises ConfigurationError where it cannot start."""
     end = _EndBetween()
     settings = Settings.load()
+    if not starts_by_itself():
+        raise ConfigurationError(
+            f"RECONCILER_ENVIRONMENT is {environment_name()}: nothing may start by itself here. "
+            "Set it to production where this is the deployment that syncs."
+        )
     open_portal(settings)
     with dagster_instance(settings) as instance:
         listener = Listener(settings, instance, end)

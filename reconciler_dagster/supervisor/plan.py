@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from reconciler_dagster import environment
-from reconciler_dagster.config import RUNNING, ConfigurationError, Settings
+from reconciler_dagster.config import DEMO, RUNNING, ConfigurationError, Settings
 from reconciler_dagster.orchestration.home import require_dagster_postgres
 from reconciler_dagster.postgres import client_tokens
 from reconciler_dagster.postgres.connection import engine
@@ -81,6 +81,8 @@ def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]
     found = {}
     if not environment.value("RECONCILER_DAGSTER_URL"):
         found["RECONCILER_DAGSTER_URL"] = urls["ui"]
+    if plan.is_demo and not environment.value("RECONCILER_ENVIRONMENT"):
+        found["RECONCILER_ENVIRONMENT"] = DEMO
     if plan.portal_postgres:
         found["DATABASE_URL"] = urls["portal"]
     if plan.dagster_postgres:
