@@ -132,9 +132,7 @@ def _doorbell(portal: Engine) -> tuple[State, str]:
 def _deployments(portal: Engine) -> tuple[State, str]:
     here = f"this environment: {environment_name()}"
     if not starts_by_itself():
-        here += (
-            ", in which nothing starts by itself; RECONCILER_ENVIRONMENT=production changes that"
-        )
+        here += "; nothing starts by itself here, as RECONCILER_ENVIRONMENT is not production"
     with portal.connect() as connection:
         crowd = deployments.crowd(connection)
         found = deployments.seen_lately(connection)

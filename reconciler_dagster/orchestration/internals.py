@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from threading import Event, Thread
 from typing import Any
-from uuid import uuid4
 
 import dagster as dg
 from dagster._cli.api import _execute_run_command_body
@@ -117,18 +116,6 @@ def fail_run(run_id: str, instance_reference: str, process: int, why: str) -> No
             instance.report_run_canceled(run, why)
         elif not run.is_finished:
             instance.report_run_failed(run, why)
-
-
-def storage_id(instance: dg.DagsterInstance) -> str:
-    """What identifies the place where an instance keeps its runs; kept there since it was asked for
-    the first time.
-    """
-    name = "reconciler_storage_id"
-    kept = instance.run_storage.get_cursor_values({name}).get(name)
-    if kept is None:
-        kept = str(uuid4())
-        instance.run_storage.set_cursor_values({name: kept})
-    return kept
 
 
 def executable_of(run: dg.DagsterRun) -> str | None:

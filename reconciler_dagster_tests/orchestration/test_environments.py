@@ -24,8 +24,8 @@ STATES = """
 import json
 from reconciler_dagster.definitions import defs
 repository = defs.get_repository_def()
-named = {d.name: d.default_status.value for d in [*repository.schedule_defs, *repository.sensor_defs]}
-print(json.dumps(named))
+found = [*repository.schedule_defs, *repository.sensor_defs]
+print(json.dumps({each.name: each.default_status.value for each in found}))
 """
 OURS = {"every_15_minutes", "every_hour", "manual_sync", "close_dead_runs"}
 
