@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import platformdirs
 from pydantic import (
@@ -166,6 +166,13 @@ class Settings(FromEnvironment):
     lease_seconds: float = Field(default=30, ge=1, le=600, alias="RECONCILER_LEASE_SECONDS")
     # How long the history of every field is kept.
     history_days: int = Field(default=90, ge=1, le=36500, alias="RECONCILER_HISTORY_DAYS")
+    # Where runs start, and how many at a time: see orchestration.dagster_yaml.
+    run_launcher: Literal["here", "celery", "docker", "kubernetes"] = Field(
+        default="here", alias="RECONCILER_RUN_LAUNCHER"
+    )
+    run_slots: int | None = Field(default=None, ge=1, le=1000, alias="RECONCILER_RUN_SLOTS")
+    # The broker of the workers, where runs start in those.
+    redis_url: SecretStr | None = Field(default=None, alias="RECONCILER_REDIS_URL")
     # Seconds that a portal edit may settle before it is synced at once; None: edits wait for the
     # schedule.
     on_edit: float | None = Field(default=None, alias="RECONCILER_ON_EDIT")

@@ -32,11 +32,19 @@ def upgrade() -> None:
         );
         COMMENT ON TABLE reconciler.deployment IS
             'A Dagster storage whose sensors run on this database.';
+
+        -- Signs of life of runs that are executed on other machines.
+        CREATE TABLE reconciler.run_beat (
+            run_id text PRIMARY KEY,
+            process text NOT NULL,
+            seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        );
     """)
 
 
 def downgrade() -> None:
     op.execute("""
+        DROP TABLE reconciler.run_beat;
         DROP TABLE reconciler.deployment;
         DROP TABLE reconciler.client_token;
     """)

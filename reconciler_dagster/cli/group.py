@@ -51,6 +51,10 @@ COMMANDS = {
         "Leads that Airtable no longer has, where a person must decide.",
     ),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
+    "serve": (
+        "reconciler_dagster.cli.serve:serve",
+        "Run one process of a deployment in the foreground; SIGTERM ends it in order.",
+    ),
     "tokens": (
         "reconciler_dagster.cli.tokens:tokens",
         "Say which Airtable token each client has: its own, or AIRTABLE_API_KEY.",

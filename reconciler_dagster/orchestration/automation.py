@@ -9,6 +9,7 @@ from reconciler_dagster import processes
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
 from reconciler_dagster.orchestration.assets import ASSETS
+from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
 from reconciler_dagster.orchestration.environments import (
     SCHEDULE_STATUS,
@@ -56,7 +57,7 @@ def every_15_minutes(
         yield dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
             partition_key=client.id,
-            tags={PURPOSE_TAG: "delta", **partition_tags(client.id)},
+            tags={PURPOSE_TAG: "delta", **ORDINARY, **partition_tags(client.id)},
         )
 
 

@@ -91,10 +91,6 @@ class Listener:
     """Waits for notices, and submits."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance, end: _EndBetween) -> None:
-        if not isinstance(instance.run_launcher, WatchedRunLauncher):
-            raise ConfigurationError(
-                "The Dagster home has another run launcher: copy the project's dagster.yaml there."
-            )
         self._settings, self._instance = settings, instance
         self._code = _code_now()
         self._process = this_process()
@@ -227,7 +223,8 @@ def listen() -> None:
     open_portal(settings)
     with dagster_instance(settings) as instance:
         listener = Listener(settings, instance, end)
-        _prepare(Path(instance.root_directory))
+        if isinstance(instance.run_launcher, WatchedRunLauncher):
+            _prepare(Path(instance.root_directory))
         try:
             listener.run()
         except Ended:

@@ -1,0 +1,223 @@
+"""Runs in workers on other hosts: a real Redis, real workers, each in a process namespace of its
+own, so that nobody can see from elsewhere whether their processes live.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+
+pytest.importorskip("dagster_celery")
+
+from reconciler_dagster.config import Settings
+from reconciler_dagster.deploying.roles import ROLES, Chosen, python_command
+from reconciler_dagster.orchestration.dagster_yaml import text_for
+from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
+from reconciler_dagster_tests import redis
+from reconciler_dagster_tests.deployment import Deployment, eventually
+
+pytestmark = redis.needed
+APART = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc"]
+LEASE_SECONDS = "6"
+
+
+def can_be_apart() -> bool:
+    done = shutil.which("unshare") and subprocess.run(
+        [*APART, "true"], check=False, capture_output=True
+    )
+    return bool(done) and done.returncode == 0
+
+
+class Spread(Deployment):
+    """A deployment whose runs are executed by workers."""
+
+    def __init__(self, folder: Path, sandbox: SandboxClient) -> None:
+        (folder / "redis").mkdir()
+        self.redis = redis.Redis(folder / "redis")
+        super().__init__(
+            folder,
+            sandbox,
+            RECONCILER_RUN_LAUNCHER="celery",
+            RECONCILER_REDIS_URL=self.redis.url,
+            RECONCILER_RUN_SLOTS="3",
+            RECONCILER_LEASE_SECONDS=LEASE_SECONDS,
+        )
+        settings = Settings(RECONCILER_RUN_LAUNCHER="celery", RECONCILER_RUN_SLOTS=3)
+        (self.home / "dagster.yaml").write_text(text_for(settings))
+
+    def start_worker(self, name: str, *, apart: bool = True, manual_only: bool = False) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RECONCILER_REDIS_URL", self.redis.url)
+            chosen = Chosen("", 0, 1 if manual_only else 2, manual_only)
+            command = python_command(ROLES["worker"].command(chosen))
+        command[command.index("--hostname") + 1] = name
+        self.start(name, [*(APART if apart else []), *command])
+        eventually(lambda: b" ready." in (self.folder / f"{name}.log").read_bytes())
+
+    def processes_of(self, name: str) -> list[psutil.Process]:
+        """All of a worker's, its own first."""
+        return psutil.Process(self._processes[name].pid).children(recursive=True)
+
+    def kill_host(self, name: str) -> None:
+        """As if its plug were pulled."""
+        self.kill(name)
+
+    def close(self) -> None:
+        super().close()
+        self.redis.kill()
+
+
+@pytest.fixture(scope="module")
+def spread() -> Iterator[Spread]:
+    if not can_be_apart():
+        pytest.skip("no process namespaces can be had here")
+    with ExitStack() as held:
+        name = held.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-host-"))
+        Path(name).chmod(0o755)
+        own = Spread(Path(name), held.enter_context(running_sandbox(leads=40)))
+        held.callback(own.close)
+        own.start_daemon()
+        own.start_listener()
+        own.start_worker("a@host-a")
+        yield own
+
+
+@pytest.fixture
+def instance(spread: Spread, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    for name, value in spread.environment.items():
+        monkeypatch.setenv(name, value)
+    with dg.DagsterInstance.get() as own:
+        yield own
+
+
+def asked_and_stuck(spread: Spread, instance: dg.DagsterInstance) -> tuple[int, dg.DagsterRun]:
+    """A run that hangs in the middle of its listing."""
+    spread.sandbox.clear_faults()
+    spread.sandbox.fault("hang", seconds=600, method="GET", times=1)
+    request = spread.ask()
+    eventually(
+        lambda: (
+            any(f["hits"] for f in spread.sandbox.faults())
+            and spread.runs_of(instance, request)
+            and spread.runs_of(instance, request)[0].status is dg.DagsterRunStatus.STARTED
+        )
+    )
+    return request, spread.runs_of(instance, request)[0]
+
+
+def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found.status.value
+
+
+def succeeds_next(spread: Spread) -> None:
+    spread.sandbox.clear_faults()
+    request = spread.ask()
+    eventually(lambda: spread.state(request) in ("succeeded", "failed"))
+    assert spread.state(request) == "succeeded"
+
+
+def test_a_request_is_executed_by_a_worker_that_is_warm(
+    spread: Spread, instance: dg.DagsterInstance
+) -> None:
+    request = spread.ask()
+    eventually(lambda: spread.state(request) == "succeeded")
+    (run,) = spread.runs_of(instance, request)
+    assert run.tags["dagster-celery/queue"] == "manual"
+    assert status(instance, run) == "SUCCESS"
+    assert spread.sql("SELECT count(*) FROM reconciler.run_beat") == [(0,)]
+    # Executed in the worker's own process: none was started for it.
+    told = [entry.message for entry in instance.all_logs(run.run_id)]
+    assert not any("Started process for run" in message for message in told)
+
+
+def test_a_run_whose_host_dies_is_closed_and_the_next_one_is_clean(
+    spread: Spread, instance: dg.DagsterInstance
+) -> None:
+    spread.start_worker("b@host-b")
+    request, run = asked_and_stuck(spread, instance)
+    (process,) = spread.sql("SELECT process FROM reconciler.run_beat")[0]
+    host = next(
+        name for name in ("a@host-a", "b@host-b") if process.split()[1] == _place(spread, name)
+    )
+    spread.kill_host(host)
+    spread.sandbox.clear_faults()
+    eventually(lambda: status(instance, run) == "FAILURE")
+    told = [entry.message for entry in instance.all_logs(run.run_id)]
+    assert any("no sign of life" in message for message in told), told
+    # The request that it had taken is answered, or tried again by the other host.
+    eventually(lambda: spread.state(request) in ("succeeded", "failed"))
+    succeeds_next(spread)
+    spread.start_worker(f"{host}-again")
+
+
+def _place(spread: Spread, name: str) -> str:
+    """How processes of a host name it; see reconciler_dagster.processes."""
+    worker = spread.processes_of(name)[0]
+    namespace = os.readlink(f"/proc/{worker.pid}/ns/pid")
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{namespace}"
+
+
+def test_a_run_whose_process_dies_is_closed_by_whoever_gets_its_task(
+    spread: Spread, instance: dg.DagsterInstance
+) -> None:
+    _, run = asked_and_stuck(spread, instance)
+    (process,) = spread.sql("SELECT process FROM reconciler.run_beat")[0]
+    number = process.split()[2]
+    for candidate in psutil.process_iter(["pid"]):
+        lines = Path(f"/proc/{candidate.pid}/status")
+        try:
+            inside = next(x for x in lines.read_text().splitlines() if x.startswith("NSpid"))
+            namespace = os.readlink(f"/proc/{candidate.pid}/ns/pid")
+        except (OSError, StopIteration):
+            continue
+        if inside.split()[-1] == number and process.split()[1].endswith(namespace):
+            candidate.kill()
+    eventually(lambda: status(instance, run) == "FAILURE")
+    succeeds_next(spread)
+
+
+def test_a_broker_that_is_killed_loses_no_request(
+    spread: Spread, instance: dg.DagsterInstance
+) -> None:
+    spread.redis.kill()
+    request = spread.ask()
+    eventually(
+        lambda: any(
+            "The broker of RECONCILER_REDIS_URL is away" in entry.message
+            for run in spread.runs_of(instance, request)
+            for entry in instance.all_logs(run.run_id)
+        )
+    )
+    spread.redis.start()
+    eventually(lambda: spread.state(request) == "succeeded")
+    succeeds_next(spread)
+
+
+def test_a_worker_that_is_told_to_stop_ends_its_run_first(
+    spread: Spread, instance: dg.DagsterInstance
+) -> None:
+    for name in [name for name in spread._processes if "@" in name]:
+        for process in spread.processes_of(name):
+            process.kill()
+    spread.start_worker("c@host-c", apart=False)
+    spread.sandbox.clear_faults()
+    spread.sandbox.fault("slow", seconds=5, method="GET", times=1)
+    request = spread.ask()
+    eventually(lambda: any(f["hits"] for f in spread.sandbox.faults()))
+    os.kill(spread._processes["c@host-c"].pid, signal.SIGTERM)
+    spread._processes["c@host-c"].wait()
+    (run,) = spread.runs_of(instance, request)
+    assert status(instance, run) == "SUCCESS"
+    assert spread.state(request) == "succeeded"
