@@ -173,6 +173,8 @@ class Settings(FromEnvironment):
     run_slots: int | None = Field(default=None, ge=1, le=1000, alias="RECONCILER_RUN_SLOTS")
     # The broker of the workers, where runs start in those.
     redis_url: SecretStr | None = Field(default=None, alias="RECONCILER_REDIS_URL")
+    # How long Dagster keeps what has ended: runs with their events.
+    keep_runs_days: int = Field(default=14, ge=1, le=3650, alias="RECONCILER_KEEP_RUNS_DAYS")
     # Seconds that a portal edit may settle before it is synced at once; None: edits wait for the
     # schedule.
     on_edit: float | None = Field(default=None, alias="RECONCILER_ON_EDIT")

@@ -51,6 +51,10 @@ COMMANDS = {
         "Leads that Airtable no longer has, where a person must decide.",
     ),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
+    "deploy": (
+        "reconciler_dagster.cli.deploy:deploy",
+        "Print files for a deployment: Dagster's settings, systemd units, Kubernetes.",
+    ),
     "serve": (
         "reconciler_dagster.cli.serve:serve",
         "Run one process of a deployment in the foreground; SIGTERM ends it in order.",

@@ -19,7 +19,7 @@ _NAMES = "\n\n".join(f"{name}: {role.what}" for name, role in ROLES.items())
     "is written. With --check it looks whether that process is well on this host, and ends with 0 "
     "or 1."
 )
-@click.argument("role", type=click.Choice(list(ROLES)))
+@click.argument("role", type=click.Choice(list(ROLES)), envvar="RECONCILER_ROLE")
 @click.option("--check", is_flag=True, help="Look whether it is well, and end.")
 @click.option("--host", default=EVERYWHERE, show_default=True, help="Where to listen.")
 @click.option(

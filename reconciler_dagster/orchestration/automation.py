@@ -124,5 +124,22 @@ def _fail_runs_that_died_starting(instance: dg.DagsterInstance) -> None:
             instance.report_run_failed(run, "The run has died: its process is gone.")
 
 
+@dg.sensor(
+    default_status=SENSOR_STATUS,
+    minimum_interval_seconds=60,
+    description="Makes a partition of each client that has none yet.",
+)
+def keep_partitions(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """So that a schedule's tick finds them: to make a thousand takes longer than one may."""
+    try:
+        portal = engine(Settings.load().require_database_url())
+    except ConfigurationError as error:
+        return dg.SkipReason(str(error))
+    with portal.connect() as connection:
+        clients = active_clients(connection)
+    made = ensure_partitions(context.instance, clients)
+    return dg.SkipReason(f"{len(clients)} active clients; {made} partitions were made.")
+
+
 SCHEDULES = [every_15_minutes]
-SENSORS = [manual_sync, close_dead_runs]
+SENSORS = [manual_sync, close_dead_runs, keep_partitions]

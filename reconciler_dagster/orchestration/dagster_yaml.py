@@ -34,8 +34,19 @@ def text_for(settings: Settings) -> str:
     project = project_file("dagster.yaml").read_text()
     if settings.run_launcher == "here" and settings.run_slots is None:
         return project
-    content = content_for(settings.run_launcher, settings.run_slots, os.environ)
-    return yaml.safe_dump(content, sort_keys=False)
+    return as_yaml(content_for(settings.run_launcher, settings.run_slots, os.environ))
+
+
+class _Plain(yaml.SafeDumper):
+    """Says everything where it stands, rather than referring to where it stood before."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def as_yaml(content: object) -> str:
+    """For a file that people read."""
+    return yaml.dump(content, Dumper=_Plain, sort_keys=False)
 
 
 def content_for(

@@ -27,7 +27,10 @@ repository = defs.get_repository_def()
 found = [*repository.schedule_defs, *repository.sensor_defs]
 print(json.dumps({each.name: each.default_status.value for each in found}))
 """
-OURS = {"every_15_minutes", "every_hour", "manual_sync", "close_dead_runs"}
+OURS = {
+    *("every_15_minutes", "every_hour", "forget_every_hour"),
+    *("manual_sync", "close_dead_runs", "keep_partitions"),
+}
 
 
 @pytest.mark.parametrize(
