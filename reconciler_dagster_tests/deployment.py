@@ -26,7 +26,7 @@ from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 
 PROGRAM = str(Path(sys.executable).with_name("reconciler"))
-_CEILING = 300
+_CEILING = 1200
 UNFINISHED = [
     getattr(dg.DagsterRunStatus, name)
     for name in ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")

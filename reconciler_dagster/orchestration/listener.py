@@ -91,6 +91,11 @@ class Listener:
     """Waits for notices, and submits."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance, end: _EndBetween) -> None:
+        launcher = instance.run_launcher
+        if type(launcher) is internals.DefaultRunLauncher:
+            raise ConfigurationError(
+                "The Dagster home has another run launcher: copy the project's dagster.yaml there."
+            )
         self._settings, self._instance = settings, instance
         self._code = _code_now()
         self._process = this_process()
