@@ -46,7 +46,7 @@ def can_be_apart() -> bool:
 class Spread(Deployment):
     """A deployment whose runs are executed by workers."""
 
-    def __init__(self, folder: Path, sandbox: SandboxClient) -> None:
+    def __init__(self, folder: Path, sandbox: SandboxClient, slots: int = 3) -> None:
         (folder / "redis").mkdir()
         self.redis = redis.Redis(folder / "redis")
         super().__init__(
@@ -54,10 +54,10 @@ class Spread(Deployment):
             sandbox,
             RECONCILER_RUN_LAUNCHER="celery",
             RECONCILER_REDIS_URL=self.redis.url,
-            RECONCILER_RUN_SLOTS="3",
+            RECONCILER_RUN_SLOTS=str(slots),
             RECONCILER_LEASE_SECONDS=LEASE_SECONDS,
         )
-        settings = Settings(RECONCILER_RUN_LAUNCHER="celery", RECONCILER_RUN_SLOTS=3)
+        settings = Settings(RECONCILER_RUN_LAUNCHER="celery", RECONCILER_RUN_SLOTS=slots)
         (self.home / "dagster.yaml").write_text(text_for(settings))
 
     def start_worker(self, name: str, *, apart: bool = True, manual_only: bool = False) -> None:
