@@ -497,4 +497,25 @@ MUTANTS = [
         "\"WHERE id = :id AND state = 'pending' AND submitted_as IS DISTINCT FROM :key \"",
         "\"WHERE id = :id AND state = 'pending' \"",
     ),
+    Mutant(
+        "let every thread try a token that was refused",
+        "refused_token_costs_one_call",
+        AIRTABLE + "token.py",
+        "self._is_bad = True\n",
+        "pass\n",
+    ),
+    Mutant(
+        "open what was sealed for another client",
+        "sealed_token_is_of_no_use",
+        "reconciler_dagster/sealing.py",
+        "        if whose != owner:\n            raise CannotOpen\n",
+        "",
+    ),
+    Mutant(
+        "start runs wherever nothing is said",
+        "schedules_and_sensors_run_only",
+        "reconciler_dagster/config.py",
+        'or "not production").lower()',
+        "or PRODUCTION).lower()",
+    ),
 ]

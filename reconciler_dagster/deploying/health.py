@@ -34,7 +34,9 @@ def web(port: int, path: str) -> None:
     except urllib.error.HTTPError as error:
         raise Unwell(f"{path} answers {error.code}") from None
     except OSError as error:
-        raise Unwell(f"{path} does not answer: {told(error)}") from None
+        reason = getattr(error, "reason", None)  # urllib wraps it
+        why = told(reason if isinstance(reason, OSError) else error)
+        raise Unwell(f"{path} does not answer: {why}") from None
 
 
 def code_server(port: int) -> None:
@@ -61,8 +63,8 @@ def daemon() -> None:
     try:
         with psycopg.connect(url.get_secret_value(), connect_timeout=5) as connection:
             found = connection.execute(
-                "SELECT daemon_type FROM daemon_heartbeats "
-                "WHERE timestamp > (now() AT TIME ZONE 'UTC') - make_interval(secs => %s)",
+                "SELECT daemon_type FROM daemon_heartbeats WHERE "
+                "extract(epoch FROM now()) - CAST(body::json ->> 'timestamp' AS float8) < %s",
                 [_DAEMON_SILENT_SECONDS],
             ).fetchall()
     except psycopg.Error as error:
@@ -79,7 +81,11 @@ def worker(name: str) -> None:
     redis = Settings.load().redis_url
     app = Celery(broker=redis.get_secret_value() if redis else None)
     try:
-        answers = app.control.ping(destination=[name], timeout=_ANSWER_WITHIN_SECONDS / 2)
+        with app.connection_for_write(connect_timeout=3) as connection:
+            connection.ensure_connection(max_retries=1)
+            answers = app.control.ping(
+                destination=[name], timeout=_ANSWER_WITHIN_SECONDS / 2, connection=connection
+            )
     except Exception as error:  # of the broker's client, which has many kinds
         raise Unwell(f"the broker does not answer ({type(error).__name__})") from None
     if not answers:

@@ -6,6 +6,7 @@ Everything that a run needs is imported before the worker forks its processes; n
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from typing import Any
 
@@ -65,3 +66,5 @@ def _interrupt_runs() -> None:
 def _warm_up(**_: Any) -> None:
     dagster_home()
     preload()
+    gc.collect()
+    gc.freeze()  # a collection in a run would write to, and so copy, what it shares with the others
