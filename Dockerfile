@@ -14,8 +14,7 @@ RUN /app/bin/python image_packages.py > wanted.txt \
     && /app/bin/pip install --quiet --requirement wanted.txt --constraint requirements.lock
 COPY . .
 RUN /app/bin/pip install --quiet --no-deps . \
-    && /app/bin/pip uninstall --quiet --yes pip setuptools \
-    && /usr/bin/env python3 -m compileall -q /app/lib || true
+    && /app/bin/pip uninstall --quiet --yes setuptools pip
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --user-group --home-dir /run/reconciler --no-create-home reconciler
@@ -28,7 +27,7 @@ ENV PATH=/app/bin:$PATH \
 RUN install --directory --owner=10001 --group=10001 --mode=0700 /run/reconciler
 USER 10001:10001
 WORKDIR /run/reconciler
-ENTRYPOINT ["reconciler"]
+# No entry point: Dagster's launchers start `dagster api execute_run` in this image.
 # The role is RECONCILER_ROLE, unless it is given as an argument.
-CMD ["serve"]
+CMD ["reconciler", "serve"]
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s CMD ["reconciler", "serve", "--check"]

@@ -140,7 +140,7 @@ def manifests(image: str) -> list[dict[str, Any]]:
 
 
 def _migration(image: str) -> dict[str, Any]:
-    container = _container("migrate", image, ["migrate"])
+    container = _container("migrate", image, ["reconciler", "migrate"])
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -164,7 +164,7 @@ def _migration(image: str) -> dict[str, Any]:
 
 def _deployment(role: str, image: str, *, replicas: int) -> dict[str, Any]:
     of_role = ROLES[role]
-    container = _container(role, image, ["serve", role])
+    container = _container(role, image, ["reconciler", "serve", role])
     probe: dict[str, Any] = {"exec": {"command": ["reconciler", "serve", role, "--check"]}}
     if of_role.port:
         probe = {"httpGet": {"path": "/health", "port": of_role.port}}
@@ -208,11 +208,11 @@ def _service(role: str) -> dict[str, Any]:
     }
 
 
-def _container(name: str, image: str, arguments: list[str]) -> dict[str, Any]:
+def _container(name: str, image: str, command: list[str]) -> dict[str, Any]:
     return {
         "name": name,
         "image": image,
-        "args": arguments,
+        "command": command,
         "envFrom": _FROM,
         "securityContext": _NOT_ROOT,
         "resources": _RESOURCES,

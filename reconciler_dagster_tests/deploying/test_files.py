@@ -23,7 +23,7 @@ ROOT = project_file("pyproject.toml").parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name: s for name, s in SERVICES.items() if "reconciler" in s["image"]}
-SERVED = {n: s for n, s in OURS.items() if s.get("command", [""])[0] == "serve"}
+SERVED = {n: s for n, s in OURS.items() if s["command"][:2] == ["reconciler", "serve"]}
 VARIABLE = re.compile(r"\$\{(\w+)(?::[-?]([^}]*))?\}")
 
 
@@ -34,7 +34,7 @@ def printed(*arguments: str) -> str:
 
 
 def test_compose_has_every_role_and_each_has_a_health_check() -> None:
-    assert {s["command"][1] for s in SERVED.values()} == set(ROLES)
+    assert {s["command"][2] for s in SERVED.values()} == set(ROLES)
     for name, service in SERVICES.items():
         if name not in ("migrate", "demo-client"):  # they end
             assert service["healthcheck"]["test"], name
@@ -45,11 +45,11 @@ def test_compose_has_every_role_and_each_has_a_health_check() -> None:
 )
 def test_a_service_is_looked_at_as_what_it_is(name: str) -> None:
     command, test = OURS[name]["command"], OURS[name]["healthcheck"]["test"]
-    assert test == ["CMD", "reconciler", *command, "--check"]
+    assert test == ["CMD", *command, "--check"]
     # And the command line takes both.
-    for line in (command[1:], test[3:]):
+    for line in (command[2:], test[3:]):
         context = serve.make_context("serve", list(line), resilient_parsing=True)
-        assert context.params["role"] == command[1]
+        assert context.params["role"] == command[2]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -103,11 +103,13 @@ def test_what_listens_goes_around_the_pooler() -> None:
         assert "@pgbouncer:5432" in OURS[name]["environment"]["DATABASE_URL"]
 
 
-def test_the_image_is_not_root_and_has_one_entry_point() -> None:
+def test_the_image_is_not_root_and_dagsters_launchers_can_use_it() -> None:
+    """They start `dagster api execute_run` in it: an entry point would come before that."""
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     last = lines[max(n for n, line in enumerate(lines) if line.startswith("FROM ")) :]
     assert "USER 10001:10001" in last
-    assert 'ENTRYPOINT ["reconciler"]' in last
+    assert 'CMD ["reconciler", "serve"]' in last
+    assert not any(line.startswith("ENTRYPOINT") for line in lines)
     (check,) = [line for line in last if line.startswith("HEALTHCHECK")]
     assert check.endswith('CMD ["reconciler", "serve", "--check"]')
     assert not any(re.match(r"(ARG|ENV).*(KEY|TOKEN|SECRET|PASSWORD)", line) for line in lines)
@@ -138,6 +140,7 @@ def test_manifests_run_the_same_image_as_nobody_in_particular() -> None:
         pod = one["spec"]["template"]["spec"]
         (container,) = pod["containers"]
         assert container["image"] == "registry.example/r:1.2"
+        assert container["command"][0] == "reconciler"
         assert container["securityContext"]["runAsNonRoot"]
         assert container["securityContext"]["readOnlyRootFilesystem"]
         if one["kind"] == "Deployment":
