@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.postgres.connection import at_once
+from reconciler_dagster.processes import has_ended
 
 BEAT_SECONDS = 5.0
 _AWAY = (SQLAlchemyError, ConfigurationError)
@@ -53,16 +56,38 @@ def note(connection: Connection, run_id: str, process: str) -> None:
     )
 
 
-def silent_for(connection: Connection, run_id: str) -> float | None:
-    """Seconds since the last sign of life; None where there is none to be seen."""
-    seconds = connection.execute(
+@dataclass(frozen=True)
+class Beat:
+    """``process``: as in `processes.this_process`; ``silent``: seconds since its last sign."""
+
+    process: str
+    silent: float
+
+
+def last(connection: Connection, run_id: str) -> Beat | None:
+    """The last sign of life of a run; None where there is none to be seen."""
+    row = connection.execute(
         text(
-            "SELECT extract(epoch FROM clock_timestamp() - seen_at) FROM reconciler.run_beat "
-            "WHERE run_id = :run_id"
+            "SELECT process, extract(epoch FROM clock_timestamp() - seen_at) "
+            "FROM reconciler.run_beat WHERE run_id = :run_id"
         ),
         {"run_id": run_id},
-    ).scalar()
-    return None if seconds is None else float(seconds)
+    ).one_or_none()
+    return None if row is None else Beat(row[0], float(row[1]))
+
+
+def is_silent(portal: Engine, run_id: str) -> bool:
+    """Whether the process of a run is gone. Waits for the signs that would come if it were not."""
+    before = None
+    while True:
+        with portal.connect() as connection:
+            beat = last(connection, run_id)
+        if beat is None or beat.silent > 2 * BEAT_SECONDS or has_ended(beat.process):
+            return True
+        if before is not None and beat.silent < before:
+            return False
+        before = beat.silent
+        time.sleep(BEAT_SECONDS / 5)
 
 
 def forget(connection: Connection, run_id: str) -> None:

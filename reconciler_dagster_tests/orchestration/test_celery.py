@@ -218,9 +218,9 @@ def test_a_broker_that_is_killed_loses_no_request(
 def test_a_worker_that_is_told_to_stop_ends_its_run_first(
     spread: Spread, instance: dg.DagsterInstance
 ) -> None:
-    for name in [name for name in spread._processes if "@" in name]:
-        for process in spread.processes_of(name):
-            process.kill()
+    for name, process in list(spread._processes.items()):
+        if "@" in name and process.poll() is None:
+            spread.kill(name)
     spread.start_worker("c@host-c", apart=False)
     spread.sandbox.clear_faults()
     spread.sandbox.fault("slow", seconds=5, method="GET", times=1)

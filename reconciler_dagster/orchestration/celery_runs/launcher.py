@@ -89,8 +89,8 @@ class WatchedCeleryRunLauncher(CeleryRunLauncher):  # type: ignore[misc]  # unty
         settings = Settings.load()
         allowed = max(settings.lease_seconds, _SILENT_SECONDS)
         with engine(settings.require_database_url()).connect() as connection:
-            silent = run_beats.silent_for(connection, run.run_id)
-        alive = silent is not None and silent <= allowed
+            beat = run_beats.last(connection, run.run_id)
+        alive = beat is not None and beat.silent <= allowed
         return _verdict(alive, f"its worker has given no sign of life for {allowed:.0f} s")
 
 

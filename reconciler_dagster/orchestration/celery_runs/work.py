@@ -42,9 +42,9 @@ def execute(run_id: str) -> None:
     if run is None or run.is_finished:
         return
     if run.status in _BEGUN:
-        with portal.connect() as connection:
-            silent = run_beats.silent_for(connection, run_id)
-        if silent is None or silent > 2 * run_beats.BEAT_SECONDS:
+        gone = run_beats.is_silent(portal, run_id)
+        run = instance.get_run_by_id(run_id)
+        if gone and run is not None and not run.is_finished:
             instance.report_run_failed(run, "The run has died: its worker's process is gone.")
         return
     with run_beats.beating(portal, run_id, this_process()):
