@@ -16,6 +16,8 @@ from reconciler_dagster.postgres.connection import at_once
 from reconciler_dagster.processes import has_ended
 
 BEAT_SECONDS = 5.0
+# Two signs have not come.
+SILENT_SECONDS = 2 * BEAT_SECONDS
 _AWAY = (SQLAlchemyError, ConfigurationError)
 
 
@@ -82,7 +84,7 @@ def is_silent(portal: Engine, run_id: str) -> bool:
     while True:
         with portal.connect() as connection:
             beat = last(connection, run_id)
-        if beat is None or beat.silent > 2 * BEAT_SECONDS or has_ended(beat.process):
+        if beat is None or beat.silent > SILENT_SECONDS or has_ended(beat.process):
             return True
         if before is not None and beat.silent < before:
             return False
