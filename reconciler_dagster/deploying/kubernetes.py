@@ -12,6 +12,7 @@ from typing import Any
 from reconciler_dagster.deploying.roles import ROLES
 from reconciler_dagster.orchestration.dagster_yaml import (
     RUN_K8S_CONFIG,
+    SCRATCH,
     SECRET,
     content_for,
 )
@@ -30,7 +31,7 @@ _SCRATCH = {
     "volumes": [{"name": name, "emptyDir": {}} for name in ("run", "tmp")],
     "mounts": [
         {"name": "run", "mountPath": "/run/reconciler"},
-        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "tmp", "mountPath": SCRATCH},
     ],
 }
 _FROM = [{"configMapRef": {"name": CONFIG_MAP}}, {"secretRef": {"name": SECRET}}]

@@ -25,6 +25,8 @@ SLOT_TAG = "reconciler/slot"
 ORDINARY = {SLOT_TAG: "ordinary"}
 RUNS_CONFIG_MAP, SECRET, SERVICE_ACCOUNT = "reconciler-instance", "reconciler", "reconciler-runs"
 HOME = "/run/reconciler/dagster"
+# Of a container of its own, where the rest cannot be written.
+SCRATCH = "/tmp"  # nosec B108
 # Variables of a run in a container of its own.
 _PASSED_ON = ("AIRTABLE_", "DATABASE_URL", "DAGSTER_POSTGRES_URL", "RECONCILER_", "PORTAL_JWT_")
 
@@ -113,7 +115,7 @@ def _docker(environment: Mapping[str, str]) -> dict[str, Any]:
                 "auto_remove": True,
                 "read_only": True,
                 "cap_drop": ["ALL"],
-                "tmpfs": {"/run/reconciler": "uid=10001,gid=10001,mode=0700", "/tmp": ""},
+                "tmpfs": {"/run/reconciler": "uid=10001,gid=10001,mode=0700", SCRATCH: ""},
             },
         },
     }
@@ -149,7 +151,7 @@ RUN_K8S_CONFIG: dict[str, Any] = {
             "requests": {"cpu": "250m", "memory": "512Mi"},
             "limits": {"memory": "2Gi"},
         },
-        "volume_mounts": [{"name": "scratch", "mount_path": "/tmp"}],
+        "volume_mounts": [{"name": "scratch", "mount_path": SCRATCH}],
     },
     "pod_spec_config": {
         "volumes": [{"name": "scratch", "empty_dir": {}}],
