@@ -17,7 +17,7 @@ RUN /app/bin/pip install --quiet --no-deps . \
     && /app/bin/pip uninstall --quiet --yes setuptools pip
 
 FROM ${PYTHON_IMAGE}
-RUN useradd --system --uid 10001 --user-group --home-dir /run/reconciler --no-create-home reconciler
+RUN useradd --uid 10001 --user-group --home-dir /run/reconciler --no-create-home reconciler
 COPY --from=build /app /app
 ENV PATH=/app/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
