@@ -47,7 +47,7 @@ from dagster._grpc.types import (
     CanCancelExecutionResult,
     ExecuteRunArgs,
 )
-from dagster._serdes import deserialize_value, serialize_value, unpack_value
+from dagster._serdes import deserialize_value, pack_value, serialize_value, unpack_value
 from dagster._utils import send_interrupt
 from dagster._utils.interrupts import capture_interrupts
 from dagster._utils.tags import TagConcurrencyLimitsCounter
@@ -90,6 +90,21 @@ def execute_with(instance: dg.DagsterInstance, run_id: str) -> bool:
         _execute_run_command_body(run_id, instance, lambda _event: None, False)
     run = instance.get_run_by_id(run_id)
     return run is None or run.is_finished
+
+
+def packed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Any:
+    """What dagster-celery's launcher sends to a worker."""
+    origin = run.job_code_origin
+    if origin is None:
+        raise ValueError(f"run {run.run_id} does not say where its code is")
+    return pack_value(
+        ExecuteRunArgs(
+            job_origin=origin,
+            run_id=run.run_id,
+            instance_ref=instance.get_ref(),
+            set_exit_code_on_failure=True,
+        )
+    )
 
 
 def run_id_of(packed: Mapping[str, Any]) -> str:

@@ -115,6 +115,12 @@ def asked_and_stuck(spread: Spread, instance: dg.DagsterInstance) -> tuple[int, 
     return request, spread.runs_of(instance, request)[0]
 
 
+def process_of(spread: Spread, run: dg.DagsterRun) -> str:
+    """As it names itself."""
+    rows = spread.sql("SELECT process FROM reconciler.run_beat WHERE run_id = %s", run.run_id)
+    return str(rows[0][0])
+
+
 def monitored(instance: dg.DagsterInstance) -> bool:
     """What the daemon does every ten seconds."""
     with WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context:
@@ -156,7 +162,7 @@ def test_a_run_whose_host_dies_is_closed_and_the_next_one_is_clean(
 ) -> None:
     spread.start_worker("b@host-b")
     request, run = asked_and_stuck(spread, instance)
-    (process,) = spread.sql("SELECT process FROM reconciler.run_beat")[0]
+    process = process_of(spread, run)
     host = next(
         name for name in ("a@host-a", "b@host-b") if process.split()[1] == _place(spread, name)
     )
@@ -191,7 +197,7 @@ def test_a_run_whose_process_dies_is_closed_by_whoever_gets_its_task(
     spread: Spread, instance: dg.DagsterInstance
 ) -> None:
     _, run = asked_and_stuck(spread, instance)
-    (process,) = spread.sql("SELECT process FROM reconciler.run_beat")[0]
+    process = process_of(spread, run)
     number = process.split()[2]
     workers = [
         name for name, one in spread._processes.items() if "@" in name and one.poll() is None

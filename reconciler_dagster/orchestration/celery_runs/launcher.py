@@ -10,6 +10,7 @@ from typing import Any
 
 from dagster import DagsterRun
 from dagster._serdes import ConfigurableClassData
+from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_TASK_ID_TAG
 from kombu.exceptions import OperationalError
@@ -59,7 +60,14 @@ class WatchedCeleryRunLauncher(CeleryRunLauncher):  # type: ignore[misc]  # unty
             self._instance.add_run_tags(run.run_id, {DAGSTER_CELERY_QUEUE_TAG: MANUAL_QUEUE})
             run = self._instance.get_run_by_id(run.run_id) or run
         try:
-            super().launch_run(LaunchRunContext(dagster_run=run, workspace=context.workspace))
+            # By its name: to register the task with each launch, as the original does, is a
+            # warning each time.
+            task = self.celery.signature(
+                TASK_EXECUTE_JOB_NAME,
+                kwargs={"execute_job_args_packed": internals.packed(self._instance, run)},
+                immutable=True,
+            )
+            self._launch_celery_task_run(run, task, TASK_EXECUTE_JOB_NAME)
         except _BROKER_AWAY as error:
             self._instance.report_engine_event(
                 f"The broker of RECONCILER_REDIS_URL is away ({type(error).__name__}): the run "
