@@ -35,7 +35,7 @@ types: $(READY) ## mypy --strict.
 	$(BIN)/mypy
 
 lock: ## Resolve the dependencies anew into requirements.lock (needs uv).
-	uv pip compile --quiet --universal --upgrade --extra dev pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --upgrade --all-extras pyproject.toml -o requirements.lock
 
 bench: $(READY) ## Run the benchmarks.
 	@$(call script,scripts/bench.py)

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import platformdirs
 from pydantic import (
@@ -19,8 +19,12 @@ from pydantic import (
 )
 
 from reconciler_dagster import environment, redaction
+from reconciler_dagster.sealing import Keys
 
 RUNNING = "running.json"
+# Of RECONCILER_ENVIRONMENT: where schedules and sensors run; the second one is set by
+# `reconciler up` where nothing real is touched.
+PRODUCTION, DEMO = "production", "demo"
 SETTLE_SECONDS = 5.0
 
 
@@ -57,6 +61,19 @@ def project_file(name: str) -> Path:
     package = Path(__file__).parent
     beside, inside = package.parent / name, package / "_project" / name
     return inside if inside.exists() else beside
+
+
+def environment_name() -> str:
+    """What RECONCILER_ENVIRONMENT says this deployment is."""
+    return (environment.value("RECONCILER_ENVIRONMENT") or "not production").lower()
+
+
+def starts_by_itself() -> bool:
+    """Whether schedules, sensors and the listener start runs here unless somebody switches them.
+
+    A copy of a deployment, with its real credentials, must not begin to write.
+    """
+    return environment_name() in (PRODUCTION, DEMO)
 
 
 class FromEnvironment(BaseModel):
@@ -131,6 +148,8 @@ class Settings(FromEnvironment):
     database_url: SecretStr | None = None
     dagster_postgres_url: SecretStr | None = None
     portal_jwt_secret: SecretStr | None = None
+    # What clients' own tokens are encrypted with in the portal's database; the first one encrypts.
+    token_keys: SecretStr | None = Field(default=None, alias="RECONCILER_TOKEN_KEYS")
 
     overlap_minutes: float = Field(
         default=20, ge=0, le=60 * 24 * 366, alias="RECONCILER_OVERLAP_MINUTES"
@@ -147,6 +166,15 @@ class Settings(FromEnvironment):
     lease_seconds: float = Field(default=30, ge=1, le=600, alias="RECONCILER_LEASE_SECONDS")
     # How long the history is kept: of every field, of runs, conflicts, and answered requests.
     history_days: int = Field(default=90, ge=1, le=36500, alias="RECONCILER_HISTORY_DAYS")
+    # Where runs start, and how many at a time: see orchestration.dagster_yaml.
+    run_launcher: Literal["here", "celery", "docker", "kubernetes"] = Field(
+        default="here", alias="RECONCILER_RUN_LAUNCHER"
+    )
+    run_slots: int | None = Field(default=None, ge=1, le=1000, alias="RECONCILER_RUN_SLOTS")
+    # The broker of the workers, where runs start in those.
+    redis_url: SecretStr | None = Field(default=None, alias="RECONCILER_REDIS_URL")
+    # How long Dagster keeps what has ended: runs with their events.
+    keep_runs_days: int = Field(default=14, ge=1, le=3650, alias="RECONCILER_KEEP_RUNS_DAYS")
     # Seconds that a portal edit may settle before it is synced at once; None: edits wait for the
     # schedule.
     on_edit: float | None = Field(default=None, alias="RECONCILER_ON_EDIT")
@@ -160,6 +188,13 @@ class Settings(FromEnvironment):
     def _token(cls, given: SecretStr | None) -> SecretStr | None:
         if given is not None:
             environment.require_token(given.get_secret_value())
+        return given
+
+    @field_validator("token_keys")
+    @classmethod
+    def _keys(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            Keys(given.get_secret_value())
         return given
 
     @field_validator("on_edit", mode="before")

@@ -14,6 +14,7 @@ from reconciler_dagster.orchestration.automation import SCHEDULES, SENSORS, sync
 from reconciler_dagster.orchestration.checks import CHECKS
 from reconciler_dagster.orchestration.quarantine import retry_quarantine
 from reconciler_dagster.orchestration.resources import client_run
+from reconciler_dagster.orchestration.retention import forget_every_hour, forget_old_runs_job
 from reconciler_dagster.orchestration.window_checks import WINDOW_CHECKS
 from reconciler_dagster.orchestration.windows import WINDOW_ASSETS, great_sync_job, window_run
 from reconciler_dagster.outlets import guard
@@ -22,8 +23,16 @@ guard()
 defs = dg.Definitions(
     assets=[*ASSETS, *WINDOW_ASSETS, audited_leads],
     asset_checks=[*CHECKS, *WINDOW_CHECKS],
-    jobs=[sync_job, retry_quarantine, great_sync_job, audit_job, decide_deletions_job, adopt_job],
-    schedules=[*SCHEDULES, every_hour],
+    jobs=[
+        sync_job,
+        retry_quarantine,
+        great_sync_job,
+        audit_job,
+        decide_deletions_job,
+        adopt_job,
+        forget_old_runs_job,
+    ],
+    schedules=[*SCHEDULES, every_hour, forget_every_hour],
     sensors=[*SENSORS, adoption_requested],
     resources={"client_run": client_run, "window_run": window_run},
     # Also for a "Materialize" pressed on assets: the lock is held by one process for the run.

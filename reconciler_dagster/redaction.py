@@ -28,7 +28,7 @@ _EVERYDAY = {
     *("portal", "lead", "leads", "client", "clients", "public", "sync", "user", "password"),
 }
 # Of somebody else's variables, by their name alone.
-_NAMED_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
+_NAMED_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)S?$", re.IGNORECASE)
 _URL = re.compile(r"://(\S*@\S*)")
 _PASSWORD_PARAMETER = re.compile(r"password\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&#]+)", re.IGNORECASE)
 # But for the example in our own sentences.

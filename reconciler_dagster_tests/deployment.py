@@ -27,7 +27,7 @@ from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 from reconciler_dagster_tests.adopted import ADOPT
 
 PROGRAM = str(Path(sys.executable).with_name("reconciler"))
-_CEILING = 300
+_CEILING = 1200
 UNFINISHED = [
     getattr(dg.DagsterRunStatus, name)
     for name in ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
@@ -55,6 +55,7 @@ class Deployment:
         self.environment = {
             **os.environ,
             "DAGSTER_HOME": str(self.home),
+            "RECONCILER_ENVIRONMENT": "production",
             "RECONCILER_STATE_DIR": str(folder),
             "DATABASE_URL": self.database,
             "DAGSTER_POSTGRES_URL": self.postgres.create_database("dagster"),

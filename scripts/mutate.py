@@ -35,6 +35,8 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_database.py",
     "reconciler_dagster_tests/postgres/test_lock.py",
     "reconciler_dagster_tests/engine/test_guard.py",
+    "reconciler_dagster_tests/engine/test_tokens.py",
+    "reconciler_dagster_tests/orchestration/test_environments.py",
     "reconciler_dagster_tests/postgres/test_trigger.py",
     "reconciler_dagster_tests/postgres/test_requests.py",
     "reconciler_dagster_tests/engine/test_consent.py",

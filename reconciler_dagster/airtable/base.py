@@ -22,6 +22,7 @@ from reconciler_dagster.airtable.errors import (
     NotUnderstood,
     OutcomeUnknown,
 )
+from reconciler_dagster.airtable.token import Token, default_token
 from reconciler_dagster.airtable.transport import Bucket, Transport
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.normal import pick
@@ -37,6 +38,8 @@ PAGE = 100
 BATCH = 10
 RESTARTS = 5
 BASE_ID = re.compile(r"app[A-Za-z0-9]{14}")
+# The transport sets the header of each call.
+_SET_LATER = "set by the transport"
 FIELD_ID = re.compile(r"fld[A-Za-z0-9]{14}")
 
 
@@ -73,7 +76,9 @@ class TableSchema:
 class Base:
     """The leads table of one base. Not to be shared between threads."""
 
-    def __init__(self, settings: Settings, base_id: str, bucket: Bucket) -> None:
+    def __init__(
+        self, settings: Settings, base_id: str, bucket: Bucket, token: Token | None = None
+    ) -> None:
         if not BASE_ID.fullmatch(base_id):
             raise ConfigurationError(
                 f"Base {printable(base_id, 60)} cannot be read: a base id is 'app' and 14 letters "
@@ -81,10 +86,13 @@ class Base:
             )
         self.base_id = base_id
         self._table_name = settings.airtable_leads_table
-        self._token = settings.require_api_key()
         self._endpoint = settings.airtable_endpoint_url.rstrip("/")
         self.transport = Transport(
-            base_id, bucket, settings.lockout_seconds, settings.retry_seconds
+            base_id,
+            bucket,
+            token or default_token(settings),
+            settings.lockout_seconds,
+            settings.retry_seconds,
         )
 
     @cached_property
@@ -93,7 +101,7 @@ class Base:
         from pyairtable import Api
 
         with self._asking():
-            api = Api(self._token, endpoint_url=self._endpoint, retry_strategy=None)
+            api = Api(_SET_LATER, endpoint_url=self._endpoint, retry_strategy=None)
         self._over_transport(api.session)
         return api
 
@@ -110,7 +118,7 @@ class Base:
         session = requests.Session()
         self._over_transport(session)
         with self._asking():
-            answer = session.get(url, headers={"Authorization": f"Bearer {self._token}"})
+            answer = session.get(url)
             tables = answer.json().get("tables") or []
         name = pick(self._table_name, [str(t.get("name")) for t in tables])
         wanted = [t for t in tables if t.get("id") == table_id] or [

@@ -12,6 +12,9 @@ from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.values import printable
 
 NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
+DEFAULT_REFUSED = (
+    "AIRTABLE_API_KEY is not accepted by Airtable: set it to a valid personal access token."
+)
 NO_CALL = (
     "No call to Airtable can be made with these settings: check AIRTABLE_API_KEY and "
     "AIRTABLE_ENDPOINT_URL."
@@ -24,6 +27,10 @@ class AirtableError(Exception):
     def __init__(self, status: int | None, kind: str, message: str) -> None:
         super().__init__(f"Airtable answered {status or 'nothing'} {kind}: {message}".rstrip(": "))
         self.status, self.kind, self.message = status, kind, message
+
+
+class TokenRefused(ConfigurationError):
+    """Airtable does not accept a token: it was revoked, has expired, or never was one."""
 
 
 class NotUnderstood(AirtableError):
@@ -91,9 +98,7 @@ def from_response(response: requests.Response, base_id: str) -> Exception:
     status = response.status_code
     kind, message = error_of(response)
     if status == 401:
-        return ConfigurationError(
-            "AIRTABLE_API_KEY is not accepted by Airtable: set it to a valid personal access token."
-        )
+        return TokenRefused(DEFAULT_REFUSED)
     if status in (403, 404) and "/meta/" in str(response.url):
         return ConfigurationError(
             f"Base {base_id} cannot be read with this token: check the client's airtable_base_id, "

@@ -1,6 +1,8 @@
-"""Whose token it is: one call outside of any base and its budget, for the doctor."""
+"""Whose token it is, and what it may do: one call outside of any base, for the doctor."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import requests
 
@@ -14,15 +16,38 @@ from reconciler_dagster.airtable.errors import (
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.values import printable
 
+# All that a run needs, and nothing that it does not.
+NEEDED_SCOPES = ("data.records:read", "data.records:write", "schema.bases:read")
 
-def token_owner(settings: Settings) -> str:
-    """The id of the token's user. Raises ConfigurationError where it is not accepted, AirtableError
-    for any other answer and for none.
+
+@dataclass(frozen=True)
+class Owner:
+    """``user``: an id. ``scopes``: None where Airtable does not tell them, as of most personal
+    access tokens.
+    """
+
+    user: str
+    scopes: tuple[str, ...] | None
+
+    @property
+    def missing(self) -> list[str]:
+        """Scopes without which runs fail."""
+        return [] if self.scopes is None else sorted({*NEEDED_SCOPES} - {*self.scopes})
+
+    @property
+    def needless(self) -> list[str]:
+        """Scopes that no run uses."""
+        return sorted({*(self.scopes or ())} - {*NEEDED_SCOPES})
+
+
+def token_owner(settings: Settings, token: str | None = None) -> Owner:
+    """Of a token; of AIRTABLE_API_KEY unless given. Raises ConfigurationError (TokenRefused) where
+    it is not accepted, AirtableError for any other answer and for none.
     """
     try:
         response = requests.get(
             f"{settings.airtable_endpoint_url.rstrip('/')}/v0/meta/whoami",
-            headers={"Authorization": f"Bearer {settings.require_api_key()}"},
+            headers={"Authorization": f"Bearer {token or settings.require_api_key()}"},
             timeout=(10, 30),
         )
     except ValueError:  # also of requests' own: an address or a header that cannot be sent
@@ -32,6 +57,9 @@ def token_owner(settings: Settings) -> str:
     if response.status_code >= 400:
         raise from_response(response, "")
     try:
-        return printable(response.json()["id"], 60)
-    except (ValueError, KeyError, TypeError, RecursionError):
+        answer = response.json()
+        scopes = answer.get("scopes")
+        told = None if scopes is None else tuple(printable(scope, 60) for scope in scopes)
+        return Owner(printable(answer["id"], 60), told)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise NotUnderstood("no user's id") from None

@@ -29,9 +29,11 @@ from reconciler_dagster.airtable.errors import (
     NotSent,
     NotUnderstood,
     OutcomeUnknown,
+    TokenRefused,
     error_of,
     from_response,
 )
+from reconciler_dagster.airtable.token import Token
 from reconciler_dagster.airtable.wire import Journey, time_requests
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.effects import effect
@@ -84,12 +86,18 @@ class Transport(HTTPAdapter):
     _fastest: ClassVar[dict[str, float]] = {}
 
     def __init__(
-        self, base_id: str, bucket: Bucket, lockout_seconds: float, retry_seconds: float
+        self,
+        base_id: str,
+        bucket: Bucket,
+        token: Token,
+        lockout_seconds: float,
+        retry_seconds: float,
     ) -> None:
         super().__init__(max_retries=0)
         self._journey = Journey()
         time_requests(self, self._journey)
         self.base_id, self.bucket, self._lockout_seconds = base_id, bucket, lockout_seconds
+        self._token = token
         self._wait = wait_exponential_jitter(
             multiplier=retry_seconds, max=40 * retry_seconds, jitter=retry_seconds
         )
@@ -105,9 +113,24 @@ class Transport(HTTPAdapter):
 
         Raises OutcomeUnknown for a write without an answer, NotSent for one that was not carried
         out and may be sent again, AirtableError for an error answer, MonthlyLimitReached, and
-        ConfigurationError for a bad token or base.
+        ConfigurationError for a bad base, TokenRefused among them.
         """
         options["timeout"] = TIMEOUT
+        with self._token.trial():
+            while True:
+                value = self._token.value
+                request.headers["Authorization"] = f"Bearer {value}"
+                try:
+                    response = self._send(request, options)
+                except TokenRefused:  # so nothing was carried out
+                    self._token.renew(value)
+                else:
+                    self._token.proved()
+                    return response
+
+    def _send(
+        self, request: requests.PreparedRequest, options: Mapping[str, Any]
+    ) -> requests.Response:
         if not _reads(request):
             return self._send_once(request, options)
         for attempt in Retrying(

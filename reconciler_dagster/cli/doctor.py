@@ -11,11 +11,24 @@ from typing import Literal
 import click
 from sqlalchemy import Engine, text
 
-from reconciler_dagster.cli.output import echo_json, keep_trace
-from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.cli.output import counted, echo_json, keep_trace
+from reconciler_dagster.config import (
+    ConfigurationError,
+    Settings,
+    environment_name,
+    starts_by_itself,
+)
 from reconciler_dagster.core.adoption import State as Consent
 from reconciler_dagster.core.guard import Unfit, problems
-from reconciler_dagster.postgres import adoption, fights, guarded, switch_over
+from reconciler_dagster.postgres import (
+    adoption,
+    client_tokens,
+    deployments,
+    fights,
+    guarded,
+    switch_over,
+)
+from reconciler_dagster.postgres.client_tokens import Reference
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import look
@@ -52,7 +65,7 @@ def doctor(as_json: bool, switching_over: bool) -> None:
     """Check settings and surroundings.
 
     Looks, and writes nothing but its own calls into the call budget: one per client, and one for
-    the token. Exit code 0: all well; 1: it runs, but something needs a person; 2: it cannot run.
+    each token. Exit code 0: all well; 1: it runs, but something needs a person; 2: it cannot run.
     """
     findings = list(examine_switch_over() if switching_over else examine())
     states = {finding.state for finding in findings}
@@ -82,14 +95,17 @@ def examine() -> Iterator[Finding]:
             yield _try("edits are noted", lambda: _noted(portal))
             yield _try("adoption", lambda: _adoption(portal))
             yield _try("triggers of the portal", lambda: _triggers(portal))
-    token = _try("Airtable token", lambda: _token(settings))
+    migrated_portal = portal if portal is not None and migrated.state == "ok" else None
+    own = _own_tokens(migrated_portal)
+    token = _try("Airtable token", lambda: _token(settings, own))
     yield token
-    if portal is not None and migrated.state == "ok" and token.state == "ok":
-        yield from _clients(settings, portal)
+    if migrated_portal is not None and (token.state == "ok" or own):
+        yield from _clients(settings, migrated_portal, own, token)
     else:
         yield Finding("clients", "skipped", "needs Postgres, migrations and the token first")
     if portal is not None and migrated.state == "ok":
         yield _try("doorbell", lambda: _doorbell(portal))
+        yield _try("deployments", lambda: _deployments(portal))
     yield _try("Dagster storage", _dagster_storage)
 
 
@@ -169,13 +185,50 @@ def _doorbell(portal: Engine) -> tuple[State, str]:
     return "ok" if found.word in ("off", "listening") else "warning", found.sentence
 
 
-def _token(settings: Settings) -> tuple[State, str]:
-    from reconciler_dagster.airtable.owner import token_owner
+def _deployments(portal: Engine) -> tuple[State, str]:
+    here = f"this environment: {environment_name()}"
+    if not starts_by_itself():
+        here += "; nothing starts by itself here, as RECONCILER_ENVIRONMENT is not production"
+    with portal.connect() as connection:
+        crowd = deployments.crowd(connection)
+        found = deployments.seen_lately(connection)
+    if crowd:
+        return "warning", f"{crowd} ({here})"
+    return "ok", f"{found[0] if found else 'none'} starts runs on this database; {here}"
 
-    return "ok", f"belongs to user {token_owner(settings)} at {settings.airtable_endpoint_url}"
+
+def _own_tokens(portal: Engine | None) -> dict[str, Reference]:
+    """By client. Without a database, or where that cannot be asked, nobody is known to have one."""
+    if portal is None:
+        return {}
+    with portal.connect() as connection:
+        return client_tokens.all_references(connection)
 
 
-def _clients(settings: Settings, portal: Engine) -> Iterator[Finding]:
+def _token(settings: Settings, own: dict[str, Reference]) -> tuple[State, str]:
+    if settings.airtable_api_key is None and own:
+        return "ok", f"no default; {counted(len(own), 'client')} with one of their own"
+    return _owner(settings, settings.require_api_key())
+
+
+def _owner(settings: Settings, token: str) -> tuple[State, str]:
+    from reconciler_dagster.airtable.owner import NEEDED_SCOPES, token_owner
+
+    owner = token_owner(settings, token)
+    said = f"belongs to user {owner.user} at {settings.airtable_endpoint_url}"
+    if owner.missing:
+        return "failed", f"{said}, and lacks the scopes {', '.join(owner.missing)}: add them"
+    if owner.scopes is None:
+        return "ok", f"{said}; it needs no other scopes than {', '.join(NEEDED_SCOPES)}"
+    if owner.needless:
+        needless = ", ".join(owner.needless)
+        return "ok", f"{said}; of its scopes nothing here needs {needless}: take them away"
+    return "ok", f"{said}, with no more scopes than are needed"
+
+
+def _clients(
+    settings: Settings, portal: Engine, own: dict[str, Reference], default: Finding
+) -> Iterator[Finding]:
     try:
         with portal.connect() as connection:
             clients = active_clients(connection)
@@ -185,7 +238,28 @@ def _clients(settings: Settings, portal: Engine) -> Iterator[Finding]:
     if not clients:
         yield Finding("clients", "warning", "there is no active client: nothing would be synced")
     for client in clients:
+        if client.id in own:
+            given = own[client.id]
+            found = _try(f"token of {client.name}", lambda: _own(settings, client, given))  # noqa: B023
+            yield found
+        else:
+            found = default
+        if found.state == "failed":
+            yield Finding(f"client {client.name}", "skipped", "needs its token first")
+            continue
         yield _try(f"client {client.name}", lambda: _client(settings, portal, client))  # noqa: B023
+
+
+def _own(settings: Settings, client: Client, given: Reference) -> tuple[State, str]:
+    from reconciler_dagster.airtable.errors import TokenRefused
+    from reconciler_dagster.engine import tokens
+
+    place = tokens.where(given)
+    try:
+        state, said = _owner(settings, tokens.read(settings, client, given))
+    except TokenRefused:
+        return "failed", f"{place}: not accepted by Airtable; set it to a valid one"
+    return state, f"{place}: {said}"
 
 
 def _client(settings: Settings, portal: Engine, client: Client) -> tuple[State, str]:

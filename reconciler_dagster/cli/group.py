@@ -63,6 +63,18 @@ COMMANDS = {
         "Write a paused client again, with whatever was edited meanwhile.",
     ),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
+    "deploy": (
+        "reconciler_dagster.cli.deploy:deploy",
+        "Print files for a deployment: Dagster's settings, systemd units, Kubernetes.",
+    ),
+    "serve": (
+        "reconciler_dagster.cli.serve:serve",
+        "Run one process of a deployment in the foreground; SIGTERM ends it in order.",
+    ),
+    "tokens": (
+        "reconciler_dagster.cli.tokens:tokens",
+        "Say which Airtable token each client has: its own, or AIRTABLE_API_KEY.",
+    ),
     "migrate": (
         "reconciler_dagster.cli.migrate:migrate",
         "Bring the portal's database up to date.",

@@ -13,6 +13,7 @@ from typing import Literal
 from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.airtable.base import Base
+from reconciler_dagster.airtable.token import Token
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.binding import BoundMap, bind
 from reconciler_dagster.core.fields import LEADS, FieldMap
@@ -20,6 +21,7 @@ from reconciler_dagster.core.guard import Facts
 from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.engine.counts import Counts
+from reconciler_dagster.engine.tokens import token_of
 from reconciler_dagster.postgres import adoption, bindings, cursor, guard, record_ids
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client, base_of, directory, leads_columns
@@ -49,6 +51,9 @@ class Session:
     dry_run: bool = False
     counts: Counts = field(default_factory=Counts)
 
+    def __post_init__(self) -> None:
+        self.token = token_of(self.settings, self.engine, self.client)
+
     @cached_property
     def base(self) -> Base:
         """The client's base, behind the shared call budget."""
@@ -63,7 +68,7 @@ class Session:
             urgent=self.purpose in ("delta", "manual"),
             calls_per_second=self.settings.calls_per_second,
         )
-        opened = Base(self.settings, self.client.base_id, bucket)
+        opened = Base(self.settings, self.client.base_id, bucket, self.token)
         opened.transport.may_write = self._require_may_write
         self._bases.append(opened)
         return opened
@@ -164,6 +169,8 @@ class Session:
     forbidden: Counter[str] = field(default_factory=Counter)
     _bases: list[Base] = field(default_factory=list)
     _idle: list[Base] = field(default_factory=list)
+    # One for all doors of the run: see airtable.token.
+    token: Token = field(init=False)
     _table_id: str = ""
     _ids_are_mended: bool = False
     _bound: BoundMap | None = None

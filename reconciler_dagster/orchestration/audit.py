@@ -15,6 +15,8 @@ from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.audit import Audited, audit
 from reconciler_dagster.engine.session import PATIENCE_SECONDS, Session
 from reconciler_dagster.orchestration import metadata
+from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
+from reconciler_dagster.orchestration.environments import SCHEDULE_STATUS
 from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, moved
 from reconciler_dagster.orchestration.windows import WindowRun
@@ -93,7 +95,7 @@ audit_job = dg.define_asset_job(
 @dg.schedule(
     job=audit_job,
     cron_schedule="7 * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
+    default_status=SCHEDULE_STATUS,
     description="Every hour, every active client: a part of the base, so that all of it is proved.",
 )
 def every_hour(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
@@ -112,7 +114,7 @@ def every_hour(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest 
         yield dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
             partition_key=client.id,
-            tags={PURPOSE_TAG: "audit", **partition_tags(client.id)},
+            tags={PURPOSE_TAG: "audit", **ORDINARY, **partition_tags(client.id)},
         )
 
 

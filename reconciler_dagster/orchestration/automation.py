@@ -9,11 +9,18 @@ from reconciler_dagster import processes
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
 from reconciler_dagster.orchestration.assets import ASSETS
+from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
+from reconciler_dagster.orchestration.environments import (
+    SCHEDULE_STATUS,
+    SENSOR_STATUS,
+    this_deployment,
+)
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
-from reconciler_dagster.postgres import requests, runs
+from reconciler_dagster.postgres import deployments, requests, runs
 from reconciler_dagster.postgres.adoption import adopted_clients
+from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 
 sync_job = dg.define_asset_job(
@@ -31,7 +38,7 @@ JUST_SYNCED_SECONDS = 300.0
 @dg.schedule(
     job=sync_job,
     cron_schedule="*/15 * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
+    default_status=SCHEDULE_STATUS,
     description="Every 15 minutes, every active client. An outage is covered by the cursor.",
 )
 def every_15_minutes(
@@ -54,7 +61,7 @@ def every_15_minutes(
         yield dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
             partition_key=client.id,
-            tags={PURPOSE_TAG: "delta", **partition_tags(client.id)},
+            tags={PURPOSE_TAG: "delta", **ORDINARY, **partition_tags(client.id)},
         )
 
 
@@ -62,7 +69,7 @@ def every_15_minutes(
     job=sync_job,
     name=MANUAL_SYNC,
     minimum_interval_seconds=5,
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    default_status=SENSOR_STATUS,
     description="Starts a run for the rows that wait in reconciler.manual_sync_request, where no "
     "listener has done so.",
 )
@@ -82,7 +89,7 @@ def manual_sync(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Ski
 
 
 @dg.sensor(
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    default_status=SENSOR_STATUS,
     minimum_interval_seconds=15,
     description="Closes what a run left open that was killed.",
 )
@@ -98,6 +105,7 @@ def close_dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     except ConfigurationError as error:
         return dg.SkipReason(str(error))
     with portal.begin() as connection:
+        deployments.beat(connection, this_deployment(context.instance, Settings.load()))
         dead = _of_these_dead(context.instance, runs.started(connection))
         for run_id in dead:
             runs.abandon(connection, run_id, "The run died before it could end.")
@@ -120,5 +128,22 @@ def _fail_runs_that_died_starting(instance: dg.DagsterInstance) -> None:
             instance.report_run_failed(run, "The run has died: its process is gone.")
 
 
+@dg.sensor(
+    default_status=SENSOR_STATUS,
+    minimum_interval_seconds=60,
+    description="Makes a partition of each client that has none yet.",
+)
+def keep_partitions(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """So that a schedule's tick finds them: to make a thousand takes longer than one may."""
+    try:
+        portal = engine(Settings.load().require_database_url())
+    except ConfigurationError as error:
+        return dg.SkipReason(str(error))
+    with portal.connect() as connection:
+        clients = active_clients(connection)
+    made = ensure_partitions(context.instance, clients)
+    return dg.SkipReason(f"{len(clients)} active clients; {made} partitions were made.")
+
+
 SCHEDULES = [every_15_minutes]
-SENSORS = [manual_sync, close_dead_runs]
+SENSORS = [manual_sync, close_dead_runs, keep_partitions]

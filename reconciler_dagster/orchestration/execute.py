@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.deletions import State
+from reconciler_dagster.engine import tokens
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.orchestration.alive import process_tag
 from reconciler_dagster.orchestration.assets import run_config
@@ -68,7 +69,7 @@ def sync_clients(
     is run where a setting is missing.
     """
     portal = open_portal(settings)
-    settings.require_api_key()
+    tokens.require_some(settings, portal)
     config.chosen()
     clients = chosen_clients(portal, client_id)
     ensure_partitions(instance, clients)
@@ -96,7 +97,7 @@ def audit_clients(
 ) -> Iterator[ClientResult]:
     """Run the audit job for one client or all. Raises as ``sync_clients``."""
     portal = open_portal(settings)
-    settings.require_api_key()
+    tokens.require_some(settings, portal)
     clients = chosen_clients(portal, client_id)
     ensure_partitions(instance, clients)
     tags = {PURPOSE_TAG: "audit"}
@@ -120,7 +121,7 @@ def decide_deletions(
     records does not wait for a person: it may be a slip of the pen.
     """
     portal = open_portal(settings)
-    settings.require_api_key()
+    tokens.require_some(settings, portal)
     results = []
     for client, waiting in _waiting(portal, client_id, record_ids):
         config = DecisionConfig(

@@ -25,8 +25,10 @@ from dagster._core.storage.tags import (
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from reconciler_dagster.airtable.errors import TokenRefused
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.windows import PAGE, grouped, month_of, months_until, unknown_grouped
+from reconciler_dagster.engine import tokens
 from reconciler_dagster.engine.change_set import ChangeSet, combined
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.listing import sample_base
@@ -120,7 +122,7 @@ def sync_windows(
     Raises ConfigurationError before anything is run where a setting is missing.
     """
     portal = open_portal(settings)
-    settings.require_api_key()
+    tokens.require_some(settings, portal)
     months = choice.months(datetime.now(UTC))
     clients = chosen_clients(portal, client_id)
     ensure_partitions(instance, clients)
@@ -231,6 +233,8 @@ def _listed_ahead(
                 waiting |= {pool.submit(list_one, n): n for n in islice(numbers, 1)}
                 try:
                     listed_as = future.result()
+                except TokenRefused:  # every run would be told the same, at a call each
+                    raise
                 except Exception:
                     listed_as = None
                 yield group, listed_as

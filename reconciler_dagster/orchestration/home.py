@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg
 
 from reconciler_dagster import environment
-from reconciler_dagster.config import ConfigurationError, project_file, state_dir, usable_folder
+from reconciler_dagster.config import ConfigurationError, Settings, state_dir, usable_folder
+from reconciler_dagster.orchestration.dagster_yaml import text_for
 from reconciler_dagster.telling import why_no_connection
 
 
@@ -43,7 +44,7 @@ def dagster_home() -> Path:
 
 
 def _put_settings(home: Path) -> None:
-    wanted = project_file("dagster.yaml").read_text()
+    wanted = text_for(Settings.load())
     target = home / "dagster.yaml"
     if not target.exists() or target.read_text() != wanted:
         # Replaced in one go: another process may be reading it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from threading import Event, Thread
 from typing import Any
@@ -42,8 +42,12 @@ from dagster._core.storage.dagster_run import ACTIVE_RUN_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.client import DagsterGrpcClient
-from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
-from dagster._serdes import deserialize_value, serialize_value
+from dagster._grpc.types import (
+    CanCancelExecutionRequest,
+    CanCancelExecutionResult,
+    ExecuteRunArgs,
+)
+from dagster._serdes import deserialize_value, pack_value, serialize_value, unpack_value
 from dagster._utils import send_interrupt
 from dagster._utils.interrupts import capture_interrupts
 from dagster._utils.tags import TagConcurrencyLimitsCounter
@@ -74,11 +78,42 @@ def execute_run(run_id: str, instance_reference: str) -> bool:
     """
     reference = deserialize_value(instance_reference, InstanceRef)
     with capture_interrupts(), get_instance_for_cli(instance_ref=reference) as instance:
-        with ExitStack() as watched:
-            watched.callback(_watch_for_cancel(instance, run_id))
-            _execute_run_command_body(run_id, instance, lambda _event: None, False)
-        run = instance.get_run_by_id(run_id)
-        return run is None or run.is_finished
+        return execute_with(instance, run_id)
+
+
+def execute_with(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """The same with an instance that is open."""
+    with ExitStack() as watched:
+        watched.callback(_watch_for_cancel(instance, run_id))
+        _execute_run_command_body(run_id, instance, lambda _event: None, False)
+    run = instance.get_run_by_id(run_id)
+    return run is None or run.is_finished
+
+
+def packed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Any:
+    """What dagster-celery's launcher sends to a worker."""
+    origin = run.job_code_origin
+    if origin is None:
+        raise ValueError(f"run {run.run_id} does not say where its code is")
+    return pack_value(
+        ExecuteRunArgs(
+            job_origin=origin,
+            run_id=run.run_id,
+            instance_ref=instance.get_ref(),
+            set_exit_code_on_failure=True,
+        )
+    )
+
+
+def run_id_of(packed: Mapping[str, Any]) -> str:
+    """The run that dagster-celery's launcher asks a worker to execute."""
+    return str(unpack_value(packed, as_type=ExecuteRunArgs).run_id)
+
+
+def execute_interruptibly(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """The same, ended in order by a signal."""
+    with capture_interrupts():
+        return execute_with(instance, run_id)
 
 
 def _watch_for_cancel(instance: dg.DagsterInstance, run_id: str) -> Callable[[], None]:
@@ -234,11 +269,14 @@ class Submission:
 
 
 def start(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Launch a run that was created, or queue it where the limits leave no room for it."""
+    """Launch a run that was created, or queue it for the daemon: where the limits leave no room, or
+    the launcher is one that needs the daemon's workspace.
+    """
     run = instance.get_run_by_id(run_id)
     if run is None or run.status is not dg.DagsterRunStatus.NOT_STARTED:
         return  # somebody else has submitted it meanwhile
-    if fits_the_queue(instance, run):
+    alone = getattr(instance.run_launcher, "launches_alone", False)
+    if alone and fits_the_queue(instance, run):
         instance.launch_run(run_id, None)  # type: ignore[arg-type]  # no server is asked
     else:
         enqueue(instance, run)

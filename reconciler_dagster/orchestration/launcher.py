@@ -39,6 +39,8 @@ _ANSWER_WITHIN_SECONDS = 10
 class WatchedRunLauncher(DefaultRunLauncher):
     """The default launcher, but warm, and with an answer for run monitoring."""
 
+    launches_alone = True
+
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start a run warm; the ordinary way where that cannot be had, and say so in its log.
 

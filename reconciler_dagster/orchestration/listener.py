@@ -25,7 +25,12 @@ import psycopg
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.config import (
+    ConfigurationError,
+    Settings,
+    environment_name,
+    starts_by_itself,
+)
 from reconciler_dagster.core.doorbell import is_due
 from reconciler_dagster.orchestration import doorbell, internals
 from reconciler_dagster.orchestration.instance import dagster_instance
@@ -86,7 +91,8 @@ class Listener:
     """Waits for notices, and submits."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance, end: _EndBetween) -> None:
-        if not isinstance(instance.run_launcher, WatchedRunLauncher):
+        launcher = instance.run_launcher
+        if type(launcher) is internals.DefaultRunLauncher:
             raise ConfigurationError(
                 "The Dagster home has another run launcher: copy the project's dagster.yaml there."
             )
@@ -214,10 +220,16 @@ def listen() -> None:
     """Run the listener until SIGTERM or Ctrl-C. Raises ConfigurationError where it cannot start."""
     end = _EndBetween()
     settings = Settings.load()
+    if not starts_by_itself():
+        raise ConfigurationError(
+            f"RECONCILER_ENVIRONMENT is {environment_name()}: nothing may start by itself here. "
+            "Set it to production where this is the deployment that syncs."
+        )
     open_portal(settings)
     with dagster_instance(settings) as instance:
         listener = Listener(settings, instance, end)
-        _prepare(Path(instance.root_directory))
+        if isinstance(instance.run_launcher, WatchedRunLauncher):
+            _prepare(Path(instance.root_directory))
         try:
             listener.run()
         except Ended:

@@ -9,12 +9,16 @@ from reconciler_dagster.postgres.clients import Client
 CLIENTS = dg.DynamicPartitionsDefinition(name="client")
 
 
-def ensure_partitions(instance: dg.DagsterInstance, clients: list[Client]) -> None:
-    """Make a partition of every client that has none; old ones stay for their history."""
+def ensure_partitions(instance: dg.DagsterInstance, clients: list[Client]) -> int:
+    """Make a partition of every client that has none; old ones stay for their history.
+
+    Returns how many were made.
+    """
     known = set(instance.get_dynamic_partitions("client"))
     new = [client.id for client in clients if client.id not in known]
     if new:
         instance.add_dynamic_partitions("client", new)
+    return len(new)
 
 
 def partition_tags(client_id: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.session import Purpose, Session
-from reconciler_dagster.postgres import bindings, runs
+from reconciler_dagster.postgres import bindings, deployments, runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
@@ -68,7 +68,7 @@ class ClientRun:
         """
         scope = f"{scope}{' (dry run)' if dry_run else ''}"
         try:
-            guard = problems(self._session(client_id, dry_run=dry_run).guard)
+            guard = [str(one) for one in problems(self._session(client_id, dry_run=dry_run).guard)]
         except EXPLAINED as error:
             noted = (findings or {}) | _findings_of(error)
             with self.engine.begin() as connection:
@@ -85,7 +85,9 @@ class ClientRun:
                 scope,
                 answers_requests=answers_requests,
             )
-            noted = {"guard": [str(problem) for problem in guard]} | (findings or {})
+            if crowd := deployments.crowd(connection):
+                guard.append(crowd)
+            noted = {"guard": guard} | (findings or {})
             runs.add_findings(connection, client_id, self.run_id, noted)
 
     @contextmanager

@@ -23,6 +23,7 @@ from reconciler_dagster.engine.listing import Window
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.engine.windows import discard, preview, reconcile
 from reconciler_dagster.orchestration import listing, metadata, verdicts
+from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import CLIENTS
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun, moved
@@ -287,7 +288,7 @@ great_sync_job = dg.define_asset_job(
     "great_sync",
     selection=dg.AssetSelection.assets(window_change_set, reconciled_windows),
     executor_def=dg.in_process_executor,
-    tags={PURPOSE_TAG: "great_sync"},
+    tags={PURPOSE_TAG: "great_sync", **ORDINARY},
     description="Prove and repair whole creation months of a client; launch it as a backfill.",
 )
 

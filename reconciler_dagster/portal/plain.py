@@ -30,7 +30,8 @@ _SENTENCES = tuple(
             "Airtable asked to be called less often. The next sync tries again by itself.",
         ),
         (
-            r"AIRTABLE_API_KEY is not accepted|Airtable answered 40[13]|Base \S+ cannot be read",
+            r"AIRTABLE_API_KEY is not accepted|The Airtable token of |Airtable answered 40[13]"
+            r"|Base \S+ cannot be read",
             "Airtable does not let this portal into the base. The operator of this portal has to "
             "renew its access.",
         ),

@@ -93,6 +93,10 @@ class SandboxClient:
         """Disarm all faults."""
         self._ask("DELETE", "faults")
 
+    def accept_tokens(self, tokens: Mapping[str, Sequence[str]]) -> None:
+        """Accept these tokens and no others, each with its scopes."""
+        self._ask("PUT", "tokens", {token: list(scopes) for token, scopes in tokens.items()})
+
     def kill_iterators(self) -> None:
         """Make every offset that clients hold invalid."""
         self._ask("POST", "iterators/kill")

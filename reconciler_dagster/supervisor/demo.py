@@ -1,10 +1,16 @@
-"""The demo's client and users (the sandbox's staff), put into an empty portal of our own."""
+"""The demo's client and users (the sandbox's staff), put into an empty portal of our own.
+
+`python -m reconciler_dagster.supervisor.demo` does it where compose runs the demo.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import Engine, text
 
+from reconciler_dagster.config import Settings
 from reconciler_dagster.postgres import adoption
+from reconciler_dagster.postgres.portal import open_portal
+from reconciler_dagster.sandbox import DEMO_BASE_ID
 
 CLIENT = "Demo Client"
 ADMIN, CLIENT_ADMIN, CLIENT_USER = "ann@example.com", "ben@example.com", "cleo@example.com"
@@ -46,3 +52,7 @@ def seed(portal: Engine, base_id: str) -> None:
                 for email, first, last, role, of_client in _USERS
             ],
         )
+
+
+if __name__ == "__main__":
+    seed(open_portal(Settings.load()), DEMO_BASE_ID)

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from reconciler_dagster import environment
-from reconciler_dagster.config import RUNNING, ConfigurationError, Settings
+from reconciler_dagster.config import DEMO, RUNNING, ConfigurationError, Settings
 from reconciler_dagster.orchestration.home import require_dagster_postgres
+from reconciler_dagster.postgres import client_tokens
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import is_current
 from reconciler_dagster.sandbox import DEMO_TOKEN
@@ -54,7 +57,10 @@ class Plan:
         Raises ConfigurationError.
         """
         if not self.portal_postgres:
-            engine(settings.require_database_url()).connect().close()
+            portal = engine(settings.require_database_url())
+            portal.connect().close()
+            if self.sandbox and is_current(portal):
+                _require_no_real_tokens(portal)
         if settings.dagster_postgres_url is not None:
             require_dagster_postgres(settings.dagster_postgres_url.get_secret_value())
 
@@ -75,6 +81,17 @@ class Plan:
         return True
 
 
+def _require_no_real_tokens(portal: Engine) -> None:
+    """A client's own token must not be sent to the sandbox."""
+    with portal.connect() as connection:
+        if client_tokens.all_references(connection):
+            raise ConfigurationError(
+                "Clients have Airtable tokens of their own, and AIRTABLE_API_KEY is not set, so a "
+                "sandbox would be started, and those tokens sent to it: set AIRTABLE_API_KEY too, "
+                "or take theirs away with `reconciler tokens unset`."
+            )
+
+
 def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]:
     """Settings for what is ours, by environment variable. Nothing real is among them.
 
@@ -83,6 +100,8 @@ def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]
     found = {}
     if not environment.value("RECONCILER_DAGSTER_URL"):
         found["RECONCILER_DAGSTER_URL"] = urls["ui"]
+    if plan.is_demo and not environment.value("RECONCILER_ENVIRONMENT"):
+        found["RECONCILER_ENVIRONMENT"] = DEMO
     if plan.portal_postgres:
         found["DATABASE_URL"] = urls["portal"]
     if plan.dagster_postgres:

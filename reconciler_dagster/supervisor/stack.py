@@ -19,6 +19,7 @@ from reconciler_dagster.config import (
     RUNNING,
     ConfigurationError,
     Settings,
+    starts_by_itself,
     state_dir,
     usable_folder,
 )
@@ -145,7 +146,8 @@ class Stack:
 
         self._wait("code server", lambda: ready.listens(code_socket))
         self._spawn_dagster(code_socket, addresses["dagster"])
-        self._spawn("listener", commands.LISTENER)
+        if starts_by_itself():
+            self._spawn("listener", commands.LISTENER)
         with_portal = self._spawn_portal(plan, addresses["portal"])
         if plan.sandbox:
             self._wait("sandbox", lambda: ready.answers(addresses["sandbox"]))
@@ -160,6 +162,8 @@ class Stack:
             if name == "dagster" or name in self._children
         }
         click.echo(words.ready(plan, shown, self._logs, time.monotonic() - began))
+        if not starts_by_itself():
+            click.echo(words.NOTHING_STARTS)
 
     def _addresses(self, plan: Plan, settings: Settings) -> dict[str, str]:
         addresses, taken = {}, set[int]()

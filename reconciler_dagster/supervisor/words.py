@@ -75,6 +75,13 @@ def _to_try(plan: Plan, addresses: dict[str, str]) -> list[str]:
     return lines
 
 
+NOTHING_STARTS = (
+    "Nothing starts by itself here, as RECONCILER_ENVIRONMENT is not production: schedules and "
+    "sensors are stopped, and there is no listener. A copy with real credentials must not begin to "
+    "write. Set RECONCILER_ENVIRONMENT=production where this is the one that syncs.\n"
+)
+
+
 def died(name: str, code: int, log: Path, end: str) -> str:
     """A part ended by itself."""
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -103,6 +103,11 @@ def machine_router(world: World, listings: Listings) -> APIRouter:
         """Disarm all faults."""
         world.faults.clear()
 
+    @router.put("/tokens")
+    async def set_tokens(tokens: dict[str, tuple[str, ...]]) -> None:
+        """Accept these tokens and no others, each with its scopes."""
+        world.tokens = tokens
+
     @router.post("/iterators/kill")
     async def kill_iterators() -> None:
         """Make every offset that clients hold invalid."""

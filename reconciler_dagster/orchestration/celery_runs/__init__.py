@@ -1,0 +1,1 @@
+"""Runs as tasks of Celery: dagster-celery's launcher, and workers that have everything imported."""
