@@ -50,6 +50,10 @@ COMMANDS = {
         "reconciler_dagster.cli.deletions:deletions",
         "Leads that Airtable no longer has, where a person must decide.",
     ),
+    "notify": (
+        "reconciler_dagster.cli.notify:notify",
+        "Who is told when something is wrong.",
+    ),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
     "migrate": (
         "reconciler_dagster.cli.migrate:migrate",

@@ -103,7 +103,7 @@ class Rules:
 
     def hold_of(self, returns: int) -> timedelta:
         """Twice as long after each return."""
-        return self.hold * 2 ** min(returns, _MOST_DOUBLINGS)
+        return self.hold * (1 << min(returns, _MOST_DOUBLINGS))
 
 
 @dataclass(frozen=True)

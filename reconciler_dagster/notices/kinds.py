@@ -70,7 +70,7 @@ _ALL = (
         "Raise the plan in Airtable, or wait: the schedule stands still until the month turns "
         "(UTC), and then carries over all that was edited. `Manual Sync` tries at once.",
         "notices",
-        explains=("runs_fail", "month_short", "month_low", *_LATE),
+        explains=("runs_fail", *_LATE),
     ),
     Kind(
         "changes_wait",
@@ -157,6 +157,7 @@ _ALL = (
         "Raise the plan, or lower RECONCILER_AUDIT_CALLS_PER_HOUR. Where RECONCILER_MONTHLY_CALLS "
         "is set, the audit and the deltas of quiet bases have been slowed down to make them last.",
         "notices",
+        of_all=True,
     ),
     Kind(
         "month_low",
@@ -165,7 +166,7 @@ _ALL = (
         "Raise the plan in Airtable before they are gone; then nothing is synced until the month "
         "turns (UTC).",
         "notices",
-        explains=("month_short",),
+        of_all=True,
     ),
     Kind(
         "daemon_dead",

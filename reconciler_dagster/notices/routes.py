@@ -26,8 +26,8 @@ class Quiet:
         found = _QUIET.fullmatch(words.replace(" ", ""))
         if not found:
             raise ValueError("expected hours like 22:00-07:00")
-        hours = [int(part) for part in found.groups()]
-        return cls(time(*hours[:2]), time(*hours[2:]), zone)
+        first, after, last, before = map(int, found.groups())
+        return cls(time(first, after), time(last, before), zone)
 
     def ends(self, moment: datetime) -> datetime:
         """When somebody may be told: the moment itself outside of the quiet hours."""
@@ -64,4 +64,4 @@ class Route:
 
 def wait_after(attempts: int) -> timedelta:
     """How long to wait after so many attempts of which none was taken."""
-    return min(_FIRST_WAIT * 2 ** min(attempts - 1, 10), _LONGEST_WAIT)
+    return min(_FIRST_WAIT * (1 << min(attempts - 1, 10)), _LONGEST_WAIT)
