@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+# How the sentence of a run begins that was refused because the month's calls are used up.
+USED_UP = "Airtable answered 429 PUBLIC_API_BILLING_LIMIT_EXCEEDED"
 # What the Team plan allows: told of where no limit is set.
 TEAM_PLAN = 100_000
 LOW = 0.8

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from reconciler_dagster.core.month import USED_UP
 from reconciler_dagster.notices.words import without_lead_data
-from reconciler_dagster.postgres.calls import USED_UP
 
 # How our own sentences begin; a test makes each of them happen.
 _KNOWN = (

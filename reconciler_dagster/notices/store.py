@@ -231,3 +231,14 @@ def undelivered(connection: Connection) -> int:
             )
         ).scalar_one()
     )
+
+
+def standing(connection: Connection) -> dict[str, int]:
+    """How many notices stand, by kind."""
+    rows = connection.execute(
+        text(
+            "SELECT kind, count(*) FROM reconciler.notice "
+            "WHERE state IN ('open', 'fading') GROUP BY kind"
+        )
+    )
+    return {row[0]: row[1] for row in rows}

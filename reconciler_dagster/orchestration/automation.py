@@ -7,11 +7,13 @@ import dagster as dg
 
 from reconciler_dagster import processes
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.orchestration import pacing
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
 from reconciler_dagster.orchestration.assets import ASSETS
 from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
+from reconciler_dagster.orchestration.watch import watch
 from reconciler_dagster.postgres import requests, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
@@ -43,10 +45,15 @@ def every_15_minutes(
         clients = active_clients(connection)
         edits_ring = settings.on_edit is not None
         synced = requests.just_synced(connection, JUST_SYNCED_SECONDS) if edits_ring else set()
+        moment = context.scheduled_execution_time
+        paced = pacing.due(connection, settings, clients, moment)
     ensure_partitions(context.instance, clients)
-    called_for = [client for client in clients if client.id not in synced]
+    called_for = [client for client in paced if client.id not in synced]
     if not called_for:
-        yield dg.SkipReason("There is no active client that has not just been synced.")
+        yield dg.SkipReason(
+            "There is no active client that has not just been synced, or that the month's calls "
+            "are left for."
+        )
     for client in called_for:
         yield dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
@@ -118,4 +125,4 @@ def _fail_runs_that_died_starting(instance: dg.DagsterInstance) -> None:
 
 
 SCHEDULES = [every_15_minutes]
-SENSORS = [manual_sync, close_dead_runs]
+SENSORS = [manual_sync, close_dead_runs, watch]

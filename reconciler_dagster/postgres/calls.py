@@ -4,35 +4,25 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from reconciler_dagster.config import Settings
-from reconciler_dagster.core.month import Month, month_began, month_turns, workspaces
+from reconciler_dagster.core.month import USED_UP, Month, month_began, month_turns, workspaces
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.runs import DRY
 
 # What is to be expected is judged by so many days; a young log by no less than one.
 _LOOKED_BACK = timedelta(days=7)
 _AT_LEAST = timedelta(days=1)
-# How the sentence of a run begins that was refused because the month's calls are used up.
-USED_UP = "Airtable answered 429 PUBLIC_API_BILLING_LIMIT_EXCEEDED"
 
 
 def months(connection: Connection, settings: Settings, now: datetime) -> list[Month]:
     """The month of every workspace that an active client has a base in."""
     clients = active_clients(connection)
     refused = _refused(connection, now)
-    rows = connection.execute(
-        text(
-            "SELECT base_id, hour, purpose, calls FROM reconciler.call_log "
-            "WHERE hour >= least(CAST(:month AS timestamptz), CAST(:back AS timestamptz))"
-        ),
-        {"month": month_began(now), "back": now - _LOOKED_BACK},
-    ).all()
-    by_base = defaultdict(list)
-    for row in rows:
-        by_base[row.base_id].append(row)
+    log = _logged(connection, now)
     found = []
     bases = [client.base_id for client in clients]
     for name, mine in workspaces(settings.workspaces, bases).items():
@@ -40,13 +30,13 @@ def months(connection: Connection, settings: Settings, now: datetime) -> list[Mo
         late: Counter[str] = Counter()
         daily: Counter[int] = Counter()
         oldest = now
-        for row in (row for base in mine for row in by_base[base]):
-            if row.hour >= month_began(now):
-                spent[row.purpose] += row.calls
-                daily[row.hour.day] += row.calls
-            if row.hour >= now - _LOOKED_BACK:
-                late[row.purpose] += row.calls
-                oldest = min(oldest, row.hour)
+        for row in (row for base in mine for row in log[base]):
+            if row.this_month:
+                spent[row.purpose] += row.this_month
+                daily[row.day.day] += row.this_month
+            if row.late:
+                late[row.purpose] += row.late
+                oldest = min(oldest, row.first)
         hours = max(now - oldest, _AT_LEAST) / timedelta(hours=1)
         found.append(
             Month(
@@ -62,6 +52,25 @@ def months(connection: Connection, settings: Settings, now: datetime) -> list[Mo
             )
         )
     return found
+
+
+def _logged(connection: Connection, now: datetime) -> dict[str, list[Row[Any]]]:
+    """By base: purpose, day, calls of this month and of late, and the first hour of the latter."""
+    rows = connection.execute(
+        text(
+            "SELECT base_id, purpose, date_trunc('day', hour) AS day, "
+            "coalesce(sum(calls) FILTER (WHERE hour >= :month), 0) AS this_month, "
+            "coalesce(sum(calls) FILTER (WHERE hour >= :back), 0) AS late, "
+            "min(hour) FILTER (WHERE hour >= :back) AS first FROM reconciler.call_log "
+            "WHERE hour >= least(CAST(:month AS timestamptz), CAST(:back AS timestamptz)) "
+            "GROUP BY 1, 2, 3"
+        ),
+        {"month": month_began(now), "back": now - _LOOKED_BACK},
+    )
+    by_base = defaultdict(list)
+    for row in rows:
+        by_base[row.base_id].append(row)
+    return by_base
 
 
 def month_of_client(connection: Connection, settings: Settings, base_id: str) -> Month | None:

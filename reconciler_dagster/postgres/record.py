@@ -84,15 +84,3 @@ def history_of(connection: Connection, lead: str) -> list[Change] | None:
         {"lead_id": known},
     )
     return [Change(*row) for row in rows]
-
-
-def forget_old(connection: Connection, days: int) -> None:
-    """Drop what is older: the history of fields, and journal entries that were acknowledged."""
-    for table, column in (("history", "changed_at"), ("journal", "acknowledged_at")):
-        connection.execute(
-            text(
-                f"DELETE FROM reconciler.{table} "  # noqa: S608 - constants
-                f"WHERE {column} < clock_timestamp() - make_interval(days => :days)"
-            ),
-            {"days": days},
-        )

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import text
 
+from reconciler_dagster.notices import store
 from reconciler_dagster.portal import auth, queries
 from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.console.local import HOME, local_path
@@ -85,13 +86,15 @@ class Visit:
 
     def _badges(self) -> dict[str, int]:
         if self.client is None or not self.user.is_admin:
-            return {"quarantine": 0, "deletions": 0}
+            return {"quarantine": 0, "deletions": 0, "notices": 0}
         with self.portal.transaction() as connection:
+            notices = sum(store.standing(connection).values()) if self.user.sees_all else 0
             quarantine = connection.scalar(
                 text("SELECT count(*) FROM reconciler.quarantine WHERE client_id = :client"),
                 {"client": self.client.id},
             )
             return {
+                "notices": notices,
                 "quarantine": quarantine or 0,
                 "deletions": len(queries.pending_deletions(connection, self.client.id)),
             }
