@@ -91,7 +91,8 @@ class Mailbox:
 
     @property
     def subjects(self) -> list[str]:
-        return [str(mail["Subject"]).replace("\n", "") for mail in self.mails]
+        """Unfolded."""
+        return [" ".join(str(mail["Subject"]).split()) for mail in self.mails]
 
 
 @contextmanager
