@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from uuid import NAMESPACE_OID, uuid5
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Tracer
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _ASKED_BY = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _FLUSH_MS = 3000
 
@@ -57,6 +60,16 @@ def step(name: str, run_id: str, **attributes: str) -> Iterator[None]:
         context.detach(token)
         # A run's process may end without a word right after its last step.
         made[0].force_flush(_FLUSH_MS)
+
+
+def carried(do: Callable[P, T]) -> Callable[P, T]:
+    """For another thread: what it does is within the span around this very place."""
+    here = copy_context()
+
+    def done(*arguments: P.args, **named: P.kwargs) -> T:
+        return here.run(do, *arguments, **named)
+
+    return done
 
 
 @contextmanager
