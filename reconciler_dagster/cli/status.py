@@ -49,12 +49,9 @@ def status(client_id: str | None, storage: bool, as_json: bool) -> None:
     ]
     if as_json:
         told = zip(reports, attention, strict=True)
-        echo_json(
-            {
-                "clients": [report | {"attention": why} for report, why in told],
-                "months": [month_as_json(month) for month in of_months],
-            }
-        )
+        of_clients = {"clients": [report | {"attention": why} for report, why in told]}
+        of_all = {"months": [month_as_json(month) for month in of_months]} if of_months else {}
+        echo_json(of_clients | of_all)
     for report, why in zip(reports, attention, strict=True):
         if not as_json:
             _show(report)
