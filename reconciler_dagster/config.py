@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from reconciler_dagster import environment, redaction
+from reconciler_dagster.core.month import named_workspaces
 from reconciler_dagster.sealing import Keys
 
 RUNNING = "running.json"
@@ -178,6 +179,10 @@ class Settings(FromEnvironment):
     # Seconds that a portal edit may settle before it is synced at once; None: edits wait for the
     # schedule.
     on_edit: float | None = Field(default=None, alias="RECONCILER_ON_EDIT")
+    # What the plan allows a workspace in a month (Team: 100000); none: no limit is looked after.
+    monthly_calls: int | None = Field(default=None, gt=0, alias="RECONCILER_MONTHLY_CALLS")
+    # Which bases share a workspace; all of them unless set.
+    workspaces: str | None = Field(default=None, alias="RECONCILER_WORKSPACES")
     # The deployed Dagster UI, for links from the portal and from run summaries.
     dagster_ui_url: str = Field(default="http://127.0.0.1:3000", alias="RECONCILER_DAGSTER_URL")
     # The portal, for links from a run to what it changed; no links unless set.
@@ -195,6 +200,17 @@ class Settings(FromEnvironment):
     def _keys(cls, given: SecretStr | None) -> SecretStr | None:
         if given is not None:
             Keys(given.get_secret_value())
+        return given
+
+    @field_validator("monthly_calls", mode="before")
+    @classmethod
+    def _none(cls, given: Any) -> Any:
+        return None if str(given).strip().lower() == "none" else given
+
+    @field_validator("workspaces")
+    @classmethod
+    def _workspaces(cls, given: str | None) -> str | None:
+        named_workspaces(given or "")
         return given
 
     @field_validator("on_edit", mode="before")

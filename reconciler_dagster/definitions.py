@@ -11,6 +11,7 @@ from reconciler_dagster.orchestration.audit import (
     every_hour,
 )
 from reconciler_dagster.orchestration.automation import SCHEDULES, SENSORS, sync_job
+from reconciler_dagster.orchestration.catalogue import described
 from reconciler_dagster.orchestration.checks import CHECKS
 from reconciler_dagster.orchestration.quarantine import retry_quarantine
 from reconciler_dagster.orchestration.resources import client_run
@@ -21,7 +22,7 @@ from reconciler_dagster.outlets import guard
 
 guard()
 defs = dg.Definitions(
-    assets=[*ASSETS, *WINDOW_ASSETS, audited_leads],
+    assets=described([*ASSETS, *WINDOW_ASSETS, audited_leads]),
     asset_checks=[*CHECKS, *WINDOW_CHECKS],
     jobs=[
         sync_job,

@@ -37,6 +37,7 @@ def upgrade() -> None:
             outcome jsonb
         );
         CREATE INDEX rehearsal_client_id_idx ON reconciler.rehearsal (client_id, id);
+        CREATE INDEX rehearsal_rehearsed ON reconciler.rehearsal (rehearsed_at);
 
         -- Rehearsals and approvals that the console asks for; a job carries them out.
         CREATE TABLE reconciler.adoption_request (
@@ -50,6 +51,7 @@ def upgrade() -> None:
             message text,
             finished_at timestamptz
         );
+        CREATE INDEX adoption_request_finished ON reconciler.adoption_request (finished_at);
 
         -- Cells that go back and forth: the engine writes one value, somebody else the other.
         CREATE TABLE reconciler.fight (
@@ -64,6 +66,7 @@ def upgrade() -> None:
             seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
             PRIMARY KEY (client_id, record_id, field)
         );
+        CREATE INDEX fight_seen ON reconciler.fight (seen_at);
 
         -- Triggers of the portal that were given a guard, with what they were before.
         CREATE TABLE reconciler.guarded_trigger (

@@ -21,6 +21,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from reconciler_dagster import tracing
 from reconciler_dagster.airtable.errors import (
     NO_ANSWER,
     NO_CALL,
@@ -174,7 +175,8 @@ class Transport(HTTPAdapter):
         self.calls += 1
         self._journey.left, self._journey.delay = time.monotonic(), None
         try:
-            with effect(f"{request.method} to Airtable"):
+            called = f"{request.method} to Airtable"
+            with tracing.span(called, base_id=self.base_id), effect(called):
                 if not _reads(request):
                     self.may_write()
                 response = super().send(request, **options)

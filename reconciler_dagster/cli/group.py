@@ -62,6 +62,10 @@ COMMANDS = {
         "reconciler_dagster.cli.pause:resume",
         "Write a paused client again, with whatever was edited meanwhile.",
     ),
+    "notify": (
+        "reconciler_dagster.cli.notify:notify",
+        "Who is told when something is wrong.",
+    ),
     "doctor": ("reconciler_dagster.cli.doctor:doctor", "Check settings and surroundings."),
     "deploy": (
         "reconciler_dagster.cli.deploy:deploy",

@@ -15,6 +15,7 @@ from reconciler_dagster.cli.output import (
     one_client,
     say_if_nobody,
 )
+from reconciler_dagster.cli.stored import month_as_json, month_in_words, show_storage, the_months
 from reconciler_dagster.cli.warm import hand_over
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.adoption import Standing, State
@@ -22,10 +23,11 @@ from reconciler_dagster.core.adoption import Standing, State
 
 @click.command()
 @one_client
+@click.option("--storage", is_flag=True, help="Show what the engine stores, and how long.")
 @as_one_object
 @click.pass_context
-def status(context: click.Context, client_id: str | None, as_json: bool) -> None:
-    """Say how far Airtable, Postgres and the baseline agree.
+def status(context: click.Context, client_id: str | None, storage: bool, as_json: bool) -> None:
+    """Say how far Airtable, Postgres and the baseline agree, and what is left of the month's calls.
 
     From what Postgres knows: no call is made. Exit code 1: something needs a person.
     """
@@ -36,10 +38,15 @@ def status(context: click.Context, client_id: str | None, as_json: bool) -> None
     from reconciler_dagster.postgres.portal import chosen_clients, open_portal
     from reconciler_dagster.postgres.report import drift_report
 
-    portal = open_portal(Settings.load())
+    settings = Settings.load()
+    portal = open_portal(settings)
+    if storage:
+        show_storage(portal, settings, as_json)
+        return
     clients = chosen_clients(portal, client_id)
     say_if_nobody(clients)
     with portal.connect() as connection:
+        of_months = the_months(connection, settings)
         reports = [drift_report(connection, client.id) for client in clients]
         guards = [problems(look(connection, client.id)) for client in clients]
         stands = [adoption.standing(connection, client.id) for client in clients]
@@ -54,12 +61,17 @@ def status(context: click.Context, client_id: str | None, as_json: bool) -> None
     ]
     if as_json:
         told = zip(reports, attention, strict=True)
-        echo_json({"clients": [report | {"attention": why} for report, why in told]})
+        of_clients = {"clients": [report | {"attention": why} for report, why in told]}
+        of_all = {"months": [month_as_json(month) for month in of_months]} if of_months else {}
+        echo_json(of_clients | of_all)
     for report, why in zip(reports, attention, strict=True):
         if not as_json:
             _show(report)
         for reason in why:
             click.echo(f"{report['company_name']}: {reason}", err=True)
+    if not as_json:
+        for month in of_months:
+            click.echo(month_in_words(month))
     raise click.exceptions.Exit(1 if any(attention) else 0)
 
 

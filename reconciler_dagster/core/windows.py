@@ -167,3 +167,12 @@ def allowance(budget: int, spent: Sequence[int]) -> int:
 def cycle_hours(leads: int, budget: int) -> float:
     """How long the audit takes for all leads: pages of 100 at ``budget`` calls an hour."""
     return math.ceil(leads / PAGE) / budget if budget else math.inf
+
+
+# A base has to be proved once a day, or within two cycles where the budget is smaller.
+_PROVED_WITHIN_HOURS = 24.0
+
+
+def proof_allowed(leads: int, budget: int) -> timedelta:
+    """How old the proof of the stalest lead may be."""
+    return timedelta(hours=max(_PROVED_WITHIN_HOURS, min(2 * cycle_hours(leads, budget), 24 * 365)))

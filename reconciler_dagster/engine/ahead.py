@@ -6,6 +6,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from reconciler_dagster import tracing
 from reconciler_dagster.airtable.base import Record
 from reconciler_dagster.engine.send import FRESH_SECONDS
 from reconciler_dagster.engine.session import Session
@@ -41,7 +42,7 @@ class Ahead:
     def begin(self, record_ids: list[str]) -> None:
         """Read on."""
         if record_ids:
-            self._reading = self._pool.submit(read_now, self._session, record_ids)
+            self._reading = self._pool.submit(tracing.carried(read_now), self._session, record_ids)
 
     def take(self, record_ids: list[str]) -> Reading:
         """What was read ahead; read now where nothing was, or it is old by now."""

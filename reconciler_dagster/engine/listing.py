@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event
 
+from reconciler_dagster import tracing
 from reconciler_dagster.airtable.base import Base, Record, created_between
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.cuts import pieces_of_known, pieces_of_sample
@@ -155,7 +156,7 @@ class _Listing:
     def _submit(self, pool: ThreadPoolExecutor, pieces: list[Scope], *, sampling: bool) -> None:
         for piece in pieces:
             key = f"{self._key}/{len(self._chains) + len(self._running)}"
-            self._running.add(pool.submit(self._list, piece, key, sampling))
+            self._running.add(pool.submit(tracing.carried(self._list), piece, key, sampling))
 
     def _tell(self) -> None:
         if self._progress:

@@ -27,13 +27,13 @@ from reconciler_dagster.postgres import (
     leads,
     own_writes,
     quarantine,
+    retention,
     staging,
     tombstones,
 )
-from reconciler_dagster.postgres.connection import analyze_after
+from reconciler_dagster.postgres.connection import analyze_after, at_once
 from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
-from reconciler_dagster.postgres.record import forget_old
 from reconciler_dagster.postgres.staging import StagedRecord
 
 LOCAL_CHUNK = 500
@@ -219,8 +219,9 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
             baseline.verified(connection, session.client.id, there)
         session.counts.quarantined = len(quarantine.records(connection, session.client.id))
         session.counts.deletions_pending = tombstones.pending(connection, session.client.id)
-        forget_old(connection, session.settings.history_days)
         staging.clear(connection, session.run_id)
+    with at_once(session.engine) as connection:  # nobody who waits for the client waits for it
+        retention.prune_part(connection, session.settings)
 
 
 def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from reconciler_dagster import tracing
 from reconciler_dagster.airtable.base import BATCH
 from reconciler_dagster.airtable.errors import AirtableError, NotSent, OutcomeUnknown
 from reconciler_dagster.core.fields import LEADS
@@ -61,7 +62,15 @@ def send(
     senders = max(1, min(SENDERS, int(session.settings.calls_per_second)))
     with ThreadPoolExecutor(senders, thread_name_prefix="send") as pool:
         sending = [
-            pool.submit(_send_fresh, session, staged, batch, sent, read_at, at_any_age=not number)
+            pool.submit(
+                tracing.carried(_send_fresh),
+                session,
+                staged,
+                batch,
+                sent,
+                read_at,
+                at_any_age=not number,
+            )
             for number, batch in enumerate(batches)
         ]
         try:

@@ -17,6 +17,7 @@ from reconciler_dagster.engine.session import PATIENCE_SECONDS, Session
 from reconciler_dagster.orchestration import metadata
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.environments import SCHEDULE_STATUS
+from reconciler_dagster.orchestration.pacing import audit_settings
 from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, moved
 from reconciler_dagster.orchestration.windows import WindowRun
@@ -43,6 +44,7 @@ def audited_leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any
     client = context.partition_key
     run.start(client, "audit")
     with run.step(client) as session:
+        session.settings = audit_settings(session.engine, session.settings, session.client.base_id)
         audited = audit(session)
     with run.engine.begin() as connection:
         runs.add_findings(connection, client, run.run_id, _findings(connection, session, audited))

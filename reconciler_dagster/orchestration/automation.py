@@ -7,6 +7,7 @@ import dagster as dg
 
 from reconciler_dagster import processes
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.orchestration import pacing
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
 from reconciler_dagster.orchestration.assets import ASSETS
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
@@ -18,6 +19,7 @@ from reconciler_dagster.orchestration.environments import (
 )
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
+from reconciler_dagster.orchestration.watch import watch
 from reconciler_dagster.postgres import deployments, requests, runs
 from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.clients import active_clients
@@ -50,12 +52,17 @@ def every_15_minutes(
         clients, left_out = adopted_clients(connection)
         edits_ring = settings.on_edit is not None
         synced = requests.just_synced(connection, JUST_SYNCED_SECONDS) if edits_ring else set()
+        moment = context.scheduled_execution_time
+        paced = pacing.due(connection, settings, clients, moment)
     for why in left_out:
         context.log.info(why)
     ensure_partitions(context.instance, clients)
-    called_for = [client for client in clients if client.id not in synced]
+    called_for = [client for client in paced if client.id not in synced]
     if not called_for:
-        nobody = "There is no active client that has not just been synced."
+        nobody = (
+            "There is no active client that has not just been synced, or that the month's calls "
+            "are left for."
+        )
         yield dg.SkipReason("\n".join(left_out) or nobody)
     for client in called_for:
         yield dg.RunRequest(
@@ -146,4 +153,4 @@ def keep_partitions(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 
 SCHEDULES = [every_15_minutes]
-SENSORS = [manual_sync, close_dead_runs, keep_partitions]
+SENSORS = [manual_sync, close_dead_runs, keep_partitions, watch]

@@ -2,7 +2,8 @@
 
 One process with one listening connection for all clients. It imports the definitions once, so a
 run is created without a code server, and launched without waiting for the queue where that has
-room. Whatever becomes of it, the sensor finds every request it has not taken.
+room. Whatever becomes of it, the sensor finds every request it has not taken. A thread of it looks
+what is wrong, and tells those who are to be told: also that Dagster's daemon is dead.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,7 +34,10 @@ from reconciler_dagster.config import (
     starts_by_itself,
 )
 from reconciler_dagster.core.doorbell import is_due
-from reconciler_dagster.orchestration import doorbell, internals
+from reconciler_dagster.notices.keeper import Keeper
+from reconciler_dagster.notices.settings import NoticeSettings
+from reconciler_dagster.notices.watcher import Watcher, tell_of_failure
+from reconciler_dagster.orchestration import doorbell, internals, seen
 from reconciler_dagster.orchestration.instance import dagster_instance
 from reconciler_dagster.orchestration.launcher import WatchedRunLauncher
 from reconciler_dagster.orchestration.warm import client
@@ -219,21 +224,37 @@ def _code_now() -> str:
 def listen() -> None:
     """Run the listener until SIGTERM or Ctrl-C. Raises ConfigurationError where it cannot start."""
     end = _EndBetween()
-    settings = Settings.load()
+    settings, notices = Settings.load(), NoticeSettings.load()
     if not starts_by_itself():
         raise ConfigurationError(
             f"RECONCILER_ENVIRONMENT is {environment_name()}: nothing may start by itself here. "
             "Set it to production where this is the deployment that syncs."
         )
-    open_portal(settings)
-    with dagster_instance(settings) as instance:
-        listener = Listener(settings, instance, end)
-        if isinstance(instance.run_launcher, WatchedRunLauncher):
-            _prepare(Path(instance.root_directory))
-        try:
-            listener.run()
-        except Ended:
-            listener.close()
+    try:
+        open_portal(settings)
+    except ConfigurationError:
+        tell_of_failure(settings, notices)
+        raise
+    try:
+        with dagster_instance(settings) as instance:
+            _serve(Listener(settings, instance, end), settings, notices, instance)
+    except ConfigurationError as error:
+        tell_of_failure(settings, notices, str(error))
+        raise
+
+
+def _serve(
+    listener: Listener, settings: Settings, notices: NoticeSettings, instance: dg.DagsterInstance
+) -> None:
+    watcher = Watcher(Keeper(settings, notices, partial(seen.look, instance)))
+    if isinstance(instance.run_launcher, WatchedRunLauncher):
+        _prepare(Path(instance.root_directory))
+    watcher.start()
+    try:
+        listener.run()
+    except Ended:
+        watcher.end()
+        listener.close()
 
 
 def _prepare(home: Path) -> None:

@@ -9,6 +9,7 @@ import dagster as dg
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.pull import Pulled
 from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres.calls import month_of_client
 from reconciler_dagster.postgres.runs import Summary
 
 Metadata = dict[str, Any]
@@ -58,11 +59,17 @@ def of_change_set(session: Session, change_set: ChangeSet) -> Metadata:
 def of_run(session: Session, summary: Summary) -> Metadata:
     """The whole run, with a link to the page that shows every change of it."""
     portal = session.settings.portal_url
+    with session.engine.connect() as connection:
+        month = month_of_client(connection, session.settings, session.client.base_id)
     link = f"{portal.rstrip('/')}/console/runs/{summary.run_id}" if portal else None
     return {
         "client": session.client.name,
         "outcome": outcome(summary),
         **{name.replace("_", " "): count for name, count in summary.counts.items()},
+        # Numbers, which Dagster plots over the runs.
+        **(
+            {"calls of this month": month.spent, "calls to expect": month.forecast} if month else {}
+        ),
         **({"what it changed": dg.MetadataValue.url(link)} if link else {}),
     }
 

@@ -70,7 +70,7 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
         dry_run=config.dry_run,
         answers_requests=not scope.is_window and not config.dry_run,
     )
-    with run.step(client) as session:
+    with run.step(client, name="pull Airtable") as session:
         pulled = pull_airtable(session, scope)
         findings = {
             "stopped": pulled.stopped,
@@ -97,7 +97,8 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
 def pull_postgres_op(context: dg.OpExecutionContext, pulled: Reference) -> Reference:
     """Pull, local side."""
     run: ClientRun = context.resources.client_run
-    with run.step(context.partition_key, dry_run=pulled["dry_run"]) as session:
+    dry_run = pulled["dry_run"]
+    with run.step(context.partition_key, dry_run=dry_run, name="pull Postgres") as session:
         pull_postgres(session)
         with run.engine.connect() as connection:
             leads = staging.leads(connection, run.run_id)
@@ -115,7 +116,7 @@ def pull_postgres_op(context: dg.OpExecutionContext, pulled: Reference) -> Refer
 def diff_op(context: dg.OpExecutionContext, leads: Reference) -> Reference:
     """Diff."""
     run: ClientRun = context.resources.client_run
-    with run.step(context.partition_key, dry_run=leads["dry_run"]) as session:
+    with run.step(context.partition_key, dry_run=leads["dry_run"], name="diff") as session:
         change_set = rehearse_run(session) if session.dry_run else diff(session)
         with run.engine.begin() as connection:
             runs.add_findings(
@@ -135,7 +136,7 @@ def push_op(context: dg.OpExecutionContext, changes: Reference) -> Iterator[dg.O
     run: ClientRun = context.resources.client_run
     client = context.partition_key
     dry_run = changes["dry_run"]
-    with run.step(client, dry_run=dry_run) as session:
+    with run.step(client, dry_run=dry_run, name="push") as session:
         unknown = 0
         if not dry_run:
             unknown = len(push(session).unknown)

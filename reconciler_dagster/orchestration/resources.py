@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Engine
 
+from reconciler_dagster import tracing
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.adoption import NotAdopted
@@ -91,8 +92,20 @@ class ClientRun:
             runs.add_findings(connection, client_id, self.run_id, noted)
 
     @contextmanager
-    def step(self, client_id: str, *, dry_run: bool = False) -> Iterator[Session]:
-        """One op: its counts go to the run's summary, and so does the reason if it fails."""
+    def step(
+        self, client_id: str, *, dry_run: bool = False, name: str = "step"
+    ) -> Iterator[Session]:
+        """One op: its counts go to the run's summary, and so does the reason if it fails.
+        ``name``: in the run's trace.
+        """
+        with (
+            tracing.step(name, self.run_id, client_id=client_id, purpose=self.purpose),
+            self._step(client_id, dry_run) as session,
+        ):
+            yield session
+
+    @contextmanager
+    def _step(self, client_id: str, dry_run: bool) -> Iterator[Session]:
         try:
             session = self._session(client_id, dry_run=dry_run)
             session.counts = Counts()

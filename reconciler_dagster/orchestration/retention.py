@@ -1,7 +1,7 @@
 """What a thousand clients leave behind: 100,000 runs a day, each with some 40 events.
 
-Ticks are forgotten by Dagster itself, by `retention` in dagster.yaml; runs with their events, and
-what the engine has summed up of each, by a job.
+Ticks are forgotten by Dagster itself, by `retention` in dagster.yaml; runs with their events by a
+job; the engine's own tables by every run (`core/retention.py`).
 """
 
 # No `from __future__ import annotations` here: Dagster reads the types at run time.
@@ -14,8 +14,6 @@ from reconciler_dagster.config import Settings
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.environments import SCHEDULE_STATUS
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
-from reconciler_dagster.postgres import retention
-from reconciler_dagster.postgres.connection import engine
 
 FINISHED = [
     dg.DagsterRunStatus.SUCCESS,
@@ -46,11 +44,7 @@ def forget_old_runs_op(context: dg.OpExecutionContext, config: RetentionConfig) 
     of_runs = _forget(context.instance, now - timedelta(days=days), deadline, proofs=False)
     oldest_proof = now - timedelta(days=max(days, settings.history_days))
     of_proofs = _forget(context.instance, oldest_proof, deadline, proofs=True)
-    with engine(settings.require_database_url()).begin() as connection:
-        summaries = retention.forget_summaries(connection, settings.history_days)
-    context.add_output_metadata(
-        {"runs": of_runs, "runs of the Great Sync": of_proofs, "summaries": summaries}
-    )
+    context.add_output_metadata({"runs": of_runs, "runs of the Great Sync": of_proofs})
 
 
 def _forget(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from reconciler_dagster.core.windows import cycle_hours
+from reconciler_dagster.core.windows import cycle_hours, proof_allowed
 from reconciler_dagster.orchestration import verdicts
 from reconciler_dagster.orchestration.audit import AUDITED_LEADS
 from reconciler_dagster.orchestration.checks import hold_the_brake
@@ -13,9 +13,6 @@ from reconciler_dagster.orchestration.windows import WINDOW_CHANGE_SET, WindowRu
 from reconciler_dagster.postgres import baseline, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.windows import oldest_verified
-
-# A base has to be proved once a day, or within two cycles where the budget is smaller.
-PROVED_WITHIN = timedelta(days=1)
 
 
 @dg.asset_check(
@@ -83,7 +80,7 @@ def proof_is_fresh(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResul
             never, stalest = oldest_verified(connection, client.id)
             unproved = runs.unproved_since(connection, client.id) if never else None
             hours = cycle_hours(leads, run.settings.audit_calls_per_hour)
-            allowed = max(PROVED_WITHIN, timedelta(hours=min(2 * hours, 24 * 365)))
+            allowed = proof_allowed(leads, run.settings.audit_calls_per_hour)
             waiting, verified = (_hours_since(moment) for moment in (unproved, stalest))
             metadata |= {
                 f"hours since the stalest lead was verified: {client.name}": max(waiting, verified),

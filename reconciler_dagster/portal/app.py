@@ -11,12 +11,11 @@ from starlette.types import Receive, Scope, Send
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.outlets import guard
-from reconciler_dagster.portal import admin_api, api, console, openapi, problems
+from reconciler_dagster.portal import admin_api, api, console, metrics, openapi, probes, problems
 from reconciler_dagster.portal.connections import bound
 from reconciler_dagster.portal.guard import Guard
 from reconciler_dagster.portal.settings import PortalSettings
-from reconciler_dagster.portal.state import Portal, ThePortal
-from reconciler_dagster.postgres.listener import doorbell
+from reconciler_dagster.portal.state import Portal
 from reconciler_dagster.vendor import HTMX, SWAGGER_UI
 
 _STATIC = Path(__file__).parent / "static"
@@ -51,7 +50,10 @@ def create_app(
     app.add_middleware(
         Guard, settings=portal.portal_settings, rate_limit=portal.rate_limit, answer=answer
     )
-    routers = (api.router, admin_api.router, openapi.router, *console.ROUTERS)
+    routers = (
+        *(api.router, admin_api.router, openapi.router),
+        *(probes.router, metrics.router, *console.ROUTERS),
+    )
     for router in routers:
         app.include_router(router)
     # For the Allow header of a 405: the application keeps the included routers to itself.
@@ -62,13 +64,5 @@ def create_app(
     openapi.install(app)
     console.install(app)
     problems.install(app, answer)
-
-    @app.get("/health", tags=["Health"], responses=openapi.errors())
-    def health(portal: ThePortal) -> dict[str, str]:
-        """Whether the portal answers and reaches its database; and whether a sync that is asked
-        for starts at once: `listening`, or in seconds: `off`, `deaf`, `silent`.
-        """
-        with portal.transaction() as connection:
-            return {"status": "ok", "doorbell": doorbell(connection).word}
 
     return app

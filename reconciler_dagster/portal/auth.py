@@ -44,9 +44,19 @@ class User:
         """Whether the sync of some client is this user's business."""
         return self.role is not Role.CLIENT_USER
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether every client, and the deployment itself, is this user's business."""
+        return self.role is Role.SUPER_ADMIN
+
     def sees(self, client_id: UUID) -> bool:
         """Whether this client's leads are this user's to see and change."""
-        return self.role is Role.SUPER_ADMIN or client_id == self.client_id
+        return self.sees_all or client_id == self.client_id
+
+    def require_super_admin(self) -> None:
+        """Raise 403 for whoever does not see all clients."""
+        if not self.sees_all:
+            raise Problem(403, "This needs the role SUPER_ADMIN.")
 
     def require_admin(self, client_id: UUID | None = None) -> None:
         """Raise 403 for a plain user, 404 for the admin of another client."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from reconciler_dagster.config import FromEnvironment
 from reconciler_dagster.environment import cleaned, require_web_address
 
 
 class PortalSettings(FromEnvironment):
-    """Read from the environment variables ``PORTAL_*``; none of them is a secret."""
+    """Read from the environment variables ``PORTAL_*``."""
 
     prefix = "PORTAL_"
 
@@ -20,6 +20,9 @@ class PortalSettings(FromEnvironment):
 
     demo: bool = False
     """Sign-in without a password, as any user. Only `reconciler up` sets it, for its own data."""
+
+    metrics_token: SecretStr | None = None
+    """What whoever reads /metrics has to send as a bearer; without it, this machine alone may."""
 
     rate_limit_per_minute: float = Field(default=300, gt=0)
     """Of one user; and of one address, of what needs no sign-in."""

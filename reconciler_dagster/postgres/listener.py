@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
@@ -64,3 +65,14 @@ def doorbell(connection: Connection) -> Doorbell:
             "that leads to Postgres itself",
         )
     return Doorbell("listening", f"a request starts at once ({row[0]})")
+
+
+def silent_since(connection: Connection) -> datetime | None:
+    """The last sign of life of a listener that should be there and gives none any more."""
+    return connection.execute(
+        text(
+            "SELECT seen_at FROM reconciler.listener "
+            "WHERE seen_at < clock_timestamp() - make_interval(secs => :after)"
+        ),
+        {"after": SILENT_AFTER_SECONDS},
+    ).scalar()

@@ -84,30 +84,3 @@ def history_of(connection: Connection, lead: str) -> list[Change] | None:
         {"lead_id": known},
     )
     return [Change(*row) for row in rows]
-
-
-# By table, when a row was closed; of one that is open that is NULL.
-_FORGOTTEN = {
-    "history": "changed_at",
-    "journal": "acknowledged_at",
-    "conflict": "happened_at",
-    "fight": "seen_at",
-    "run_summary": "finished_at",
-    "call_log": "hour",
-    "manual_sync_request": "finished_at",
-    "adoption_request": "finished_at",
-}
-
-
-def forget_old(connection: Connection, days: int) -> None:
-    """Drop what is older and closed: the history of fields, journal entries that were acknowledged,
-    conflicts, fights, summaries of runs, counts of calls, and requests that were answered.
-    """
-    for table, column in _FORGOTTEN.items():
-        connection.execute(
-            text(
-                f"DELETE FROM reconciler.{table} "  # noqa: S608 - constants
-                f"WHERE {column} < clock_timestamp() - make_interval(days => :days)"
-            ),
-            {"days": days},
-        )

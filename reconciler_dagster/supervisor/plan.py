@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from reconciler_dagster import environment
-from reconciler_dagster.config import DEMO, RUNNING, ConfigurationError, Settings
+from reconciler_dagster.config import DEMO, PRODUCTION, RUNNING, ConfigurationError, Settings
 from reconciler_dagster.orchestration.home import require_dagster_postgres
 from reconciler_dagster.postgres import client_tokens
 from reconciler_dagster.postgres.connection import engine
@@ -100,8 +100,9 @@ def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]
     found = {}
     if not environment.value("RECONCILER_DAGSTER_URL"):
         found["RECONCILER_DAGSTER_URL"] = urls["ui"]
-    if plan.is_demo and not environment.value("RECONCILER_ENVIRONMENT"):
-        found["RECONCILER_ENVIRONMENT"] = DEMO
+    # Whoever starts everything here by hand means it to sync; a copy says that it is one.
+    if not environment.value("RECONCILER_ENVIRONMENT"):
+        found["RECONCILER_ENVIRONMENT"] = DEMO if plan.is_demo else PRODUCTION
     if plan.portal_postgres:
         found["DATABASE_URL"] = urls["portal"]
     if plan.dagster_postgres:

@@ -14,6 +14,8 @@ from reconciler_dagster_tests.portal.expect import ok, problem
 
 OPEN = [
     ("GET", "/health"),
+    ("GET", "/ready"),
+    ("GET", "/metrics"),
     ("GET", "/"),
     ("GET", "/docs"),
     ("GET", "/openapi.json"),

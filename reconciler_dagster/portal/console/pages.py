@@ -7,15 +7,20 @@ from typing import Annotated
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Path, Query, Response
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection, RowMapping, text
 
 from reconciler_dagster.core.drift import unexplained
+from reconciler_dagster.notices import store
+from reconciler_dagster.notices.kinds import KINDS
+from reconciler_dagster.notices.settings import NoticeSettings
 from reconciler_dagster.portal import leads, plain, queries, sync_requests
 from reconciler_dagster.portal.admin_actions import EDITABLE
 from reconciler_dagster.portal.console.display import chart
+from reconciler_dagster.portal.console.month import month_chart
 from reconciler_dagster.portal.console.session import SignedInVisit, Visit
 from reconciler_dagster.portal.models import NoteType, RequestId, SearchText, SyncState
 from reconciler_dagster.portal.problems import not_found
+from reconciler_dagster.postgres.calls import months
 from reconciler_dagster.postgres.report import drift_report
 
 router = APIRouter(prefix="/console", include_in_schema=False)
@@ -135,6 +140,24 @@ def deletions(visit: SignedInVisit) -> Response:
     with visit.portal.transaction() as connection:
         found = queries.pending_deletions(connection, client.id)
     return visit.page("deletions.html", deletions=found)
+
+
+@router.get("/notices")
+def notices(visit: SignedInVisit) -> Response:
+    """What somebody was told of, what came of it, and the month's calls: of all clients."""
+    visit.user.require_super_admin()
+    with visit.portal.transaction() as connection:
+        now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        told = store.latest(connection)
+        of_months = months(connection, visit.portal.settings, now)
+    routes = NoticeSettings.load().routes()
+    return visit.page(
+        "notices.html",
+        told=told,
+        kinds=KINDS,
+        months=[(month, month_chart(month, now)) for month in of_months],
+        routes=routes,
+    )
 
 
 @router.get("/leads")

@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import text
 
 from reconciler_dagster.core.adoption import State
+from reconciler_dagster.notices import store
 from reconciler_dagster.portal import auth, queries
 from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.console.local import HOME, local_path
@@ -87,13 +88,15 @@ class Visit:
 
     def _badges(self) -> dict[str, int]:
         if self.client is None or not self.user.is_admin:
-            return {"quarantine": 0, "deletions": 0, "adoption": 0}
+            return {"quarantine": 0, "deletions": 0, "adoption": 0, "notices": 0}
         with self.portal.transaction() as connection:
+            notices = sum(store.standing(connection).values()) if self.user.sees_all else 0
             quarantine = connection.scalar(
                 text("SELECT count(*) FROM reconciler.quarantine WHERE client_id = :client"),
                 {"client": self.client.id},
             )
             return {
+                "notices": notices,
                 "quarantine": quarantine or 0,
                 "deletions": len(queries.pending_deletions(connection, self.client.id)),
                 "adoption": int(

@@ -1,0 +1,1 @@
+"""Somebody is told: what is wrong now, which notices that makes, and the ways they leave by."""

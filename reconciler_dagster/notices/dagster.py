@@ -1,0 +1,111 @@
+"""What was last seen of Dagster, in plain values, and what is wrong with that. Needs no Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.notices.decide import Cause
+from reconciler_dagster.postgres.staging import dump
+
+# A daemon gives a sign of life every 30 s. With the looks in between, a dead one is told of
+# within two minutes.
+DEAD_AFTER = timedelta(seconds=75)
+# A schedule's tick may be late by so much, and a sensor's pause be so long.
+LATE = timedelta(minutes=3)
+# A sensor that fails once is tried again in seconds; a schedule only at its next time.
+FAILURES = {"schedule": 1, "sensor": 3}
+
+
+@dataclass(frozen=True)
+class Ticking:
+    """A schedule or sensor. Moments in seconds since 1970, 0 for never. ``due_at``: when it should
+    have ticked last; ``failures``: its last ticks that failed, in a row, since ``failing_since``.
+    """
+
+    name: str
+    kind: Literal["schedule", "sensor"]
+    stopped: bool
+    due_at: float = 0.0
+    ticked_at: float = 0.0
+    failures: int = 0
+    failing_since: float = 0.0
+
+
+@dataclass(frozen=True)
+class Dagster:
+    """``seen_at``: when it was looked at; ``daemons``: the last sign of life by type, in seconds
+    since 1970; ``queued``: runs that wait; ``problem``: why its storage cannot be read.
+    """
+
+    seen_at: datetime
+    daemons: dict[str, float] = field(default_factory=dict)
+    queued: int = 0
+    ticking: list[Ticking] = field(default_factory=list)
+    problem: str | None = None
+
+    @property
+    def heartbeat(self) -> datetime | None:
+        """The oldest of the daemons' last signs of life; None where there never was one."""
+        return _moment(min(self.daemons.values())) if self.daemons else None
+
+    def is_alive(self, now: datetime) -> bool:
+        """Whether every daemon has given a sign of life of late, as far as was seen."""
+        alive = self.heartbeat
+        return self.problem is None and alive is not None and now - alive <= DEAD_AFTER
+
+
+def causes_of(seen: Dagster) -> Iterator[Cause]:
+    """What is wrong with Dagster."""
+    now = seen.seen_at
+    if seen.problem is not None:
+        yield Cause("dagster_storage", "", "", now, seen.problem)
+        return
+    alive = seen.heartbeat
+    if alive is not None and now - alive > DEAD_AFTER:
+        silent = sorted(k for k, at in seen.daemons.items() if now - _moment(at) > DEAD_AFTER)
+        every = len(silent) == len(seen.daemons)
+        detail = "" if every else f"of its threads these are silent: {', '.join(silent).lower()}"
+        yield Cause("daemon_dead", "", "", alive, detail)
+    for each in seen.ticking:
+        if each.stopped:
+            yield _still(each, now, "somebody has stopped it")
+        elif each.due_at and each.ticked_at < each.due_at and now - _moment(each.due_at) > LATE:
+            yield _still(each, _moment(each.due_at), "it was due and did not tick")
+        elif each.failures >= FAILURES[each.kind]:
+            yield _still(each, _moment(each.failing_since), "its ticks fail")
+
+
+def _still(each: Ticking, since: datetime, why: str) -> Cause:
+    return Cause("schedule_still", each.name, "", since, f"{each.kind} {each.name}: {why}")
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def note(connection: Connection, seen: Dagster) -> None:
+    """Keep what was seen, for others."""
+    content = {key: value for key, value in asdict(seen).items() if key != "seen_at"}
+    connection.execute(
+        text(
+            "INSERT INTO reconciler.dagster_seen (seen_at, seen) "
+            "VALUES (:seen_at, CAST(:seen AS jsonb)) "
+            "ON CONFLICT (single) DO UPDATE SET seen_at = excluded.seen_at, seen = excluded.seen"
+        ),
+        {"seen_at": seen.seen_at, "seen": dump(content)},
+    )
+
+
+def noted(connection: Connection) -> Dagster | None:
+    """What was seen last; None where nobody has looked yet."""
+    row = connection.execute(text("SELECT seen_at, seen FROM reconciler.dagster_seen")).first()
+    if row is None:
+        return None
+    content: dict[str, Any] = dict(row.seen)
+    content["ticking"] = [Ticking(**each) for each in content["ticking"]]
+    return Dagster(row.seen_at, **content)

@@ -1,0 +1,132 @@
+"""One look: what is wrong now, what becomes of the notices, and what is to be told.
+
+Any number of processes may look; one at a time does. What a look makes of the notices and what is
+to be told of them is one transaction; the telling comes after it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, text
+
+from reconciler_dagster.config import Settings
+from reconciler_dagster.core.guard import Unfit
+from reconciler_dagster.notices import dagster, decide, store
+from reconciler_dagster.notices.channels import Send, channels
+from reconciler_dagster.notices.decide import Cause, Event
+from reconciler_dagster.notices.kinds import KINDS
+from reconciler_dagster.notices.month import month_causes
+from reconciler_dagster.notices.observe import observe
+from reconciler_dagster.notices.outage import Outage
+from reconciler_dagster.notices.settings import NoticeSettings
+from reconciler_dagster.notices.words import Surroundings, message, severity_of
+from reconciler_dagster.postgres.calls import months
+from reconciler_dagster.postgres.clients import active_clients
+from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.listener import silent_since
+from reconciler_dagster.telling import told
+
+log = logging.getLogger("reconciler_dagster.notices")
+
+# What one look tells a channel at the most; the rest comes with the next ones.
+_AT_A_TIME = 20
+# Kinds that a look at Dagster finds; where nobody could look, they stay as they are.
+_OF_DAGSTER = frozenset({"daemon_dead", "schedule_still", "dagster_storage"})
+
+
+@dataclass
+class Keeper:
+    """``look_at_dagster``: gives what is to be seen of Dagster; None where this process cannot."""
+
+    settings: Settings
+    notices: NoticeSettings
+    look_at_dagster: Callable[[datetime], dagster.Dagster] | None = None
+    ways: dict[str, Send] = field(init=False)
+    outage: Outage = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ways = dict(channels(self.notices).items())
+        self.outage = Outage(self)
+
+    @property
+    def portal(self) -> Engine:
+        """The portal's Postgres."""
+        return engine(self.settings.require_database_url())
+
+    @property
+    def around(self) -> Surroundings:
+        """Where people look."""
+        of = self.settings
+        return Surroundings(of.dagster_ui_url, of.portal_url, self.notices.lead_data)
+
+    def look(self) -> None:
+        """Look, and tell. What goes wrong with Postgres is told too; nothing is raised."""
+        try:
+            self._look()
+        except Exception as error:
+            log.warning("the look at what is wrong failed: %s", told(error))
+            self.outage.look(told(error))
+        else:
+            self.outage.look(None)
+            self._tell()
+
+    def _look(self) -> None:
+        with self.portal.begin() as connection:
+            if not store.has_turn(connection):
+                return
+            now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+            causes, unseen = self._causes(connection, now)
+            before = store.load(connection)
+            step = decide.step(causes, before, now, self.notices.rules, unseen)
+            store.end_of_other_channels(connection, self.ways)
+            for event in store.save(connection, before, step):
+                self._have_told(connection, event, now)
+
+    def _causes(self, connection: Connection, now: datetime) -> tuple[list[Cause], set[str]]:
+        """What is wrong, and the kinds that could not be looked at."""
+        unseen = {"postgres_down"}  # that one is kept elsewhere
+        try:
+            causes = observe(connection, self.notices, now, self.settings.audit_calls_per_hour)
+            clients = active_clients(connection)
+            causes += month_causes(months(connection, self.settings, now), clients, now)
+        except Unfit as error:
+            causes = [Cause("edits_unnoted", "", "", now, str(error))]
+            unseen |= {kind.name for kind in KINDS.values() if not kind.of_all}
+            unseen -= {"edits_unnoted"}
+        if (since := silent_since(connection)) is not None:
+            causes.append(Cause("listener_silent", "", "", since))
+        if self.look_at_dagster is None:
+            return causes, unseen | _OF_DAGSTER
+        seen = self.look_at_dagster(now)
+        dagster.note(connection, seen)
+        if seen.problem is not None:
+            unseen |= _OF_DAGSTER - {"dagster_storage"}
+        return [*causes, *dagster.causes_of(seen)], unseen
+
+    def _have_told(self, connection: Connection, event: Event, now: datetime) -> None:
+        severity = severity_of(event.notice.kind)
+        said = message(event, now, self.around)
+        log.warning("%s", said.title)
+        for route in self.notices.routes():
+            due = route.due(severity, now)
+            if due is not None:
+                store.enqueue(connection, route.channel, said, now, due)
+
+    def _tell(self) -> None:
+        """A channel that does not take something is left alone until the next look."""
+        for name, send in self.ways.items():
+            for _ in range(_AT_A_TIME):
+                with self.portal.begin() as connection:
+                    delivery = store.claim(connection, name)
+                if delivery is None:
+                    break
+                answer = send(delivery.message, f"{delivery.id}")
+                with self.portal.begin() as connection:
+                    store.answered(connection, delivery.id, taken=answer.taken, answer=answer.words)
+                if not answer.taken:
+                    log.warning("%s did not take notice %s: %s", name, delivery.id, answer.words)
+                    break

@@ -1,0 +1,220 @@
+"""The kinds of notices: how bad each is, what it says, what to do, and where to look. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+Place = Literal["console", "quarantine", "deletions", "notices", "runs", "daemons", "automation"]
+
+
+class Severity(IntEnum):
+    """How soon somebody has to know: in office hours, today, now."""
+
+    INFO = 1
+    WARNING = 2
+    CRITICAL = 3
+
+    @classmethod
+    def named(cls, word: str) -> Severity:
+        """By its name in any case; ValueError that names the three."""
+        try:
+            return cls[word.upper()]
+        except KeyError:
+            raise ValueError("expected info, warning or critical") from None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``happened``, ``todo``: sentences for a person. ``of_all``: it is about the whole deployment,
+    not about clients. ``explains``: while it stands, these are its consequences and are not told
+    of the same client (of any client, if it is ``of_all``).
+    """
+
+    name: str
+    severity: Severity
+    happened: str
+    todo: str
+    place: Place
+    of_all: bool = False
+    explains: tuple[str, ...] = ()
+
+
+_LATE = ("no_success", "proof_old")
+
+_ALL = (
+    Kind(
+        "token_refused",
+        Severity.CRITICAL,
+        "Airtable refuses the token",
+        "Make a personal access token with the scopes data.records:read, data.records:write and "
+        "schema.bases:read, set AIRTABLE_API_KEY, and restart daemon and listener. Nothing is "
+        "lost: the next run carries over what was edited meanwhile.",
+        "runs",
+        explains=("runs_fail", *_LATE),
+    ),
+    Kind(
+        "base_gone",
+        Severity.CRITICAL,
+        "A base or its table cannot be read any more",
+        "Look whether the base was deleted or the token lost its access; correct the client's "
+        "airtable_base_id, or set its is_active to false.",
+        "runs",
+        explains=("runs_fail", *_LATE),
+    ),
+    Kind(
+        "month_gone",
+        Severity.CRITICAL,
+        "The workspace's calls of this month are used up",
+        "Raise the plan in Airtable, or wait: the schedule stands still until the month turns "
+        "(UTC), and then carries over all that was edited. `Manual Sync` tries at once.",
+        "notices",
+        explains=("runs_fail", *_LATE),
+    ),
+    Kind(
+        "changes_wait",
+        Severity.WARNING,
+        "A change-set waits for a person: it would empty cells of many leads in Airtable",
+        "Look at the change-set in the run. If it is meant, launch the run with allow_mass_clear, "
+        "or `reconciler run --allow-mass-clear`; if not, restore the values in the portal.",
+        "runs",
+        explains=("runs_fail", *_LATE),
+    ),
+    Kind(
+        "runs_fail",
+        Severity.WARNING,
+        "Runs fail",
+        "The reason is above; the run has the rest. What was edited waits, and nothing is lost.",
+        "runs",
+        explains=_LATE,
+    ),
+    Kind(
+        "no_success",
+        Severity.CRITICAL,
+        "No run has ended well for too long",
+        "Look whether runs are started at all, and what they wait for: `reconciler status`, and "
+        "the queue in Dagster.",
+        "runs",
+    ),
+    Kind(
+        "field_stopped",
+        Severity.WARNING,
+        "A field is stopped and no longer carried over",
+        "Change the field or the column back, or change the map; the other fields go on.",
+        "console",
+    ),
+    Kind(
+        "quarantine",
+        Severity.WARNING,
+        "Values wait in quarantine",
+        "Each has its reason there: mend it on the side that holds the value, and it drains by "
+        "itself.",
+        "quarantine",
+    ),
+    Kind(
+        "sides_fight",
+        Severity.WARNING,
+        "Another writer rewrites a field again and again, so it is no longer sent",
+        "Find the automation or trigger that rewrites it, then run `reconciler quarantine retry`.",
+        "quarantine",
+    ),
+    Kind(
+        "deletions_wait",
+        Severity.WARNING,
+        "Deletions wait for a person",
+        "Look whether the records were meant to be deleted in Airtable, then approve or reject.",
+        "deletions",
+    ),
+    Kind(
+        "edits_unnoted",
+        Severity.CRITICAL,
+        "Edits in Postgres may not be noted",
+        "Run `reconciler migrate` as the owner of the portal's tables. Until then every run "
+        "compares all leads.",
+        "console",
+    ),
+    Kind(
+        "drift",
+        Severity.WARNING,
+        "Both sides differ, and nothing known explains it",
+        "`reconciler status` names each difference with its remedy; mostly that is "
+        "`reconciler great-sync`.",
+        "console",
+    ),
+    Kind(
+        "proof_old",
+        Severity.WARNING,
+        "The audit does not keep up: it is too long ago that every lead was compared in full",
+        "Look at the audit's runs; run `reconciler great-sync`, or raise "
+        "RECONCILER_AUDIT_CALLS_PER_HOUR.",
+        "console",
+    ),
+    Kind(
+        "month_short",
+        Severity.INFO,
+        "The workspace's calls of this month are forecast to run out",
+        "Raise the plan, or lower RECONCILER_AUDIT_CALLS_PER_HOUR. Where RECONCILER_MONTHLY_CALLS "
+        "is set, the audit and the deltas of quiet bases have been slowed down to make them last.",
+        "notices",
+        of_all=True,
+    ),
+    Kind(
+        "month_low",
+        Severity.WARNING,
+        "Four fifths of the workspace's calls of this month are spent",
+        "Raise the plan in Airtable before they are gone; then nothing is synced until the month "
+        "turns (UTC).",
+        "notices",
+        of_all=True,
+    ),
+    Kind(
+        "daemon_dead",
+        Severity.CRITICAL,
+        "Dagster's daemon gives no sign of life: nothing is started by schedule",
+        "Start `dagster-daemon run` again, and look at its last words. The cursor covers the "
+        "outage: nothing is lost.",
+        "daemons",
+        of_all=True,
+        explains=("schedule_still", *_LATE),
+    ),
+    Kind(
+        "schedule_still",
+        Severity.CRITICAL,
+        "A schedule or sensor does not tick",
+        "If somebody has stopped it, start it again in Dagster under Automation; if its ticks "
+        "fail, the reason is there.",
+        "automation",
+        of_all=True,
+        explains=_LATE,
+    ),
+    Kind(
+        "listener_silent",
+        Severity.WARNING,
+        "The listener gives no sign of life",
+        "Start `reconciler listen` again. Until then syncs start seconds later, and nobody "
+        "watches Dagster's daemon from outside.",
+        "notices",
+        of_all=True,
+    ),
+    Kind(
+        "dagster_storage",
+        Severity.CRITICAL,
+        "Dagster's own storage cannot be used",
+        "Look at the Postgres of DAGSTER_POSTGRES_URL: that it runs, has room and lets us in.",
+        "daemons",
+        of_all=True,
+        explains=("daemon_dead", "schedule_still", *_LATE),
+    ),
+    Kind(
+        "postgres_down",
+        Severity.CRITICAL,
+        "The portal's Postgres cannot be used",
+        "Look at the Postgres of DATABASE_URL: that it runs, has room and lets us in. Nothing is "
+        "carried over meanwhile, and nothing is lost.",
+        "notices",
+        of_all=True,
+    ),
+)
+
+KINDS = {kind.name: kind for kind in _ALL}

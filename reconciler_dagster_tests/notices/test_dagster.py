@@ -1,0 +1,124 @@
+"""What is wrong with Dagster, from what was seen of it; and a look at a real instance."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from dagster._daemon.types import DaemonHeartbeat
+
+from reconciler_dagster.notices.dagster import Dagster, Ticking, causes_of, note, noted
+from reconciler_dagster.orchestration import seen
+from reconciler_dagster_tests.notices.conftest import Office
+from reconciler_dagster_tests.orchestration.conftest import kept_instance  # noqa: F401
+
+NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+AT = NOW.timestamp()
+WELL = {"SENSOR": AT - 20, "SCHEDULER": AT - 30}
+
+
+def told(dagster: Dagster) -> list[tuple[str, str]]:
+    return [(cause.kind, cause.detail) for cause in causes_of(dagster)]
+
+
+def ticking(**more: object) -> Ticking:
+    given = {"name": "every_15_minutes", "kind": "schedule", "stopped": False} | more
+    return Ticking(**given)  # type: ignore[arg-type]
+
+
+def test_nothing_is_wrong_where_all_tick_and_where_no_daemon_ever_ran() -> None:
+    ticks = [ticking(due_at=AT - 600, ticked_at=AT - 599), ticking(due_at=AT - 60)]
+    assert told(Dagster(NOW, WELL, ticking=ticks)) == []
+    assert told(Dagster(NOW, {})) == []
+
+
+def test_a_dead_daemon_and_one_that_hangs_in_a_thread() -> None:
+    assert told(Dagster(NOW, {k: at - 60 for k, at in WELL.items()})) == [("daemon_dead", "")]
+    ((kind, detail),) = told(Dagster(NOW, WELL | {"SENSOR": AT - 80}))
+    assert (kind, detail) == ("daemon_dead", "of its threads these are silent: sensor")
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (ticking(stopped=True), "schedule every_15_minutes: somebody has stopped it"),
+        (
+            ticking(due_at=AT - 200, ticked_at=AT - 1100),
+            "schedule every_15_minutes: it was due and did not tick",
+        ),
+        (
+            ticking(due_at=AT - 60, ticked_at=AT - 59, failures=1, failing_since=AT - 59),
+            "schedule every_15_minutes: its ticks fail",
+        ),
+        (
+            ticking(name="watch", kind="sensor", failures=3, failing_since=AT - 90),
+            "sensor watch: its ticks fail",
+        ),
+    ],
+)
+def test_what_does_not_tick(state: Ticking, why: str) -> None:
+    assert told(Dagster(NOW, WELL, ticking=[state])) == [("schedule_still", why)]
+
+
+def test_a_sensor_that_fails_once_is_tried_again() -> None:
+    state = ticking(name="watch", kind="sensor", failures=1, failing_since=AT - 9)
+    assert told(Dagster(NOW, WELL, ticking=[state])) == []
+
+
+def test_storage_that_cannot_be_read_is_all_that_is_told() -> None:
+    broken = Dagster(NOW, {}, problem="Postgres: the connection was lost")
+    assert told(broken) == [("dagster_storage", "Postgres: the connection was lost")]
+
+
+def test_a_look_at_a_real_instance(kept_instance: dg.DagsterInstance) -> None:  # noqa: F811
+    now = datetime.now(UTC)
+    assert seen.look(kept_instance, now) == Dagster(now)
+    for daemon in ("SENSOR", "SCHEDULER", "BACKFILL"):
+        kept_instance.add_daemon_heartbeat(DaemonHeartbeat(now.timestamp() - 100, daemon, "one"))
+    found = seen.look(kept_instance, now)
+    assert found.queued == 0
+    assert set(found.daemons) == {"SENSOR", "SCHEDULER"}
+    assert [cause.kind for cause in causes_of(found)] == ["daemon_dead"]
+
+
+def test_it_is_kept_for_those_who_do_not_import_dagster(office: Office) -> None:
+    state = Dagster(NOW, WELL, 3, [ticking(due_at=AT)], None)
+    with office.engine.begin() as connection:
+        assert noted(connection) is None
+        note(connection, state)
+        note(connection, state)
+        assert noted(connection) == state
+    assert state.is_alive(NOW)
+    assert not state.is_alive(NOW + timedelta(minutes=1))
+
+
+def test_a_listener_that_went_silent_is_told_of(office: Office) -> None:
+    office.sql(
+        "INSERT INTO reconciler.listener VALUES (true, 'host 1', true, now() - interval '2 min')"
+    )
+    office.keeper().look()
+    assert office.titles() == ["The listener gives no sign of life"]
+    office.sql("DELETE FROM reconciler.listener")  # ended on purpose
+    office.keeper().look()
+    office.keeper().look()
+    assert office.titles()[1:] == ["Over: The listener gives no sign of life"]
+
+
+def test_what_dagster_s_storage_hides_is_not_over(office: Office) -> None:
+    silent = {"SENSOR": datetime.now(UTC).timestamp() - 100}
+    problem: str | None = None
+
+    def look(now: datetime) -> Dagster:
+        return Dagster(now, silent if problem is None else {}, problem=problem)
+
+    keeper = office.keeper()
+    keeper.look_at_dagster = look
+    keeper.look()
+    problem = "Postgres: the connection was lost"
+    keeper.look()
+    keeper.look()
+    assert [title.partition(":")[0] for title in office.titles()] == [
+        "Dagster's daemon gives no sign of life",
+        "Dagster's own storage cannot be used",
+    ]

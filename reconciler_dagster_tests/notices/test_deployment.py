@@ -1,0 +1,106 @@
+"""A real deployment: its daemon is killed, its schedule stopped, its Postgres gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+import pytest
+from dagster._core.remote_representation.external import RemoteRepository
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import ModuleTarget
+
+from reconciler_dagster.notices.kinds import KINDS
+from reconciler_dagster.orchestration.home import dagster_home
+from reconciler_dagster.orchestration.listener import LOCATION, MODULE
+from reconciler_dagster_tests.deployment import Deployment, deployed, eventually
+from reconciler_dagster_tests.notices.receivers import Endpoint, Mailbox, endpoint, mailbox
+from reconciler_dagster_tests.notices.table import note
+
+
+@dataclass
+class Place:
+    host: Deployment
+    box: Mailbox
+    web: Endpoint
+
+    def titles(self) -> list[str]:
+        return [subject.removeprefix("[Reconciler] ") for subject in self.box.subjects]
+
+    def told(self, title: str) -> float:
+        """Wait for a mail; seconds until it came."""
+        began = time.monotonic()
+        eventually(lambda: title in self.titles())
+        return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with (
+        endpoint() as web,
+        mailbox() as box,
+        deployed(
+            leads=5,
+            RECONCILER_NOTIFY_SMTP_URL=box.url,
+            RECONCILER_NOTIFY_EMAIL_TO="ops@example.com",
+            RECONCILER_NOTIFY_SETTLE_SECONDS="0",
+            RECONCILER_NOTIFY_HOLD_SECONDS="0",
+            RECONCILER_NOTIFY_HEARTBEAT_URL=f"{web.url}/ping",
+        ) as host,
+    ):
+        host.start_daemon()
+        host.start_listener()
+        eventually(
+            lambda: host.sql(
+                "SELECT 1 FROM reconciler.dagster_seen WHERE seen -> "
+                "'daemons' ? 'SENSOR' AND seen -> 'daemons' ? 'SCHEDULER'"
+            )
+        )
+        yield Place(host, box, web)
+
+
+def test_a_killed_daemon_is_told_of_within_two_minutes(place: Place) -> None:
+    title = KINDS["daemon_dead"].happened
+    request = place.host.ask()
+    eventually(lambda: place.host.state(request) == "succeeded")
+    eventually(lambda: place.web.of("/ping"))
+    place.host.kill("daemon")
+    seconds = place.told(title)
+    assert seconds < 120, "the limit that was promised"
+    place.host.start_daemon()
+    place.told(f"Over: {title}")
+    assert place.titles().count(title) == 1
+    note("daemon_dead", "the daemon is killed", title, seconds, f"Over: {title}")
+
+
+def test_a_stopped_schedule(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    title = KINDS["schedule_still"].happened
+    for name, value in place.host.environment.items():
+        monkeypatch.setenv(name, value)
+    dagster_home()
+    target = ModuleTarget(MODULE, attribute=None, working_directory=None, location_name=LOCATION)
+    with (
+        dg.DagsterInstance.get() as instance,
+        WorkspaceProcessContext(instance, target) as context,
+    ):
+        location = context.create_request_context().code_locations[0]
+        (repository,) = location.get_repositories().values()
+        assert isinstance(repository, RemoteRepository)
+        schedule = repository.get_schedule("every_15_minutes")
+        instance.stop_schedule(schedule.get_remote_origin_id(), schedule.selector_id, schedule)
+        seconds = place.told(title)
+        instance.start_schedule(schedule)
+        place.told(f"Over: {title}")
+    note("schedule_still", "the schedule is stopped", title, seconds, f"Over: {title}")
+
+
+def test_a_dead_postgres(place: Place) -> None:
+    title = KINDS["postgres_down"].happened
+    place.host.postgres.stop()
+    seconds = place.told(title)
+    place.host.postgres.start()
+    place.told(f"Over: {title}")
+    assert place.titles().count(title) == 1
+    note("postgres_down", "Postgres is stopped", title, seconds, f"Over: {title}")
