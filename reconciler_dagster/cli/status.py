@@ -15,7 +15,6 @@ from reconciler_dagster.cli.output import (
     one_client,
     say_if_nobody,
 )
-from reconciler_dagster.cli.stored import month_as_json, month_in_words, show_storage, the_months
 from reconciler_dagster.cli.warm import hand_over
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.adoption import Standing, State
@@ -32,6 +31,7 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     From what Postgres knows: no call is made. Exit code 1: something needs a person.
     """
     hand_over(context)
+    from reconciler_dagster.cli import stored
     from reconciler_dagster.core.guard import problems
     from reconciler_dagster.postgres import adoption, fights
     from reconciler_dagster.postgres.guard import look
@@ -41,12 +41,12 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     settings = Settings.load()
     portal = open_portal(settings)
     if storage:
-        show_storage(portal, settings, as_json)
+        stored.show_storage(portal, settings, as_json)
         return
     clients = chosen_clients(portal, client_id)
     say_if_nobody(clients)
     with portal.connect() as connection:
-        of_months = the_months(connection, settings)
+        of_months = stored.the_months(connection, settings)
         reports = [drift_report(connection, client.id) for client in clients]
         guards = [problems(look(connection, client.id)) for client in clients]
         stands = [adoption.standing(connection, client.id) for client in clients]
@@ -62,7 +62,9 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     if as_json:
         told = zip(reports, attention, strict=True)
         of_clients = {"clients": [report | {"attention": why} for report, why in told]}
-        of_all = {"months": [month_as_json(month) for month in of_months]} if of_months else {}
+        of_all = (
+            {"months": [stored.month_as_json(month) for month in of_months]} if of_months else {}
+        )
         echo_json(of_clients | of_all)
     for report, why in zip(reports, attention, strict=True):
         if not as_json:
@@ -71,7 +73,7 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
             click.echo(f"{report['company_name']}: {reason}", err=True)
     if not as_json:
         for month in of_months:
-            click.echo(month_in_words(month))
+            click.echo(stored.month_in_words(month))
     raise click.exceptions.Exit(1 if any(attention) else 0)
 
 

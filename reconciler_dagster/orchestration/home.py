@@ -9,7 +9,6 @@ import psycopg
 
 from reconciler_dagster import environment
 from reconciler_dagster.config import ConfigurationError, Settings, state_dir, usable_folder
-from reconciler_dagster.orchestration.dagster_yaml import text_for
 from reconciler_dagster.telling import why_no_connection
 
 
@@ -44,6 +43,9 @@ def dagster_home() -> Path:
 
 
 def _put_settings(home: Path) -> None:
+    # Needs a parser of YAML, which a command that only looks for the folder does not.
+    from reconciler_dagster.orchestration.dagster_yaml import text_for
+
     wanted = text_for(Settings.load())
     target = home / "dagster.yaml"
     if not target.exists() or target.read_text() != wanted:
