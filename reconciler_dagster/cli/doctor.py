@@ -18,8 +18,9 @@ from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.listener import doorbell
-from reconciler_dagster.postgres.migrate import is_current
+from reconciler_dagster.postgres.migrate import is_current, tables_of
 from reconciler_dagster.postgres.pooler import Pooling, pooling
+from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import is_foreseen, told
 
 OLDEST_POSTGRES = 13
@@ -70,7 +71,7 @@ def examine() -> Iterator[Finding]:
         yield _try("pooler", lambda: ("ok", pooling(portal).value))
         yield (migrated := _try("migrations", lambda: _migrations(portal)))
         if migrated.state == "ok":
-            yield _try("edits are noted", lambda: _noted(portal))
+            yield _try("edits are noted", lambda: _noted(settings, portal))
     token = _try("Airtable token", lambda: _token(settings))
     yield token
     if portal is not None and migrated.state == "ok" and token.state == "ok":
@@ -104,9 +105,10 @@ def _migrations(portal: Engine) -> tuple[State, str]:
     return "ok", "up to date"
 
 
-def _noted(portal: Engine) -> tuple[State, str]:
+def _noted(settings: Settings, portal: Engine) -> tuple[State, str]:
     with portal.connect() as connection:
-        found = problems(look(connection))
+        watched = tables_of(maps(settings).values())
+        found = [problem for one in watched for problem in problems(look(connection, one))]
     if not found:
         return "ok", "every writer's, and nothing is hidden from this database role"
     state: State = "failed" if any(problem.stops for problem in found) else "warning"
@@ -139,16 +141,20 @@ def _clients(settings: Settings, portal: Engine) -> Iterator[Finding]:
 
 
 def _client(settings: Settings, portal: Engine, client: Client) -> tuple[State, str]:
-    from reconciler_dagster.core.fields import LEADS
     from reconciler_dagster.engine.session import Session
 
-    session = Session(settings, portal, client, "doctor", "audit", dry_run=True)
-    bound = session.check_mapping(force=True)
-    wrong = [*bound.problems, *bound.unfilled, *([session.moved] if session.moved else [])]
+    wrong: list[str] = []
+    notes: list[str] = []
+    fields = 0
+    for sync in maps(settings, client.base_id).values():
+        session = Session(settings, portal, client, sync, "doctor", "audit", dry_run=True)
+        bound = session.check_mapping(force=True)
+        wrong += [*bound.problems, *bound.unfilled, *([session.moved] if session.moved else [])]
+        notes += bound.notes
+        fields += len(sync.fields)
     if wrong:
         return "warning", f"base {client.base_id}: {' '.join(wrong)}"
-    well = f"base {client.base_id}: all {len(LEADS.columns)} mapped fields fit."
-    return "ok", " ".join([well, *bound.notes])
+    return "ok", " ".join([f"base {client.base_id}: all {fields} mapped fields fit.", *notes])
 
 
 def _dagster_storage() -> tuple[State, str]:

@@ -18,9 +18,12 @@ from reconciler_dagster.cli.output import (
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.drift import unexplained
 from reconciler_dagster.core.guard import problems
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.report import drift_report
+from reconciler_dagster.postgres.trigger import Watched
+from reconciler_dagster.syncs.in_force import leads
 
 
 @click.command()
@@ -31,12 +34,17 @@ def status(client_id: str | None, as_json: bool) -> None:
 
     From what Postgres knows: no call is made. Exit code 1: something needs a person.
     """
-    portal = open_portal(Settings.load())
+    settings = Settings.load()
+    portal = open_portal(settings)
     clients = chosen_clients(portal, client_id)
     say_if_nobody(clients)
+    pairs = [Pair(client.id, leads(settings, client.base_id)) for client in clients]
     with portal.connect() as connection:
-        reports = [drift_report(connection, client.id) for client in clients]
-        guards = [problems(look(connection, client.id)) for client in clients]
+        reports = [drift_report(connection, pair) for pair in pairs]
+        guards = [
+            problems(look(connection, Watched(pair.table, pair.sync), pair.client_id))
+            for pair in pairs
+        ]
     attention = [
         [*map(str, guard), *reasons(report)] for guard, report in zip(guards, reports, strict=True)
     ]

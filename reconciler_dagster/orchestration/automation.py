@@ -8,8 +8,9 @@ import dagster as dg
 from reconciler_dagster import processes
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
-from reconciler_dagster.orchestration.assets import ASSETS
+from reconciler_dagster.orchestration.assets import ASSETS, run_config
 from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
+from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.postgres import requests, runs
@@ -51,6 +52,7 @@ def every_15_minutes(
         yield dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
             partition_key=client.id,
+            run_config=run_config(SyncConfig(only_due=True)),
             tags={PURPOSE_TAG: "delta", **partition_tags(client.id)},
         )
 

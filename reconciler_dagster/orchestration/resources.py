@@ -12,14 +12,16 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.due import is_due
 from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.engine.session import Counts, Purpose, Session
-from reconciler_dagster.postgres import bindings, runs
+from reconciler_dagster.postgres import bindings, cursor, runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
 from reconciler_dagster.postgres.staging import StagingLost
+from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import told
 
 PURPOSE_TAG = "reconciler/purpose"
@@ -44,7 +46,7 @@ class ClientRun:
     def __init__(self, settings: Settings, run_id: str, purpose: Purpose, held: ExitStack) -> None:
         self.settings, self.run_id, self.purpose = settings, run_id, purpose
         self._held = held
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, list[Session]] = {}
 
     @property
     def engine(self) -> Engine:
@@ -65,7 +67,8 @@ class ClientRun:
         """
         scope = f"{scope}{' (dry run)' if dry_run else ''}"
         try:
-            guard = problems(self._session(client_id, dry_run=dry_run).guard)
+            sessions = self.sessions(client_id, dry_run=dry_run)
+            guard = [problem for session in sessions for problem in problems(session.guard)]
         except EXPLAINED as error:
             noted = (findings or {}) | _findings_of(error)
             with self.engine.begin() as connection:
@@ -82,22 +85,29 @@ class ClientRun:
                 scope,
                 answers_requests=answers_requests,
             )
-            noted = {"guard": [str(problem) for problem in guard]} | (findings or {})
+            told_of = list(dict.fromkeys(map(str, guard)))
+            noted = {"guard": told_of} | (findings or {})
             runs.add_findings(connection, client_id, self.run_id, noted)
 
     @contextmanager
-    def step(self, client_id: str, *, dry_run: bool = False) -> Iterator[Session]:
-        """One op: its counts go to the run's summary, and so does the reason if it fails."""
+    def step(self, client_id: str, *, dry_run: bool = False) -> Iterator[list[Session]]:
+        """One op over every sync of the client, parents first: its counts go to the run's summary,
+        and so does the reason if it fails.
+        """
         try:
-            session = self._session(client_id, dry_run=dry_run)
-            session.counts = Counts()
-            calls_before = session.calls
+            sessions = self.sessions(client_id, dry_run=dry_run)
+            calls_before = {session.map.name: session.calls for session in sessions}
+            for session in sessions:
+                session.counts = Counts()
             try:
-                yield session
+                yield sessions
             finally:
-                session.counts.airtable_calls = session.calls - calls_before
+                total = Counts()
+                for session in sessions:
+                    session.counts.airtable_calls = session.calls - calls_before[session.map.name]
+                    total.add(session.counts)
                 with self.engine.begin() as connection:
-                    runs.add_counts(connection, client_id, self.run_id, asdict(session.counts))
+                    runs.add_counts(connection, client_id, self.run_id, asdict(total))
         except Exception as error:
             nothing = type(error) is LookupError  # of staging: another run's listing is too old
             why = NOTHING_LISTED if nothing else told(error, f"step failures of run {self.run_id}")
@@ -107,15 +117,28 @@ class ClientRun:
                 raise dg.Failure(why, allow_retries=False) from None
             raise
 
-    def _session(self, client_id: str, *, dry_run: bool) -> Session:
+    def sessions(self, client_id: str, *, dry_run: bool) -> list[Session]:
+        """One for each sync that is in force for the client, under its lock."""
         if client_id not in self._sessions:
             with self.engine.connect() as connection:
                 client = find_client(connection, client_id)
+            chosen = maps(self.settings, client.base_id).values()
             self._lock(client.id)
-            self._sessions[client_id] = Session(
-                self.settings, self.engine, client, self.run_id, self.purpose, dry_run
-            )
+            common = (self.run_id, self.purpose, dry_run)
+            self._sessions[client_id] = [
+                Session(self.settings, self.engine, client, sync, *common) for sync in chosen
+            ]
         return self._sessions[client_id]
+
+    def keep_due(self, client_id: str) -> None:
+        """Leave out syncs whose time has not come. Those that run as often as the schedule, or were
+        never met, are always due.
+        """
+        sessions = self._sessions[client_id]
+        with self.engine.connect() as connection:
+            ages = {s.map.name: cursor.age(connection, s.pair) for s in sessions}
+        due = [s for s in sessions if is_due(s.map.every, ages[s.map.name])]
+        self._sessions[client_id] = due or sessions[:1]
 
     def _lock(self, client_id: str) -> None:
         """Hold the client until the run ends. Raises ClientBusy where another does not let go."""
@@ -129,12 +152,17 @@ class ClientRun:
             runs.add_findings(connection, client_id, self.run_id, findings)
 
 
-def moved(session: Session) -> list[str]:
+def moved(sessions: list[Session]) -> list[str]:
+    """What to tell of other bases or tables, each once."""
+    return list(dict.fromkeys(what for session in sessions for what in _moved(session)))
+
+
+def _moved(session: Session) -> list[str]:
     """What to tell of another base or table: once, by whichever run comes first."""
     if session.dry_run:
         return [session.moved] if session.moved else []
     with session.engine.begin() as connection:
-        return bindings.tell(connection, session.client.id, session.run_id)
+        return bindings.tell(connection, session.pair, session.run_id)
 
 
 def _findings_of(error: Exception) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.config import ConfigurationError
-from reconciler_dagster.postgres.leads import quoted
+from reconciler_dagster.postgres.names import quoted
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from reconciler_dagster.core.binding import Binding, BoundMap, bind
 from reconciler_dagster.core.codecs import Text
 from reconciler_dagster.core.fields import FieldMap, MappedField
 from reconciler_dagster.core.pairs import AirtableField, Column
+from reconciler_dagster.core.sync import SyncMap
+from reconciler_dagster.core.table import Table
 
 FIELDS = FieldMap(
     [
@@ -15,6 +17,7 @@ FIELDS = FieldMap(
         MappedField("Status", "status", ("singleSelect", "formula"), Text(limit=50), both=True),
     ]
 )
+SYNC = SyncMap("leads", "Leads", Table("public", "leads"), FIELDS)
 COMPANY = AirtableField("fld1", "Company", "singleLineText")
 STATUS = AirtableField("fld2", "Status", "singleSelect", ("A", "B"))
 COLUMNS = [Column("company", 255, True), Column("status", 50, True)]
@@ -24,7 +27,7 @@ def check(
     *fields: AirtableField, columns: list[Column] = COLUMNS, before: BoundMap | None = None
 ) -> BoundMap:
     remembered = {b.column: b for b in before.bindings} if before else {}
-    return bind(FIELDS, fields, columns, remembered)
+    return bind(SYNC, fields, columns, remembered)
 
 
 def test_all_well() -> None:
@@ -110,9 +113,9 @@ def test_an_undo_of_a_deletion_is_recognised_by_the_remembered_id() -> None:
 
 def test_a_column_that_a_new_lead_needs_and_nobody_fills_is_named() -> None:
     needs = Column("region", None, False)
-    filled = [Column(name, None, False) for name in ("id", "client_id", "airtable_record_id")]
+    filled = [Column(n, None, False, is_filled=True) for n in ("id", "client_id", "record")]
     may = [Column("mood", None, False, has_default=True), Column("free", None, True)]
-    created = Column("created_at", None, False, is_moment=True)
+    created = Column("created_at", None, False, is_filled=True)
     bound = check(COMPANY, STATUS, columns=[*COLUMNS, needs, *filled, *may, created])
     (sentence,) = bound.unfilled
     assert sentence.startswith("leads.region is NOT NULL without default and not mapped")

@@ -26,7 +26,7 @@ def acme(portal_db: str) -> Iterator[World]:
 
 def report(acme: World) -> dict[str, Any]:
     with acme.engine.connect() as connection:
-        return drift_report(connection, acme.client.id)
+        return drift_report(connection, acme.pair)
 
 
 def unnoticed(acme: World, statement: str, **parameters: Any) -> None:
