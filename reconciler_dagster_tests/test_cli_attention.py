@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from reconciler_dagster.cli.group import main
-from reconciler_dagster.engine.session import Counts
+from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster_tests.orchestration.conftest import point_at
 from reconciler_dagster_tests.windows import inactive, states, sweep, waiting
 from reconciler_dagster_tests.world import World, world

@@ -7,9 +7,10 @@ from uuid import uuid4
 
 from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine.audit import Audited, audit
+from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.diff import ChangeSet
 from reconciler_dagster.engine.listing import Window, list_window
-from reconciler_dagster.engine.session import Counts, Purpose, Session
+from reconciler_dagster.engine.session import Purpose, Session
 from reconciler_dagster.engine.windows import (
     Reconciled,
     preview,

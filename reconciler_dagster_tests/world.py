@@ -17,10 +17,11 @@ from reconciler_dagster.core.reading import from_airtable, from_postgres
 from reconciler_dagster.core.scope import CHANGED, Scope
 from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.core.values import Directory
+from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.diff import ChangeSet, diff
 from reconciler_dagster.engine.pull import Pulled, pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import Pushed, push
-from reconciler_dagster.engine.session import Counts, Session
+from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import bucket
 from reconciler_dagster.postgres.clients import Client, active_clients, directory
 from reconciler_dagster.postgres.connection import engine

@@ -13,7 +13,15 @@ revision = "0020"
 down_revision = "0011"
 
 LEADS = trigger.Watched(
-    Table("public", "leads", client="client_id", updated_at="updated_at"), "leads"
+    Table(
+        "public",
+        "leads",
+        "id",
+        "airtable_record_id",
+        client="client_id",
+        updated_at="updated_at",
+    ),
+    "leads",
 )
 # The primary key of each table, without the sync.
 KEYS = {

@@ -12,24 +12,8 @@ from typing import Any
 
 from reconciler_dagster.core.fields import FieldMap, MappedField
 from reconciler_dagster.core.normal import PLAIN_TEXTS, pick
-from reconciler_dagster.core.pairs import AirtableField, Column, fitted, loss, too_long
+from reconciler_dagster.core.pairs import COMPUTED, AirtableField, Column, fitted, loss, too_long
 from reconciler_dagster.core.sync import SyncMap
-
-COMPUTED = frozenset(
-    {
-        "formula",
-        "rollup",
-        "count",
-        "multipleLookupValues",
-        "createdTime",
-        "lastModifiedTime",
-        "autoNumber",
-        "createdBy",
-        "lastModifiedBy",
-        "button",
-        "aiText",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -260,7 +244,7 @@ def _problem(
                 f"{name} is stopped: it is of type {found.type}, expected {expected}; change it "
                 "back."
             )
-    if not column.nullable and mapped.codec.blank is None:
+    if not column.nullable and mapped.codec.blank is None and not mapped.required:
         return (
             f"{name} is stopped: {table}.{mapped.column} is NOT NULL and cannot hold an empty "
             "cell; allow NULL."

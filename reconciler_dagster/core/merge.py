@@ -132,7 +132,8 @@ def _decide(
     if mapped.fills:  # what stands in the column stays; Airtable's value is taken note of
         filled = differ & _differs(here, blank)
         add("agreed", filled & remote_edited, base, there)
-        differ = differ & ~filled
+        add("to_postgres", differ & ~filled, here, there)
+        return
 
     def alike(mask: Array, left: Array, right: Array) -> Array:
         """Of these cells, those in which the two differ in form alone."""

@@ -26,6 +26,22 @@ from reconciler_dagster.core.normal import form_of
 from reconciler_dagster.core.numbers import Decimal
 from reconciler_dagster.core.people import UserEmail
 
+# Fields that nobody can write.
+COMPUTED = frozenset(
+    {
+        "formula",
+        "rollup",
+        "count",
+        "multipleLookupValues",
+        "createdTime",
+        "lastModifiedTime",
+        "autoNumber",
+        "createdBy",
+        "lastModifiedBy",
+        "button",
+        "aiText",
+    }
+)
 NUMBERS = frozenset({"number", "percent", "currency", "rating", "duration", "count", "autoNumber"})
 # Whole numbers that JSON carries without loss.
 _EXACT = 2**53

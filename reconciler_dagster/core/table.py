@@ -17,8 +17,8 @@ class Table:
 
     schema: str
     name: str
-    key: str = "id"
-    record_id: str = "airtable_record_id"
+    key: str
+    record_id: str
     client: str | None = None
     active: str | None = None
     created_at: str | None = None

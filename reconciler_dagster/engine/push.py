@@ -23,6 +23,7 @@ from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
     cursor,
+    decisions,
     journal,
     leads,
     own_writes,
@@ -32,6 +33,7 @@ from reconciler_dagster.postgres import (
 )
 from reconciler_dagster.postgres.connection import analyze_after
 from reconciler_dagster.postgres.lock import require_lease
+from reconciler_dagster.postgres.names import qualified
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.record import forget_old
 from reconciler_dagster.postgres.staging import StagedRecord
@@ -75,7 +77,7 @@ def push(session: Session) -> Pushed:
         write_local(session, staged, changes, chunk)
     pushed = push_all(session, outbound)
     _finish(session, pulled, staged, pushed)
-    analyze_after(session.engine, session.counts.local_writes)
+    analyze_after(session.engine, qualified(session.map.table), session.counts.local_writes)
     return pushed
 
 
@@ -217,7 +219,7 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
         if pulled.window is not None:
             baseline.verified(connection, session.pair, there)
         session.counts.quarantined = len(quarantine.records(connection, session.pair))
-        session.counts.deletions_pending = tombstones.pending(connection, session.pair)
+        session.counts.deletions_pending = decisions.pending(connection, session.pair)
         forget_old(connection, session.settings.history_days)
         staging.clear(connection, session.key)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal
@@ -20,6 +20,7 @@ from reconciler_dagster.core.guard import Facts
 from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.core.values import Directory
+from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.postgres import bindings, guard, record_ids
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.catalogue import columns_of
@@ -33,25 +34,6 @@ Purpose = Literal["delta", "manual", "audit", "great_sync"]
 SCHEMA_KEPT = timedelta(days=1)
 # How long a run that takes turns waits for those that go first.
 PATIENCE_SECONDS = 3600.0
-
-
-@dataclass
-class Counts:
-    """What a run did. Records, but for ``airtable_calls``: calls sent on the wire."""
-
-    airtable_calls: int = 0
-    pulled: int = 0
-    local_writes: int = 0
-    remote_writes: int = 0
-    conflicts: int = 0
-    quarantined: int = 0
-    deletions: int = 0
-    deletions_pending: int = 0
-
-    def add(self, other: Counts) -> None:
-        """Add another part of the same run."""
-        for item in fields(self):
-            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
 
 @dataclass

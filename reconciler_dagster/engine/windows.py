@@ -21,12 +21,14 @@ from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
     bindings,
+    decisions,
     leads,
     quarantine,
     staging,
     tombstones,
 )
 from reconciler_dagster.postgres.connection import analyze_after
+from reconciler_dagster.postgres.names import qualified
 
 
 def preview(session: Session, window: Window) -> ChangeSet:
@@ -105,8 +107,8 @@ def reconcile(session: Session, window: Window) -> Reconciled:
             out.unknown += _reconcile_part(session, window, part)
     with session.engine.begin() as connection:
         session.counts.quarantined = len(quarantine.records(connection, session.pair))
-        session.counts.deletions_pending = tombstones.pending(connection, session.pair)
-    analyze_after(session.engine, session.counts.local_writes)
+        session.counts.deletions_pending = decisions.pending(connection, session.pair)
+    analyze_after(session.engine, qualified(session.map.table), session.counts.local_writes)
     return out
 
 

@@ -18,7 +18,7 @@ from reconciler_dagster.orchestration import metadata
 from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, moved
 from reconciler_dagster.orchestration.windows import WindowRun
-from reconciler_dagster.postgres import runs, tombstones
+from reconciler_dagster.postgres import decisions, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
@@ -164,7 +164,7 @@ def decide_deletions_op(context: dg.OpExecutionContext, config: DecisionConfig) 
 def _decide(run: WindowRun, session: Session, config: DecisionConfig, state: State) -> list[str]:
     """One sync's deletions. Returns the records that were decided on."""
     with run.engine.begin() as connection:
-        decided = tombstones.decide(
+        decided = decisions.decide(
             connection, session.pair, config.record_ids, state, config.decided_by
         )
     session.bound  # noqa: B018 - another base is met under the lock, which it takes itself
@@ -173,7 +173,7 @@ def _decide(run: WindowRun, session: Session, config: DecisionConfig, state: Sta
     with held:
         deletions.carry_out_approved(session)
     with run.engine.connect() as connection:
-        session.counts.deletions_pending = tombstones.pending(connection, session.pair)
+        session.counts.deletions_pending = decisions.pending(connection, session.pair)
     return decided
 
 

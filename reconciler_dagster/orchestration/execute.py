@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.sync import Pair
-from reconciler_dagster.engine.session import Counts
+from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.orchestration.alive import process_tag
 from reconciler_dagster.orchestration.assets import run_config
 from reconciler_dagster.orchestration.audit import DecisionConfig

@@ -27,9 +27,10 @@ from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.windows import PAGE, grouped, month_of, months_until, unknown_grouped
+from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.diff import ChangeSet
 from reconciler_dagster.engine.listing import sample_base
-from reconciler_dagster.engine.session import Counts, Session
+from reconciler_dagster.engine.session import Session
 from reconciler_dagster.engine.windows import combined
 from reconciler_dagster.orchestration.execute import (
     QUIET,
@@ -47,7 +48,7 @@ from reconciler_dagster.orchestration.metadata import attention_of_client, atten
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import EXPLAINED, PURPOSE_TAG
 from reconciler_dagster.orchestration.windows import WindowConfig
-from reconciler_dagster.postgres import quarantine, tombstones
+from reconciler_dagster.postgres import decisions, quarantine
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
@@ -179,7 +180,7 @@ class _GreatSync:
         with portal.begin() as connection:
             # What stands at the end; it does not add up over windows.
             self.counts.quarantined = quarantine.records_by_client(connection)[client.id]
-            self.counts.deletions_pending = tombstones.pending_by_client(connection)[client.id]
+            self.counts.deletions_pending = decisions.pending_by_client(connection)[client.id]
             if not config.dry_run and all(s.state == "succeeded" for s in self.summaries):
                 known.finish_great_sync(connection, pair)
 

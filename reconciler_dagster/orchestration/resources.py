@@ -15,7 +15,8 @@ from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.due import is_due
 from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
-from reconciler_dagster.engine.session import Counts, Purpose, Session
+from reconciler_dagster.engine.counts import Counts
+from reconciler_dagster.engine.session import Purpose, Session
 from reconciler_dagster.postgres import bindings, cursor, runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine

@@ -11,7 +11,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from reconciler_dagster.orchestration.metadata import attention_of_client, attention_of_findings
-from reconciler_dagster.postgres import quarantine, runs, tombstones
+from reconciler_dagster.postgres import decisions, quarantine, runs
 from reconciler_dagster.postgres.clients import active_clients
 
 
@@ -36,7 +36,7 @@ def deletions(portal: Engine, purpose: str) -> Verdict:
     """Red where absences were not believed, or deletions wait for a person."""
     with portal.connect() as connection:
         judged = runs.standing(connection, [purpose], "doubts")
-        waiting = tombstones.pending_by_client(connection)
+        waiting = decisions.pending_by_client(connection)
         pending = [(client.name, waiting[client.id]) for client in active_clients(connection)]
     reasons = [f"{name}: {doubt}" for name, run in judged for doubt in run.findings["doubts"]]
     reasons += [f"{name}: {line}" for name, n in pending for line in attention_of_client(0, n)]
@@ -51,7 +51,7 @@ def attention(portal: Engine, purpose: str) -> Verdict:
     with portal.connect() as connection:
         judged = runs.standing(connection, [purpose])
         held = quarantine.records_by_client(connection)
-        pending = tombstones.pending_by_client(connection)
+        pending = decisions.pending_by_client(connection)
         for client in active_clients(connection):
             whys = attention_of_client(held[client.id], pending[client.id])
             reasons += [f"{client.name}: {why}" for why in whys]

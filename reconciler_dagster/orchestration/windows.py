@@ -7,8 +7,8 @@ and take turns at writing, and a delta goes before them.
 
 # No `from __future__ import annotations` here: Dagster reads the types at run time.
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,14 +24,13 @@ from reconciler_dagster.engine.listing import Window
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.engine.windows import combined, discard, preview, reconcile
 from reconciler_dagster.orchestration import listing, metadata, verdicts
+from reconciler_dagster.orchestration.failures import Failures, by_client
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import CLIENTS
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun, moved
 from reconciler_dagster.postgres import bindings, cursor, runs, staging
 from reconciler_dagster.postgres import windows as known
-from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.runs import Summary
-from reconciler_dagster.telling import told
 
 warnings.filterwarnings("ignore", "Parameter `backfill_policy`", BetaWarning)
 
@@ -68,46 +67,6 @@ def window_run(context: dg.InitResourceContext) -> Iterator[WindowRun]:
     purpose = (run.tags if run else {}).get(PURPOSE_TAG, "great_sync")
     with ExitStack() as held:
         yield WindowRun(Settings.load(), run.run_id if run else "", purpose, held)  # type: ignore[arg-type]
-
-
-def by_client(partition_keys: Sequence[str]) -> dict[str, list[str]]:
-    """The months of each client of a run."""
-    months: dict[str, list[str]] = {}
-    for key in sorted(partition_keys):
-        client, month = key.split("|")
-        months.setdefault(client, []).append(month)
-    return months
-
-
-class Failures:
-    """Clients that failed; the others are done all the same, and the step fails at its end."""
-
-    def __init__(self, context: dg.AssetExecutionContext, run: WindowRun) -> None:
-        self._log = context.log
-        self.reasons: dict[str, str] = {}
-        with run.engine.connect() as connection:
-            self.names = {client.id: client.name for client in active_clients(connection)}
-
-    @contextmanager
-    def of(self, client: str) -> Iterator[None]:
-        """What fails in the block is the client's failure."""
-        try:
-            yield
-        except Exception as error:
-            explained = isinstance(error, dg.Failure)
-            why = told(error, "the log of this step")
-            self._log.error(f"{self.name(client)}: {why}", exc_info=not explained)
-            self.reasons[client] = why
-
-    def name(self, client: str) -> str:
-        """For a person."""
-        return self.names.get(client, client)
-
-    def tell(self) -> None:
-        """Fail with every reason."""
-        if self.reasons:
-            lines = [f"{self.name(client)}: {why}" for client, why in self.reasons.items()]
-            raise dg.Failure("\n".join(lines), allow_retries=False)
 
 
 @dg.asset(

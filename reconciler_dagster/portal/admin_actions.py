@@ -13,7 +13,7 @@ from reconciler_dagster.core.values import Unreadable
 from reconciler_dagster.portal import actions, sync_requests
 from reconciler_dagster.portal.auth import User
 from reconciler_dagster.portal.problems import Problem, not_found
-from reconciler_dagster.postgres import quarantine, tombstones
+from reconciler_dagster.postgres import decisions, quarantine
 from reconciler_dagster.postgres.clients import directory
 
 
@@ -89,7 +89,7 @@ def rule_on_deletion(
 ) -> None:
     """Say whether a lead that is gone from Airtable is to be deleted here; the next run does it."""
     user.require_admin(client_id)
-    found = tombstones.decide(connection, pair, [record_id], State(ruling), user.email)
+    found = decisions.decide(connection, pair, [record_id], State(ruling), user.email)
     if not found:
         raise not_found("deletion waiting; the record may have come back meanwhile")
     sync_requests.put(connection, client_id, user.email)

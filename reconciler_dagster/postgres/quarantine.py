@@ -45,9 +45,7 @@ class Refusal:
 
 
 def put(connection: Connection, pair: Pair, refusals: Iterable[Refusal]) -> None:
-    """Quarantine cells, or note a further failed attempt. Of several reasons for one cell, the
-    first is kept.
-    """
+    """Quarantine cells, or note a further failed attempt. Of a cell's reasons the first is kept."""
     first: dict[tuple[str, str, Direction], Refusal] = {}
     for refusal in refusals:
         first.setdefault((refusal.record_id, refusal.field, refusal.direction), refusal)
@@ -282,7 +280,7 @@ def retry_chosen(
     field: str | None,
 ) -> int:
     """Make cells due; returns how many. ``columns``: all that are mapped. ConfigurationError where
-    a choice matches none: it may be a slip of the pen, and "0 cells" would look like success.
+    a choice matches none: "0 cells" would look like success.
     """
     if client_id is not None:
         find_client(connection, client_id)

@@ -12,7 +12,7 @@ from reconciler_dagster.core.binding import bind
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.core.sync import Pair
-from reconciler_dagster.postgres import bindings, tombstones, windows
+from reconciler_dagster.postgres import bindings, decisions, windows
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import directory
 from reconciler_dagster.postgres.names import statement
@@ -108,7 +108,7 @@ def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
         "quarantine_by_field": dict(by_field.most_common()),
         "conflicts_last_7_days": figures.conflicts,
         "missing": figures.missing,
-        "deletions_pending": tombstones.pending(connection, pair),
+        "deletions_pending": decisions.pending(connection, pair),
         "stopped_fields": [redacted(binding.problem) for binding in bound if binding.problem],
         "moved_at": moved[0] if moved else None,
         "moved": moved[1] if moved else None,

@@ -49,7 +49,7 @@ def columns_of(connection: Connection, table: str) -> list[TableColumn]:
     found = [TableColumn(*row) for row in rows]
     if not found:
         raise ConfigurationError(
-            f"There is no table {table}: expected one with its schema, like public.leads."
+            f"There is no table {table}: expected one with its schema, like sales.contacts."
         )
     return found
 

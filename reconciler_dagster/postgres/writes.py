@@ -95,7 +95,11 @@ class Took:
             if (column not in told or column in why) and not self._differs(value, row, column)
         }
         self.applied.inserted[write.record_id] = stands
-        self._hold_places(write.record_id, row, set(self.declared.fields.columns) - stands)
+        # Not of a field that this base may do without: it is met when it comes.
+        known = {
+            f.column for f in self.declared.fields if not f.optional or f.column in self.fields
+        }
+        self._hold_places(write.record_id, row, known - stands)
 
     def hold(self, write: LeadWrite, reason: str) -> None:
         """A new lead that could not be inserted at all."""

@@ -10,7 +10,7 @@ import pytest
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine.deletions import carry_out_approved
-from reconciler_dagster.postgres import tombstones
+from reconciler_dagster.postgres import decisions
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster.postgres.report import drift_report
 from reconciler_dagster_tests.windows import inactive, session, states, sweep, waiting
@@ -205,7 +205,7 @@ def test_many_small_deletions_add_up_to_the_limit(many: World) -> None:
 
 def decide(acme: World, state: State, record_ids: list[str] | None = None) -> None:
     with acme.engine.begin() as connection:
-        tombstones.decide(connection, acme.pair, record_ids, state, "Ann")
+        decisions.decide(connection, acme.pair, record_ids, state, "Ann")
 
 
 def test_what_is_approved_is_deleted_unless_it_is_back(many: World) -> None:
