@@ -128,7 +128,11 @@ class World:
         rows = self.sql("SELECT airtable_record_id, to_jsonb(l) FROM leads l")
         local = {row[0]: from_postgres(row[1], LEADS, users)[0] for row in rows}
         agreed = dict(
-            tuple(r) for r in self.sql("SELECT record_id, fields FROM reconciler.baseline")
+            tuple(r)
+            for r in self.sql(
+                "SELECT record_id, fields FROM reconciler.baseline WHERE sync = :sync",
+                sync=self.map.name,
+            )
         )
         return remote, local, agreed
 
