@@ -44,7 +44,6 @@ INDEXES = [
     ("baseline_client_id_created_time_idx", "baseline", "created_time", ""),
     ("unsettled_client_id_revision_idx", "unsettled", "revision", ""),
     ("journal_client_id_record_id_idx", "journal", "record_id", "WHERE state <> 'acknowledged'"),
-    ("conflict_client_id_happened_at_idx", "conflict", "happened_at", ""),
 ]
 
 
