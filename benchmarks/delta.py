@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import statistics
 import subprocess
@@ -20,6 +19,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ from reconciler_dagster.sandbox import DEMO_BASE_ID, DEMO_TOKEN
 from reconciler_dagster.sandbox.testing import SandboxClient
 
 RUNS = 9
+# Each is asked for by itself: what the one before has called is off the call budget's second by
+# then, and off the three seconds in which Airtable's whole seconds tell nothing apart.
+PAUSE_SECONDS = 4.0
 CHANGES = (50, 1)
 WANTED = "flag row to both sides equal"
 RUN = """query Run($id: ID!) { runOrError(runId: $id) { ... on Run {
@@ -52,6 +56,25 @@ def main() -> None:
 
 def measure(leads: int) -> dict[int, list[dict[str, float]]]:
     """The figures of each run, by the number of changes."""
+    with demo(leads) as (_, running):
+        control = SandboxClient(running["airtable_endpoint_url"], DEMO_TOKEN, DEMO_BASE_ID)
+        ui = running["RECONCILER_DAGSTER_URL"]
+        with psycopg.connect(running["database_url"], autocommit=True) as portal:
+            # The first fills the portal, the second warms up.
+            for n in range(2):
+                _run(portal, control, ui, n, CHANGES[0])
+            return {
+                changes: [
+                    _run(portal, control, ui, 2 + n, changes) | {"import dagster": _import()}
+                    for n in range(RUNS)
+                ]
+                for changes in CHANGES
+            }
+
+
+@contextmanager
+def demo(leads: int) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The demo with so many leads: its state folder, and what it tells of itself."""
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-", ignore_cleanup_errors=True) as at:
         state = Path(at)
         state.chmod(0o755)
@@ -67,25 +90,7 @@ def measure(leads: int) -> dict[int, list[dict[str, float]]]:
             while "Ready after" not in log.read_text():
                 assert up.poll() is None, log.read_text()
                 time.sleep(0.2)
-            told = log.read_text()
-            sandbox, dagster = (
-                re.search(rf"{name} +(http://\S+)", told)[1]  # type: ignore[index]
-                for name in ("Airtable sandbox", "Dagster UI")
-            )
-            database = json.loads((state / "running.json").read_text())["database_url"]
-            control = SandboxClient(sandbox, DEMO_TOKEN, DEMO_BASE_ID)
-            with psycopg.connect(database, autocommit=True) as portal:
-                # The first fills the portal, the second warms up.
-                for n in range(2):
-                    _run(portal, control, dagster, n, CHANGES[0])
-                return {
-                    changes: [
-                        _run(portal, control, dagster, 2 + n, changes)
-                        | {"import dagster": _import()}
-                        for n in range(RUNS)
-                    ]
-                    for changes in CHANGES
-                }
+            yield state, json.loads((state / "running.json").read_text())
         finally:
             up.send_signal(signal.SIGINT)
             up.wait()
@@ -104,6 +109,7 @@ def _run(
         "SELECT airtable_record_id FROM leads ORDER BY id OFFSET %s LIMIT %s", [n * 50, changes]
     )
     ids = [row[0] for row in chosen]
+    time.sleep(PAUSE_SECONDS)
     half = (len(ids) + n % 2) // 2  # of one change, now this side and now that
     if ids[:half]:
         control.edit_many(
@@ -118,10 +124,10 @@ def _run(
     ).fetchone()
     row = _ended(portal, request)
     done = datetime.now(UTC).timestamp()
-    run = _graphql(ui, RUN, id=row)["runOrError"]
+    run = graphql(ui, RUN, id=row)["runOrError"]
     while run["endTime"] is None:
         time.sleep(0.1)
-        run = _graphql(ui, RUN, id=row)["runOrError"]
+        run = graphql(ui, RUN, id=row)["runOrError"]
     return {
         "flag row to run created": run["creationTime"] - asked,
         "launch to success": run["endTime"] - run["creationTime"],
@@ -142,7 +148,8 @@ def _ended(portal: psycopg.Connection[Any], request: Any) -> str:
         time.sleep(0.05)
 
 
-def _graphql(ui: str, query: str, **variables: Any) -> dict[str, Any]:
+def graphql(ui: str, query: str, **variables: Any) -> dict[str, Any]:
+    """What Dagster's UI answers to a query."""
     body = json.dumps({"query": query, "variables": variables}).encode()
     request = urllib.request.Request(f"{ui}/graphql", body, {"Content-Type": "application/json"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -3,8 +3,8 @@
 The sandbox allows 5 calls a second and answers unevenly, as Airtable does: 30 ms there, then 120 ms
 and an exponential tail of 200 ms in the mean (`--answers even`: 150 ms, give or take 20 %). The
 Great Sync runs as its command does, in a process of its own; meanwhile a delta is run twice, before
-it and in its middle. Figures of one run: wall time against what the call rate allows, peak memory,
-and the delta's times.
+it and in its middle. Then a delta carries many edits of the portal over (`--edits`). Figures of one
+run: wall time against what the call rate allows, peak memory, and the deltas' times.
 """
 
 import os
@@ -58,9 +58,10 @@ def _timed(*arguments: str) -> tuple[float, dict[str, int]]:
 
 @click.command()
 @click.option("--leads", default=50_000, show_default=True)
+@click.option("--edits", default=0, show_default=True, help="Leads to edit in the portal.")
 @click.option("--port", default=18795, show_default=True)
 @click.option("--answers", type=click.Choice(list(ANSWERS)), default="uneven", show_default=True)
-def main(leads: int, port: int, answers: str) -> None:
+def main(leads: int, edits: int, port: int, answers: str) -> None:
     """Measure."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -84,6 +85,10 @@ def main(leads: int, port: int, answers: str) -> None:
                 )
             client.switch(**ANSWERS[answers])
             _measure(client, portal, leads)
+            if edits:
+                _measure_edits(client, portal, edits)
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+            click.echo(f"peak memory of a process (the largest of them): {peak:.0f} MiB")
         finally:
             sandbox.terminate()
             sandbox.wait()
@@ -92,6 +97,7 @@ def main(leads: int, port: int, answers: str) -> None:
 
 def _measure(client: SandboxClient, portal, leads: int) -> None:  # type: ignore[no-untyped-def]
     for name in ("first contact", "second time"):
+        client.reset_calls()
         started = time.monotonic()
         running = subprocess.Popen([*CLI, "great-sync", "--json"], stdout=subprocess.PIPE)
         delta = None
@@ -104,17 +110,37 @@ def _measure(client: SandboxClient, portal, leads: int) -> None:  # type: ignore
             raise click.ClickException(f"The Great Sync ended with {running.returncode}.")
         counts = orjson.loads(output)["clients"][0]
         limit = leads / PAGE / CALLS_PER_SECOND
-        lists = [c["time"] for c in client.calls() if c["status"] == 429]
         click.echo(
             f"{name}: {counts['pulled']} leads, {counts['airtable_calls']} calls, "
             f"{counts['local_writes']} written; {wall:.1f} s = {wall / limit:.2f} x the {limit:.0f}"
-            f" s of the call rate; 429 answers: {len(lists)}"
+            f" s of the call rate; 429 answers: {_refused(client)}"
         )
         if delta:
             alone, _ = _timed("run")
             click.echo(f"delta: {alone:.1f} s alone, {delta[0]:.1f} s during the Great Sync")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    click.echo(f"peak memory of a process (the largest of them): {peak:.0f} MiB")
+
+
+def _measure_edits(client: SandboxClient, portal, edits: int) -> None:  # type: ignore[no-untyped-def]
+    with portal.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE leads SET sms_stop_reason = 'measured' "
+                "WHERE id IN (SELECT id FROM leads LIMIT :edits)"
+            ),
+            {"edits": edits},
+        )
+    client.reset_calls()
+    wall, counts = _timed("run")
+    limit = counts["airtable_calls"] / CALLS_PER_SECOND
+    click.echo(
+        f"edits: {counts['remote_writes']} records written, {counts['airtable_calls']} calls; "
+        f"{wall:.1f} s = {wall / limit:.2f} x the {limit:.0f} s of the call rate; "
+        f"429 answers: {_refused(client)}"
+    )
+
+
+def _refused(client: SandboxClient) -> int:
+    return sum(call["status"] == 429 for call in client.calls())
 
 
 if __name__ == "__main__":

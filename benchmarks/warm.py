@@ -84,7 +84,6 @@ def measure(runs: int) -> tuple[list[float], list[float]]:
             )
             clients = active_clients(connection)
         instance = held.enter_context(dg.DagsterInstance.get())
-        internals.keep_connections(instance)
         ensure_partitions(instance, clients)
         held.callback(client.stop, home, 10)
         client.ensure(home)

@@ -117,6 +117,17 @@ class World:
         session.counts.airtable_calls = session.calls
         return Ran(session.counts, pulled, change_set, pushed, session)
 
+    @contextmanager
+    def underway(self) -> Iterator[None]:
+        """A run that has read both sides and planned: the block happens before it pushes."""
+        session = self.session()
+        with client_lock(self.engine, self.client.id, session.run_id, 0):
+            pull_airtable(session, CHANGED)
+            pull_postgres(session)
+            diff(session)
+            yield
+            push(session)
+
     def sides(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Airtable, Postgres and the baseline in canonical values, by record id."""
         with self.engine.connect() as connection:

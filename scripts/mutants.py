@@ -246,9 +246,10 @@ MUTANTS = [
     Mutant(
         "do not note a lead that is deleted",
         "comes_back_whole",
-        "migrations/versions/0002_engine.py",
-        "    IF TG_OP = 'DELETE' THEN\n",
-        "    IF TG_OP = 'DELETE' THEN RETURN OLD;\n",
+        "reconciler_dagster/postgres/trigger.py",
+        "        IF TG_OP <> 'INSERT' THEN before",
+        "        IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;\n"
+        "        IF TG_OP <> 'INSERT' THEN before",
     ),
     Mutant(
         "plan a dry run with baselines that the run will have dropped",

@@ -6,6 +6,7 @@ import click
 
 from reconciler_dagster.cli.output import as_one_object, echo_json, one_client, say_if_nobody
 from reconciler_dagster.cli.results import exit_code, show
+from reconciler_dagster.cli.warm import hand_over
 from reconciler_dagster.config import Settings
 
 
@@ -23,8 +24,14 @@ from reconciler_dagster.config import Settings
     "--allow-mass-clear", is_flag=True, help="Let the run empty cells of many leads in Airtable."
 )
 @as_one_object
+@click.pass_context
 def run(
-    client_id: str | None, scope: str, dry_run: bool, allow_mass_clear: bool, as_json: bool
+    context: click.Context,
+    client_id: str | None,
+    scope: str,
+    dry_run: bool,
+    allow_mass_clear: bool,
+    as_json: bool,
 ) -> None:
     """Reconcile once, for all active clients or one, and wait for the end.
 
@@ -32,6 +39,7 @@ def run(
     well; 1: something needs a person; 2: a setting, a base or the field map is wrong.
     """
     settings = Settings.load()  # before the slow imports: a wrong one is told at once
+    hand_over(context)
     from reconciler_dagster.orchestration.execute import sync_clients
     from reconciler_dagster.orchestration.instance import dagster_instance
     from reconciler_dagster.orchestration.ops import SyncConfig

@@ -15,25 +15,28 @@ from reconciler_dagster.cli.output import (
     one_client,
     say_if_nobody,
 )
+from reconciler_dagster.cli.warm import hand_over
 from reconciler_dagster.config import Settings
-from reconciler_dagster.core.drift import unexplained
-from reconciler_dagster.core.guard import problems
-from reconciler_dagster.core.sync import Pair
-from reconciler_dagster.postgres.guard import look
-from reconciler_dagster.postgres.portal import chosen_clients, open_portal
-from reconciler_dagster.postgres.report import drift_report
-from reconciler_dagster.postgres.trigger import Watched
-from reconciler_dagster.syncs.in_force import leads
 
 
 @click.command()
 @one_client
 @as_one_object
-def status(client_id: str | None, as_json: bool) -> None:
+@click.pass_context
+def status(context: click.Context, client_id: str | None, as_json: bool) -> None:
     """Say how far Airtable, Postgres and the baseline agree.
 
     From what Postgres knows: no call is made. Exit code 1: something needs a person.
     """
+    hand_over(context)
+    from reconciler_dagster.core.guard import problems
+    from reconciler_dagster.core.sync import Pair
+    from reconciler_dagster.postgres.guard import look
+    from reconciler_dagster.postgres.portal import chosen_clients, open_portal
+    from reconciler_dagster.postgres.report import drift_report
+    from reconciler_dagster.postgres.trigger import Watched
+    from reconciler_dagster.syncs.in_force import leads
+
     settings = Settings.load()
     portal = open_portal(settings)
     clients = chosen_clients(portal, client_id)
@@ -61,6 +64,8 @@ def status(client_id: str | None, as_json: bool) -> None:
 
 def reasons(report: Mapping[str, Any]) -> list[str]:
     """Why a client needs a person, each with where to look; empty where all is well."""
+    from reconciler_dagster.core.drift import unexplained
+
     found = [f"The last run failed: {report['last_failure']}"] if report["last_failure"] else []
     found += report["stopped_fields"]
     if report["quarantine"]:

@@ -12,6 +12,12 @@ from reconciler_dagster.config import ConfigurationError, project_file, state_di
 from reconciler_dagster.telling import why_no_connection
 
 
+def home_folder() -> Path:
+    """Where the Dagster home of these settings is, or would be."""
+    configured = environment.value("DAGSTER_HOME")
+    return Path(configured).expanduser() if configured else state_dir().resolve() / "dagster"
+
+
 def dagster_home() -> Path:
     """Make sure that there is a Dagster home, and that this process and its children use it.
 
@@ -19,8 +25,8 @@ def dagster_home() -> Path:
     `dagster.yaml` in it. Raises ConfigurationError where it cannot be used.
     """
     configured = environment.value("DAGSTER_HOME")
+    home = home_folder()
     if configured:
-        home = Path(configured).expanduser()
         if not home.is_absolute():  # Dagster's own rule
             raise ConfigurationError(f"DAGSTER_HOME is '{configured}': expected an absolute path.")
         if not home.is_dir():
@@ -30,7 +36,7 @@ def dagster_home() -> Path:
             )
         usable_folder(home, "DAGSTER_HOME")
     else:
-        home = usable_folder(state_dir().resolve() / "dagster", "DAGSTER_HOME")
+        usable_folder(home, "DAGSTER_HOME")
         _put_settings(home)
     os.environ["DAGSTER_HOME"] = str(home)
     return home

@@ -14,7 +14,6 @@ import dagster as dg
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.home import dagster_home, require_dagster_postgres
-from reconciler_dagster.orchestration.storage import keep_connections
 from reconciler_dagster.outlets import guard
 from reconciler_dagster.telling import told
 
@@ -37,7 +36,6 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
             f"The Dagster instance of {home} cannot be opened ({told(error)}): check its "
             "dagster.yaml, and that its storage can be written."
         ) from None
-    keep_connections(instance)
     with instance:
         yield instance
 

@@ -49,7 +49,6 @@ from dagster._utils.interrupts import capture_interrupts
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
-from reconciler_dagster.orchestration.storage import keep_connections
 from reconciler_dagster.processes import number_of
 
 __all__ = [
@@ -75,7 +74,6 @@ def execute_run(run_id: str, instance_reference: str) -> bool:
     """
     reference = deserialize_value(instance_reference, InstanceRef)
     with capture_interrupts(), get_instance_for_cli(instance_ref=reference) as instance:
-        keep_connections(instance)
         with ExitStack() as watched:
             watched.callback(_watch_for_cancel(instance, run_id))
             _execute_run_command_body(run_id, instance, lambda _event: None, False)

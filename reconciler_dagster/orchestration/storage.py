@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import dagster as dg
 import psycopg
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
@@ -16,8 +15,8 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, create_engine
 
-from reconciler_dagster import environment
-from reconciler_dagster.config import ConfigurationError, Settings, state_dir
+from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.orchestration.home import home_folder
 from reconciler_dagster.orchestration.stored import without_secrets
 from reconciler_dagster.outlets import guard
 
@@ -40,34 +39,32 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
         guard()
         url = Settings.load().dagster_postgres_url
         if url is None:
-            home = environment.value("DAGSTER_HOME") or str(state_dir() / "dagster")
-            return without_secrets(DagsterSqliteStorage.from_local(home))
+            return without_secrets(DagsterSqliteStorage.from_local(str(home_folder())))
         from dagster_postgres import DagsterPostgresStorage
 
-        return without_secrets(DagsterPostgresStorage(psycopg2_url(url.get_secret_value())))
+        own = psycopg2_url(url.get_secret_value())
+        return without_secrets(_kept(DagsterPostgresStorage(own), own))
 
 
-def keep_connections(instance: dg.DagsterInstance) -> None:
-    """Have this process keep one connection to Dagster's Postgres, and open more only while several
-    threads ask at once: otherwise every event of a run opens one of its own, 200 times a run.
+def _kept(storage: DagsterStorage, url: str) -> DagsterStorage:
+    """The same storage; a process keeps one connection for it, and opens more only while several
+    threads ask at once. Dagster would open one for every statement, 200 times a run.
 
     Dagster's own way to keep them, for the webserver, sets a timeout for the session: behind a
     pooler that would stay with the connection for whoever gets it next.
     """
-    parts = [instance.event_log_storage, instance.run_storage, instance.schedule_storage]
-    url = getattr(instance.event_log_storage, "postgres_url", None)
-    if url is None:  # SQLite keeps files
-        return
     kept = create_engine(
         url,
         isolation_level="AUTOCOMMIT",
         pool_size=1,
-        max_overflow=10,
+        max_overflow=-1,
         pool_recycle=_CONNECTION_SECONDS,
         pool_pre_ping=True,
     )
+    parts: list[Any] = [storage.event_log_storage, storage.run_storage, storage.schedule_storage]
     for part in parts:
-        part._engine = kept  # type: ignore[union-attr]
+        part._engine = kept  # dagster-postgres has no other way
+    return storage
 
 
 def psycopg2_url(url: str) -> str:

@@ -146,9 +146,11 @@ def _fields(
         "JOIN {table} l ON {record_id} = b.record_id AND {may_be_own} "
         "WHERE b.client_id = :client_id AND b.sync = :sync AND {active}",
     )
-    rows = connection.execute(together.execution_options(yield_per=2000), pair.keys)
-    for record_id, lead, agreed in rows:
-        differing.update(reading.differing(lead, agreed, pair.map.fields.refined(in_use), users))
+    mapped = pair.map.fields.refined(in_use)
+    for record_id, lead, agreed in connection.execute(
+        together.execution_options(yield_per=2000), pair.keys
+    ):
+        differing.update(reading.differing(lead, agreed, mapped, users))
         for field in in_use:
             if field.column not in agreed and (record_id, field.column) not in refused:
                 held_back[field.column] += reading.held(lead, field, users) != field.codec.blank

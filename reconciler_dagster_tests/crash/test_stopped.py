@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from reconciler_dagster.airtable.base import BATCH
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests.crash.busy import busy_copies
 from reconciler_dagster_tests.crash.nursery import Nursery
@@ -21,6 +22,12 @@ from reconciler_dagster_tests.model.invariants import crash_equivalence
 from reconciler_dagster_tests.world import World
 
 STRIDE = int(os.environ.get("STOP_STRIDE", "13"))
+# Batches that went side by side with the one at which the run was stopped. One that had been let
+# through already cannot be called back: Airtable knows no lease.
+BESIDE = """
+SELECT greatest(0, ceil(count(*) / CAST(:batch AS numeric)) - 1)::int FROM reconciler.journal
+WHERE run_id = :id AND state = 'sent'
+"""
 WRITES = "SELECT side, record_id, field FROM reconciler.history WHERE run_id = :id ORDER BY id"
 
 
@@ -61,6 +68,7 @@ def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
             url = case.settings.require_database_url()
             nursery.start(**environment | {"RECONCILER_TEST_STOP": point}, DATABASE_URL=url)
             run_id, pid = stopped(case)
+            beside = case.value(BESIDE, id=run_id, batch=BATCH)
             try:
                 with client_lock(case.engine, case.client.id, "takes it over", 600):
                     pass
@@ -72,7 +80,8 @@ def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
             status, _ = nursery.ended()
             assert status == 1, point  # its lease was lost
             assert case.sql(WRITES, id=run_id) == written, point
-            assert [c for c in case.sandbox.calls() if c["method"] == "PATCH"] == [], point
+            late = [call for call in case.sandbox.calls() if call["method"] == "PATCH"]
+            assert len(late) <= beside, point
             try:
                 crash_equivalence(copies.settle(case, name), expected)
             except AssertionError as error:

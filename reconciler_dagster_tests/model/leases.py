@@ -47,6 +47,7 @@ class Leases(Stage):
             self.world.sql("UPDATE reconciler.lease SET expires_at = '-infinity'")
             stopped[0] = 60
             self.world.sync()
+            self._observe()  # what it wrote may be edited at once
             self.memory.epoch += 1
             self._all(after)
             overtaken.append(invariants.Written.of(self.world, late))

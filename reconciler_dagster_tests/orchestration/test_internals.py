@@ -41,10 +41,6 @@ OTHERS = {
         (internals.DefaultRunLauncher._get_grpc_client_for_termination, "self run_id"),
         (internals.LaunchRunContext, "dagster_run workspace"),
         (dg.DagsterInstance.launch_run, "self run_id workspace"),
-        (
-            dg.DagsterInstance.optimize_for_webserver,
-            "self statement_timeout pool_recycle max_overflow",
-        ),
     ],
     ids=lambda value: getattr(value, "__qualname__", ""),
 )

@@ -184,7 +184,7 @@ def test_a_child_keeps_nothing_open_but_what_it_needs() -> None:
         "import os; from reconciler_dagster.orchestration.warm import child\n"
         "kept, other = os.open('/', os.O_RDONLY), os.open('/', os.O_RDONLY)\n"
         "high = os.dup2(other, 900)\n"
-        "child._close_all_but(kept)\n"
+        "child._close_all_but([kept])\n"
         "def lives(n):\n"
         "    try: return bool(os.fstat(n))\n"
         "    except OSError: return False\n"

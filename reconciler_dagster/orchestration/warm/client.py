@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,9 +48,9 @@ def launch(home: Path, run_id: str, instance: str, note: Callable[[str], None]) 
         request = Request(fingerprint(), run_id, instance, dict(os.environ), os.getcwd())
         folder = place(home)
         for _ in range(_ATTEMPTS):
-            connection = _connect(folder) or _start_and_connect(folder, request.fingerprint)
+            connection = connect(folder) or _start_and_connect(folder, request.fingerprint)
             with connection:
-                if _hand_over(connection, request, note):
+                if hand_over(connection, request, note):
                     return
     except CANNOT as error:
         raise NoWarmProcess(str(error)) from error
@@ -61,7 +61,7 @@ def ensure(home: Path) -> None:
     """Have a warm parent ready for the next run. Raises NoWarmProcess."""
     try:
         folder = place(home)
-        connection = _connect(folder) or _start_and_connect(folder, fingerprint())
+        connection = connect(folder) or _start_and_connect(folder, fingerprint())
         connection.close()
     except CANNOT as error:
         raise NoWarmProcess(str(error)) from error
@@ -94,7 +94,7 @@ def stop(
 
 def parent_of(home: Path) -> int | None:
     """The warm parent's process number; None where there is none."""
-    connection = _connect(place(home))
+    connection = connect(place(home))
     if connection is None:
         return None
     with connection:
@@ -112,11 +112,20 @@ def _peer(connection: socket.socket) -> tuple[int, int]:
     return int.from_bytes(number, sys.byteorder), int.from_bytes(user, sys.byteorder)
 
 
-def _hand_over(connection: socket.socket, request: Request, note: Callable[[str], None]) -> bool:
-    """Whether the run is on its way; not where the parent was of other code, or died."""
+def hand_over(
+    connection: socket.socket,
+    request: Request,
+    note: Callable[[str], None],
+    files: Sequence[int] = (),
+) -> bool:
+    """Whether it is on its way; not where the parent was of other code, or died. ``note``: as of
+    ``launch``; ``files``: descriptors to bring along. Raises OSError, where it never will be.
+    """
     try:
         connection.settimeout(ANSWER_WITHIN_SECONDS)
-        connection.sendall(request.as_line())
+        line = request.as_line()
+        sent = socket.send_fds(connection, [line], files) if files else 0
+        connection.sendall(line[sent:])
         process = read_line(connection).decode().strip()
         if process in ("", STALE):
             return False
@@ -127,7 +136,8 @@ def _hand_over(connection: socket.socket, request: Request, note: Callable[[str]
     return True
 
 
-def _connect(folder: Path) -> socket.socket | None:
+def connect(folder: Path) -> socket.socket | None:
+    """A connection to the warm parent of a folder; None where none listens. Raises OSError."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(folder / "socket"))
@@ -143,10 +153,10 @@ def _connect(folder: Path) -> socket.socket | None:
 def _start_and_connect(folder: Path, code: str) -> socket.socket:
     """Start a parent, unless another launcher just did."""
     with _alone(folder):
-        connection = _connect(folder)
+        connection = connect(folder)
         if connection is None:
             _start(folder)
-            connection = _connect(folder)
+            connection = connect(folder)
     if connection is None:
         raise NoWarmProcess("the warm parent ended as soon as it was there")
     return connection

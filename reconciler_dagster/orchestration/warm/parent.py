@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,12 @@ _LOOK_SECONDS = 1.0
 PRELOADED = (
     "reconciler_dagster.definitions",
     "reconciler_dagster.orchestration.warm.child",
+    "reconciler_dagster.cli.run",
+    "reconciler_dagster.cli.status",
+    # What the two import only once they are called.
+    "reconciler_dagster.orchestration.execute",
+    "reconciler_dagster.orchestration.instance",
+    "reconciler_dagster.postgres.report",
     "dagster_postgres",
     "pandas",
     "pyairtable",
@@ -116,10 +122,13 @@ class Parent:
             time.sleep(_PAUSE_SECONDS)  # what is short now may be so for long
 
     def _answer(self, connection: socket.socket) -> None:
-        with connection:
+        with connection, contextlib.ExitStack() as taken:
             try:
                 connection.settimeout(_REQUEST_WITHIN_SECONDS)
-                request = Request.of_line(read_line(connection))
+                line, files, _, _ = socket.recv_fds(connection, 65536, 3)
+                for file in files:
+                    taken.callback(os.close, file)
+                request = Request.of_line(read_line(connection, line))
                 connection.settimeout(None)
             except (OSError, ValueError, TypeError):
                 return  # whoever it was has gone, and has started nothing
@@ -130,8 +139,13 @@ class Parent:
             from reconciler_dagster.orchestration.warm import child
 
             _begin_new_log(self.socket_path.with_name(LOG))
-            pid = self._fork(lambda: child.execute(request, connection), connection)
-            self.runs[pid] = request
+            kept = [connection.fileno(), *files]
+            if request.command is None:
+                pid = self._fork(lambda: child.execute(request, connection), kept)
+                self.runs[pid] = request
+            else:  # who asked sees for himself how it ends
+                pid = self._fork(lambda: child.execute_command(request, connection, files), kept)
+                self.runs[pid] = None
 
     def _reap(self) -> None:
         """Take leave of what has ended, and have it reported where a run did not end by itself."""
@@ -153,7 +167,7 @@ class Parent:
         with contextlib.suppress(OSError):  # no room for a process: run monitoring finds it
             self.runs[self._fork(lambda: child.report(request, pid, why))] = None
 
-    def _fork(self, work: Callable[[], int], keep: socket.socket | None = None) -> int:
+    def _fork(self, work: Callable[[], int], keep: Collection[int] = ()) -> int:
         from reconciler_dagster.orchestration.warm import child
 
         pid = os.fork()

@@ -4,6 +4,10 @@ One connection a run, over a Unix socket that only the user may open. The launch
 `Request` as a line of JSON. Who answers is the process that the parent has forked: a line with its
 `process`, and it executes the run only once it has read `GO`. So a launcher that did not get as
 far as to send `GO` may start the run otherwise: nothing is ever started twice.
+
+A command of the command line goes the same way. Its request brings stdin, stdout and stderr along,
+and the connection stays open: its exit code comes as one more line, and if the caller goes, the
+command is interrupted.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ import reconciler_dagster
 GO = b"go\n"
 # The parent's answer to a Request with another fingerprint: it is going, start a new one.
 STALE = "stale"
+# What a command is called with (click's ``obj``) that is in a warm process already.
+WARM = "warm"
 # In the folder: what the parent and its runs print.
 LOG = "log"
 _LONGEST_SOCKET = 100
@@ -33,8 +39,9 @@ UNREADABLE = (OSError, PackageNotFoundError)
 
 @dataclass(frozen=True)
 class Request:
-    """A run to execute. ``instance``: `internals.reference`. ``environment``, ``folder``: of the
-    launcher's process; the run gets them whole, so a changed setting needs no new parent.
+    """A run to execute, or a command. ``instance``: `internals.reference`. ``environment``,
+    ``folder``: of the launcher's process; the run gets them whole, so a changed setting needs no
+    new parent. ``command``: its arguments; run and instance are empty then.
     """
 
     fingerprint: str
@@ -42,6 +49,7 @@ class Request:
     instance: str
     environment: dict[str, str]
     folder: str
+    command: list[str] | None = None
 
     def as_line(self) -> bytes:
         """For the socket."""
@@ -87,9 +95,10 @@ def fingerprint() -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
-def read_line(connection: socket.socket) -> bytes:
-    """One line; what came of it where the other side has closed. Raises OSError."""
-    line = b""
+def read_line(connection: socket.socket, line: bytes = b"") -> bytes:
+    """One line, of which this much is known; what came of it where the other side has closed.
+    Raises OSError.
+    """
     while not line.endswith(b"\n"):
         chunk = connection.recv(65536)
         if not chunk:

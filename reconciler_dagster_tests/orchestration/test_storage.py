@@ -1,0 +1,70 @@
+"""Dagster's own storage in Postgres: one connection a process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import dagster as dg
+import psycopg
+import pytest
+
+from reconciler_dagster.sandbox.postgres import PostgresServer
+from reconciler_dagster_tests.orchestration.launching import dagster_home
+
+BACKENDS = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend' "
+    "AND pid <> pg_backend_pid()"
+)
+
+
+class Watched:
+    """An instance, and who is connected to its database."""
+
+    def __init__(self, url: str, instance: dg.DagsterInstance) -> None:
+        self.instance, self._url = instance, url
+
+    def backends(self) -> list[int]:
+        with psycopg.connect(self._url) as connection:
+            return [pid for (pid,) in connection.execute(BACKENDS, [connection.info.dbname])]
+
+    def terminate(self) -> None:
+        gone = self.backends()
+        with psycopg.connect(self._url) as connection:
+            for pid in gone:
+                connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+    def use(self) -> None:
+        """Each of the three parts of the storage is asked something."""
+        self.instance.get_runs_count()
+        self.instance.get_dynamic_partitions("client")
+        self.instance.all_instigator_state()
+
+
+@pytest.fixture
+def watched(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    url = postgres_server.create_database("dagster_connections")
+    with dagster_home() as home:
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", url)
+        with dg.DagsterInstance.get() as instance:
+            yield Watched(url, instance)
+
+
+def test_a_process_keeps_one_connection(watched: Watched) -> None:
+    watched.use()
+    kept = watched.backends()
+    assert len(kept) == 1
+    watched.use()
+    assert watched.backends() == kept
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(watched.use) for _ in range(32)]:
+            done.result()
+    assert len(watched.backends()) == 1
+
+
+def test_a_connection_that_was_lost_is_made_anew(watched: Watched) -> None:
+    watched.use()
+    watched.terminate()
+    watched.use()
+    assert len(watched.backends()) == 1
