@@ -131,7 +131,7 @@ def test_quarantine_is_counted_by_field_and_whole_leads_apart(acme: World) -> No
     with acme.engine.begin() as connection:
         cells = [(first, "notes"), (second, "notes"), (second, "company"), (third, WHOLE_LEAD)]
         refusals = [Refusal(record, field, "to_airtable", "no") for record, field in cells]
-        put(connection, acme.client.id, refusals)
+        put(connection, acme.pair, refusals)
     told = report(acme)
     assert (told["quarantine"], told["quarantined_leads"]) == (4, 1)
     assert told["quarantine_by_field"] == {"notes": 2, "company": 1}
