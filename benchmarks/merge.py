@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.merge import merge
 from reconciler_dagster.core.values import frame
+from reconciler_dagster_tests.mapping import LEADS
 
 SIZES = (10_000, 100_000)
 

@@ -145,7 +145,7 @@ class Settings(FromEnvironment):
 
     airtable_api_key: SecretStr | None = None
     airtable_endpoint_url: str = "https://api.airtable.com"
-    airtable_leads_table: str = "Leads"
+    airtable_leads_table: str | None = None
     database_url: SecretStr | None = None
     dagster_postgres_url: SecretStr | None = None
     portal_jwt_secret: SecretStr | None = None
@@ -187,6 +187,17 @@ class Settings(FromEnvironment):
     dagster_ui_url: str = Field(default="http://127.0.0.1:3000", alias="RECONCILER_DAGSTER_URL")
     # The portal, for links from a run to what it changed; no links unless set.
     portal_url: str | None = Field(default=None, alias="RECONCILER_PORTAL_URL")
+
+    # A folder of sync definitions of one's own, and which syncs run, by name.
+    syncs_folder: str | None = Field(default=None, alias="RECONCILER_SYNCS_FOLDER")
+    syncs: str | None = Field(default=None, alias="RECONCILER_SYNCS")
+
+    @property
+    def chosen_syncs(self) -> tuple[str, ...] | None:
+        """The names in RECONCILER_SYNCS; None where it is not set."""
+        if self.syncs is None:
+            return None
+        return tuple(filter(None, (name.strip() for name in self.syncs.split(","))))
 
     @field_validator("airtable_api_key")
     @classmethod

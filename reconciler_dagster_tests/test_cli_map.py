@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from reconciler_dagster.cli import main
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.syncs.reading import SHIPPED, parse_definition
 from reconciler_dagster.syncs.schema import FILE, json_schema
+from reconciler_dagster_tests.mapping import LEADS
 from reconciler_dagster_tests.world import World, world
 
 

@@ -30,7 +30,7 @@ class Swept:
 
 
 def session(acme: World, purpose: Purpose = "great_sync") -> Session:
-    return Session(acme.settings, acme.engine, acme.client, str(uuid4()), purpose)
+    return Session(acme.settings, acme.engine, acme.client, acme.map, str(uuid4()), purpose)
 
 
 def listed(acme: World, scope: Scope = EVERYTHING) -> tuple[Session, Window]:

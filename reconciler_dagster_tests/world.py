@@ -13,9 +13,9 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from reconciler_dagster.config import Settings
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import from_airtable, from_postgres
 from reconciler_dagster.core.scope import CHANGED, Scope
+from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.counts import Counts
@@ -28,7 +28,9 @@ from reconciler_dagster.postgres.clients import Client, active_clients, director
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
+from reconciler_dagster.syncs.in_force import leads
 from reconciler_dagster_tests.adopted import ADOPT
+from reconciler_dagster_tests.mapping import LEADS
 
 ANN, BOB = "ann@portal.example", "bob@portal.example"
 
@@ -95,11 +97,20 @@ class World:
         """An Airtable cell; None when empty."""
         return self.sandbox.record(record_id)["fields"].get(name)
 
+    @property
+    def map(self) -> SyncMap:
+        """How the leads are mapped for this client, by the settings as they are now."""
+        return leads(self.settings, self.client.base_id)
+
+    @property
+    def pair(self) -> Pair:
+        """The client's leads."""
+        return Pair(self.client.id, self.map)
+
     def session(self, run_id: str | None = None, **more: Any) -> Session:
         """A session as a run would open it."""
-        return Session(
-            self.settings, self.engine, self.client, run_id or str(uuid4()), "delta", **more
-        )
+        run = run_id or str(uuid4())
+        return Session(self.settings, self.engine, self.client, self.map, run, "delta", **more)
 
     def sync(self, scope: Scope = CHANGED) -> Ran:
         """One run: pull, diff, push, under the client's lock."""
@@ -134,7 +145,11 @@ class World:
         rows = self.sql("SELECT airtable_record_id, to_jsonb(l) FROM leads l")
         local = {row[0]: from_postgres(row[1], LEADS, users)[0] for row in rows}
         agreed = dict(
-            tuple(r) for r in self.sql("SELECT record_id, fields FROM reconciler.baseline")
+            tuple(r)
+            for r in self.sql(
+                "SELECT record_id, fields FROM reconciler.baseline WHERE sync = :sync",
+                sync=self.map.name,
+            )
         )
         return remote, local, agreed
 

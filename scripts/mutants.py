@@ -49,15 +49,15 @@ MUTANTS = [
         "drop the journal",
         "after_an_unanswered",
         ENGINE + "local.py",
-        "journal.plan(connection, client_id, session.run_id, outbound, owners, merged_over)",
+        "journal.plan(connection, pair, session.run_id, outbound, owners, merged_over)",
         "pass",
     ),
     Mutant(
         "acknowledge before sending",
         "after_an_unanswered",
         ENGINE + "send.py",
-        "journal.mark_sent(connection, session.client.id, batch)",
-        "journal.close(connection, session.client.id, batch)",
+        "journal.mark_sent(connection, session.pair, batch)",
+        "journal.close(connection, session.pair, batch)",
     ),
     Mutant(
         "take an answer that never came for a yes",
@@ -84,8 +84,8 @@ MUTANTS = [
         "stamp updated_at in the pull",
         "test_03",
         POSTGRES + "statements.py",
-        'f"UPDATE public.leads l SET (',
-        'f"UPDATE public.leads l SET updated_at = now(), (',
+        'f"UPDATE {qualified_name(table)} l SET (',
+        'f"UPDATE {qualified_name(table)} l SET updated_at = now(), (',
     ),
     Mutant(
         "let Airtable win over an edit of the portal alone",
@@ -133,8 +133,8 @@ MUTANTS = [
         "read an absent cell as unchanged",
         "test_06",
         CORE + "reading.py",
-        "            row[mapped.column] = mapped.codec.from_airtable(",
-        "            if mapped.column in cells: row[mapped.column] = mapped.codec.from_airtable(",
+        "            row[mapped.column] = _first(",
+        "            if any(cells.get(mapped.column) or ()): row[mapped.column] = _first(",
     ),
     Mutant(
         "never clear a cell in Airtable",
@@ -148,7 +148,7 @@ MUTANTS = [
         "keep no conflicts",
         "a_conflict_ends",
         ENGINE + "local.py",
-        "record.conflicts(connection, client_id, session.run_id, conflicts)",
+        "record.conflicts(connection, pair, session.run_id, conflicts)",
         "pass",
     ),
     Mutant(
@@ -162,8 +162,8 @@ MUTANTS = [
         "write over a lead that was edited since it was read",
         "on_its_way",
         POSTGRES + "apply.py",
-        "ON l.id = r.id AND l.xmin::text = r.version FOR",
-        "ON l.id = r.id FOR",
+        "AND l.xmin::text = r.version AND",
+        "AND",
     ),
     Mutant(
         "forget a lead that was locked",
@@ -297,14 +297,14 @@ MUTANTS = [
         "insert a lead anew without what is agreed on",
         "inserted_anew",
         ENGINE + "local.py",
-        "remembered=BLANKS | (known.fields if known else {})",
-        "remembered=BLANKS",
+        "remembered=known.fields if known else {}",
+        "remembered={}",
     ),
     Mutant(
         "keep agreeing on what a lead that was inserted anew does not hold",
         "inserted_anew",
         ENGINE + "local.py",
-        "baseline.forget(connection, client_id, applied.inserted)",
+        "baseline.forget(connection, pair, applied.inserted)",
         "pass",
     ),
     Mutant(
@@ -332,7 +332,7 @@ MUTANTS = [
         "know an unanswered write again by its spelling alone",
         "arrived_in_another_form or that_was_trimmed",
         ENGINE + "frames.py",
-        "if normal(there) == normal(sent):",
+        "if normal(there) in (normal(sent), normal(mapped.codec.arrives(sent))):",
         "if there == sent:",
     ),
     Mutant(
@@ -451,9 +451,8 @@ MUTANTS = [
         "let a write of the portal fail where its edit cannot be noted",
         "a_write_goes_through",
         POSTGRES + "trigger.py",
-        "                after ->> TG_ARGV[2], lower(TG_OP));\n        END IF;\n"
-        "    EXCEPTION WHEN OTHERS THEN",
-        "                after ->> TG_ARGV[2], lower(TG_OP));\n        END IF;\n"
+        "after ->> TG_ARGV[2], lower(TG_OP));\n        END IF;\n    EXCEPTION WHEN OTHERS THEN",
+        "after ->> TG_ARGV[2], lower(TG_OP));\n        END IF;\n"
         "    EXCEPTION WHEN no_data_found THEN",
     ),
     Mutant(
@@ -481,8 +480,8 @@ MUTANTS = [
         "miss leads of the portal's own in Airtable",
         "portal_s_own",
         POSTGRES + "windows.py",
-        "WHERE l.is_active AND l.airtable_record_id ~ '{WHOLE}'",
-        "WHERE l.is_active",
+        "WHERE {is_own} AND {active} AND {record_id} ~ '{whole}'",
+        "WHERE {is_own} AND {active}",
     ),
     Mutant(
         "let the sensor take what the listener is just submitting",
@@ -546,6 +545,8 @@ MUTANTS = [
         CORE + "rehearsal.py",
         "    before = shown.figures()\n",
         "    before = now.figures()\n",
+    ),
+    Mutant(
         "let every thread try a token that was refused",
         "refused_token_costs_one_call",
         AIRTABLE + "token.py",
@@ -565,5 +566,33 @@ MUTANTS = [
         "reconciler_dagster/config.py",
         'or "not production").lower()',
         "or PRODUCTION).lower()",
+    ),
+    Mutant(
+        "fill a link with another row",
+        "both_are_met_linked",
+        POSTGRES + "rows.py",
+        "            return self._keys[record_id]\n",
+        "            return min(self._keys.values())\n",
+    ),
+    Mutant(
+        "use another client's override",
+        "override_changes_no_other",
+        "reconciler_dagster/syncs/definition.py",
+        "        own = self.clients.get(base_id)\n",
+        "        own = next(iter(self.clients.values()), None)\n",
+    ),
+    Mutant(
+        "write a field that is on hold",
+        "cell_on_hold",
+        CORE + "merge.py",
+        "    if mapped.policy is Policy.HOLD:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "take the edit of one sync for one of another",
+        "leads_know_nothing",
+        POSTGRES + "cursor.py",
+        "FROM reconciler.cursor WHERE client_id = :client_id AND sync = :sync",
+        "FROM reconciler.cursor WHERE client_id = :client_id",
     ),
 ]

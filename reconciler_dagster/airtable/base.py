@@ -54,7 +54,7 @@ class Record:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """The leads table in Airtable's metadata."""
+    """A table in Airtable's metadata."""
 
     id: str
     name: str
@@ -74,7 +74,7 @@ class TableSchema:
 
 
 class Base:
-    """The leads table of one base. Not to be shared between threads."""
+    """One base. Not to be shared between threads."""
 
     def __init__(
         self, settings: Settings, base_id: str, bucket: Bucket, token: Token | None = None
@@ -85,7 +85,6 @@ class Base:
                 "or digits, as in the base's address; set the client's airtable_base_id."
             )
         self.base_id = base_id
-        self._table_name = settings.airtable_leads_table
         self._endpoint = settings.airtable_endpoint_url.rstrip("/")
         self.transport = Transport(
             base_id,
@@ -109,8 +108,8 @@ class Base:
         for scheme in ("http://", "https://"):
             session.mount(scheme, self.transport)
 
-    def schema(self, table_id: str | None = None) -> TableSchema:
-        """The leads table, by remembered id first, else by name.
+    def schema(self, table: str, table_id: str | None = None) -> TableSchema:
+        """A table, by remembered id first, else by name or id as the definition has it.
 
         Raises ConfigurationError where token, base or table are wrong.
         """
@@ -120,19 +119,19 @@ class Base:
         with self._asking():
             answer = session.get(url)
             tables = answer.json().get("tables") or []
-        name = pick(self._table_name, [str(t.get("name")) for t in tables])
+        name = pick(table, [str(t.get("name")) for t in tables])
         wanted = [t for t in tables if t.get("id") == table_id] or [
-            t for t in tables if t.get("name") == name or t.get("id") == self._table_name
+            t for t in tables if t.get("name") == name or t.get("id") == table
         ]
         if not wanted:
             names = ", ".join(f"'{printable(t.get('name'), 60)}'" for t in tables) or "none"
             raise ConfigurationError(
-                f"Base {self.base_id} has no table '{self._table_name}' (it has {names}): "
-                "set AIRTABLE_LEADS_TABLE."
+                f"Base {self.base_id} has no table '{printable(table, 60)}' (it has {names}): name "
+                "another one in the sync's definition, or set AIRTABLE_LEADS_TABLE."
             )
-        table = wanted[0]
+        found = wanted[0]
         try:
-            return TableSchema(table["id"], table["name"], tuple(map(_field, table["fields"])))
+            return TableSchema(found["id"], found["name"], tuple(map(_field, found["fields"])))
         except (AttributeError, KeyError, TypeError):
             raise NotUnderstood("metadata without ids, names or types") from None
 
@@ -160,6 +159,29 @@ class Base:
                 if error.kind != "LIST_RECORDS_ITERATOR_NOT_AVAILABLE" or not left:
                     raise
 
+    def changed_since(
+        self,
+        table_id: str,
+        field_ids: Iterable[str],
+        moment: datetime,
+        seen: Iterable[str] = (),
+        seen_before: datetime | None = None,
+    ) -> Iterator[list[Record]]:
+        """Pages of what was modified at or after a moment, without those of ``seen`` that were not
+        modified at or after ``seen_before``.
+        """
+        return self.records(table_id, modified_since(moment, seen, seen_before), field_ids)
+
+    def created_between(
+        self,
+        table_id: str,
+        field_ids: Iterable[str],
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> Iterator[list[Record]]:
+        """Pages of what was created in a half-open window; None is open."""
+        return self.records(table_id, created_between(start, end), field_ids)
+
     def read(self, table_id: str, ids: Iterable[str], field_ids: list[str]) -> list[Record]:
         """Records by id, up to 100 a call; without those that are gone or are no record id."""
         wanted = [key for key in dict.fromkeys(ids) if is_record_id(key)]
@@ -170,7 +192,7 @@ class Base:
                 found |= {record.id: record for record in page if record.id in chunk}
         return list(found.values())
 
-    def patch(self, table_id: str, changes: Mapping[str, Mapping[str, Any]]) -> list[Record]:
+    def write(self, table_id: str, changes: Mapping[str, Mapping[str, Any]]) -> list[Record]:
         """Write up to ten records in one call, all or nothing. Answers whole records.
 
         Raises OutcomeUnknown where the write may or may not have happened, NotSent where it did

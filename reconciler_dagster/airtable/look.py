@@ -37,7 +37,7 @@ class Look:
 
 def look_at(settings: Settings, base_id: str, table: str) -> Look:
     """Two calls. Raises ConfigurationError where token, base or table are wrong."""
-    base = Base(settings.model_copy(update={"airtable_leads_table": table}), base_id, _Alone())
-    schema = base.schema()
-    page = next(base.records(schema.id, None, [field.id for field in schema.fields]), [])
+    base = Base(settings, base_id, _Alone())
+    schema = base.schema(table)
+    page = next(base.created_between(schema.id, [field.id for field in schema.fields]), [])
     return Look(schema, page)

@@ -65,10 +65,12 @@ def adopt(client_id: str | None, approve: bool, triggers: tuple[str, ...], as_js
 def _guard(settings: Settings, names: tuple[str, ...]) -> None:
     from reconciler_dagster.postgres.guarded import as_script, guard
     from reconciler_dagster.postgres.portal import open_portal
+    from reconciler_dagster.syncs.in_force import maps
 
+    tables = [sync.table for sync in maps(settings).values()]
     with open_portal(settings).begin() as connection:
         for name in names:
-            statements = guard(connection, name, getpass.getuser())
+            statements = guard(connection, name, getpass.getuser(), tables)
             click.echo(f"Guarded {name}:\n{as_script(statements)}", err=True)
 
 

@@ -17,8 +17,10 @@ from reconciler_dagster.cli.output import (
 from reconciler_dagster.cli.results import exit_code
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.deletions import State
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres import tombstones
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
+from reconciler_dagster.syncs.in_force import maps
 
 if TYPE_CHECKING:  # with Dagster: a list needs none
     from reconciler_dagster.orchestration.execute import Decided
@@ -37,10 +39,17 @@ def list_deletions(client_id: str | None, as_json: bool) -> None:
 
     Exit code 1 while any deletion waits for approval.
     """
-    portal = open_portal(Settings.load())
-    clients = chosen_clients(portal, client_id)
+    settings = Settings.load()
+    portal = open_portal(settings)
     with portal.connect() as connection:
-        found = {client: tombstones.load(connection, client.id).values() for client in clients}
+        found = {
+            client: [
+                stone
+                for sync in maps(settings, client.base_id).values()
+                for stone in tombstones.load(connection, Pair(client.id, sync)).values()
+            ]
+            for client in chosen_clients(portal, client_id)
+        }
     rows = [
         {
             "client_id": client.id,

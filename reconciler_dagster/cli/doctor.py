@@ -33,9 +33,10 @@ from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.listener import doorbell
-from reconciler_dagster.postgres.migrate import is_current
+from reconciler_dagster.postgres.migrate import is_current, tables_of
 from reconciler_dagster.postgres.pooler import Pooling, pooling
 from reconciler_dagster.postgres.portal import open_portal
+from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import is_foreseen, told
 
 OLDEST_POSTGRES = 13
@@ -92,9 +93,9 @@ def examine() -> Iterator[Finding]:
         yield _try("pooler", lambda: ("ok", pooling(portal).value))
         yield (migrated := _try("migrations", lambda: _migrations(portal)))
         if migrated.state == "ok":
-            yield _try("edits are noted", lambda: _noted(portal))
+            yield _try("edits are noted", lambda: _noted(settings, portal))
             yield _try("adoption", lambda: _adoption(portal))
-            yield _try("triggers of the portal", lambda: _triggers(portal))
+            yield _try("triggers of the portal", lambda: _triggers(settings, portal))
     migrated_portal = portal if portal is not None and migrated.state == "ok" else None
     own = _own_tokens(migrated_portal)
     token = _try("Airtable token", lambda: _token(settings, own))
@@ -131,9 +132,10 @@ def _migrations(portal: Engine) -> tuple[State, str]:
     return "ok", "up to date"
 
 
-def _noted(portal: Engine) -> tuple[State, str]:
+def _noted(settings: Settings, portal: Engine) -> tuple[State, str]:
     with portal.connect() as connection:
-        found = problems(look(connection))
+        watched = tables_of(maps(settings).values())
+        found = [problem for one in watched for problem in problems(look(connection, one))]
     if not found:
         return "ok", "every writer's, and nothing is hidden from this database role"
     state: State = "failed" if any(problem.stops for problem in found) else "warning"
@@ -147,12 +149,13 @@ def _adoption(portal: Engine) -> tuple[State, str]:
     return "ok", " ".join(reasons) or "every active client is adopted"
 
 
-def _triggers(portal: Engine) -> tuple[State, str]:
+def _triggers(settings: Settings, portal: Engine) -> tuple[State, str]:
     """Whether the first contact of a client would have one tell old news."""
     with portal.connect() as connection:
         awaited = any(s.state is Consent.NEW for s in adoption.standings(connection).values())
-        triggers = [t for t in guarded.portal_triggers(connection) if t.fires_on_leads]
-    telling = [trigger for trigger in triggers if not trigger.is_guarded]
+        tables = [sync.table for sync in maps(settings).values()]
+        triggers = [t for table in tables for t in guarded.portal_triggers(connection, table)]
+    telling = [t for t in triggers if t.fires_on_leads and not t.is_guarded]
     if not telling:
         return "ok", "none that would tell old news"
     told = [f"{t.name}: {guarded.as_script(t.guard_sql)}" for t in telling]
@@ -263,16 +266,20 @@ def _own(settings: Settings, client: Client, given: Reference) -> tuple[State, s
 
 
 def _client(settings: Settings, portal: Engine, client: Client) -> tuple[State, str]:
-    from reconciler_dagster.core.fields import LEADS
     from reconciler_dagster.engine.session import Session
 
-    session = Session(settings, portal, client, "doctor", "audit", dry_run=True)
-    bound = session.check_mapping(force=True)
-    wrong = [*bound.problems, *bound.unfilled, *([session.moved] if session.moved else [])]
+    wrong: list[str] = []
+    notes: list[str] = []
+    fields = 0
+    for sync in maps(settings, client.base_id).values():
+        session = Session(settings, portal, client, sync, "doctor", "audit", dry_run=True)
+        bound = session.check_mapping(force=True)
+        wrong += [*bound.problems, *bound.unfilled, *([session.moved] if session.moved else [])]
+        notes += bound.notes
+        fields += len(sync.fields)
     if wrong:
         return "warning", f"base {client.base_id}: {' '.join(wrong)}"
-    well = f"base {client.base_id}: all {len(LEADS.columns)} mapped fields fit."
-    return "ok", " ".join([well, *bound.notes])
+    return "ok", " ".join([f"base {client.base_id}: all {fields} mapped fields fit.", *notes])
 
 
 def _dagster_storage() -> tuple[State, str]:

@@ -10,6 +10,7 @@ from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.postgres import record
 from reconciler_dagster.postgres.portal import open_portal
+from reconciler_dagster.syncs.in_force import maps
 
 
 @click.command()
@@ -20,8 +21,10 @@ def history(lead: str, as_json: bool) -> None:
 
     LEAD is the lead's id in the portal or its record id in Airtable.
     """
-    with open_portal(Settings.load()).connect() as connection:
-        changes = record.history_of(connection, lead)
+    settings = Settings.load()
+    with open_portal(settings).connect() as connection:
+        tables = [sync.table for sync in maps(settings).values()]
+        changes = record.history_of(connection, tables, lead)
     if changes is None:
         raise ConfigurationError(
             f"There is no lead '{lead}': expected leads.id or leads.airtable_record_id."

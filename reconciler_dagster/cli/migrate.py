@@ -8,26 +8,42 @@ from sqlalchemy import Engine
 from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.guard import problems
+from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.losses import losses
-from reconciler_dagster.postgres.migrate import downgrade, is_current, upgrade
+from reconciler_dagster.postgres.migrate import (
+    downgrade,
+    is_current,
+    tables_of,
+    upgrade,
+    would_do,
+)
+from reconciler_dagster.syncs.in_force import maps
 
 
 @click.command()
 @click.option("--down", is_flag=True, help="Take the engine's own schema away again instead.")
 @click.option("--yes", is_flag=True, help="With --down: what will be lost may be.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def migrate(down: bool, yes: bool, as_json: bool) -> None:
+def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Bring the portal's database up to date.
 
     An empty database gets the portal's tables; an existing portal keeps every row, column,
-    default, index and trigger. What keeps edits from being noted is mended, whatever the version.
-    Down forgets what was agreed with Airtable, and removes no lead; where edits, lost values or
-    decisions of people would be forgotten too, it says so and wants --yes. Exit code 1: something
-    is left that only a person can mend, or that nobody has said yes to.
+    default, index and trigger. The tables of the syncs in force get the trigger that notes edits,
+    and what keeps edits from being noted is mended, whatever the version. Down forgets what was
+    agreed with Airtable, and removes no lead; where edits, lost values or decisions of people would
+    be forgotten too, it says so and wants --yes. Exit code 1: something is left that only a person
+    can mend, or that nobody has said yes to.
     """
-    portal = engine(Settings.load().require_database_url())
+    if down and dry_run:
+        raise click.UsageError("--down has no --dry-run.")
+    settings = Settings.load()
+    portal, syncs = engine(settings.require_database_url()), list(maps(settings).values())
+    if dry_run:
+        _say_what_would_be_done(would_do(portal, syncs), as_json)
+        return
     was_current = is_current(portal)
     mended: list[str] = []
     lost = _losses(portal) if down and was_current else []
@@ -41,7 +57,7 @@ def migrate(down: bool, yes: bool, as_json: bool) -> None:
     if down:
         downgrade(portal)
     else:
-        mended = upgrade(portal)
+        mended = upgrade(portal, syncs=syncs)
     changed = down or not was_current or bool(mended)
     if as_json:
         told = {"direction": "down" if down else "up", "changed": changed, "mended": mended}
@@ -53,15 +69,26 @@ def migrate(down: bool, yes: bool, as_json: bool) -> None:
         for what in mended:
             click.echo(f"Mended: {what}")
     if not down:
-        _tell_what_is_left(portal)
+        _tell_what_is_left(portal, syncs)
 
 
-def _tell_what_is_left(portal: Engine) -> None:
+def _say_what_would_be_done(steps: list[str], as_json: bool) -> None:
+    if as_json:
+        echo_json({"would": steps})
+        return
+    for step in steps:
+        click.echo(step)
+    if not steps:
+        click.echo("Up to date already: nothing would be done.")
+
+
+def _tell_what_is_left(portal: Engine, syncs: list[SyncMap]) -> None:
     """What no migration can mend, on stderr; then the command ends with 1."""
     with portal.connect() as connection:
-        left = problems(look(connection))
+        found = (problems(look(connection, watched)) for watched in tables_of(syncs))
+        left = list(dict.fromkeys(str(problem) for each in found for problem in each))
     for problem in left:
-        click.echo(str(problem), err=True)
+        click.echo(problem, err=True)
     if left:
         raise click.exceptions.Exit(1)
 

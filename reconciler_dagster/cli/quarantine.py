@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import asdict
 
 import click
 
 from reconciler_dagster.cli.output import as_one_object, counted, echo_json
-from reconciler_dagster.config import Settings
+from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.sync import Pair
+from reconciler_dagster.postgres.choices import Side, choose
 from reconciler_dagster.postgres.clients import find_client
-from reconciler_dagster.postgres.portal import open_portal
+from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.quarantine import held
 from reconciler_dagster.postgres.retry import retry_chosen
+from reconciler_dagster.syncs.in_force import mapped_columns, maps
 
 _CLIENT = click.option("--client", "client_id", help="Id of one client; all unless given.")
 _WAY = {"to_postgres": "Airtable to Postgres", "to_airtable": "Postgres to Airtable"}
@@ -44,18 +48,51 @@ def list_(client_id: str | None, as_json: bool) -> None:
     raise click.exceptions.Exit(1 if cells else 0)
 
 
+@quarantine.command("choose")
+@_CLIENT
+@click.argument("record_id")
+@click.argument("field")
+@click.option("--take", type=click.Choice(["airtable", "postgres"]), required=True)
+@as_one_object
+def choose_(client_id: str | None, record_id: str, field: str, take: Side, as_json: bool) -> None:
+    """Say which side's value stands of a cell that both edited and whose field is on hold.
+
+    The next run carries it over; the other value is kept in the conflict log. Exit code 2 where no
+    such cell waits.
+    """
+    settings = Settings.load()
+    portal = open_portal(settings)
+    pairs = [
+        Pair(client.id, sync)
+        for client in chosen_clients(portal, client_id)
+        for sync in maps(settings, client.base_id).values()
+    ]
+    run_id = f"choice by {getpass.getuser()}"
+    with portal.begin() as connection:
+        done = any(choose(connection, pair, run_id, record_id, field, take) for pair in pairs)
+    if not done:
+        raise ConfigurationError(
+            f"{field} of {record_id} does not wait for a choice: see `reconciler quarantine list`."
+        )
+    if as_json:
+        echo_json({"record_id": record_id, "field": field, "take": take})
+    else:
+        click.echo(f"The next run carries over what {take.title()} has.")
+
+
 @quarantine.command("retry")
 @_CLIENT
 @click.option("--record", "record_id", help="One Airtable record.")
-@click.option("--field", help="One column of leads.")
+@click.option("--field", help="One mapped column.")
 @as_one_object
 def retry_(client_id: str | None, record_id: str | None, field: str | None, as_json: bool) -> None:
     """Have the next run try cells again, with their current values: all, or those chosen.
 
     A choice that matches no cell: exit code 2.
     """
-    with open_portal(Settings.load()).begin() as connection:
-        count = retry_chosen(connection, client_id, record_id, field)
+    settings = Settings.load()
+    with open_portal(settings).begin() as connection:
+        count = retry_chosen(connection, mapped_columns(settings), client_id, record_id, field)
     if as_json:
         echo_json({"retried": count})
         return

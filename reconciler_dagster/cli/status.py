@@ -33,10 +33,13 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     hand_over(context)
     from reconciler_dagster.cli import stored
     from reconciler_dagster.core.guard import problems
+    from reconciler_dagster.core.sync import Pair
     from reconciler_dagster.postgres import adoption, fights
     from reconciler_dagster.postgres.guard import look
     from reconciler_dagster.postgres.portal import chosen_clients, open_portal
     from reconciler_dagster.postgres.report import drift_report
+    from reconciler_dagster.postgres.trigger import Watched
+    from reconciler_dagster.syncs.in_force import leads
 
     settings = Settings.load()
     portal = open_portal(settings)
@@ -45,10 +48,14 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
         return
     clients = chosen_clients(portal, client_id)
     say_if_nobody(clients)
+    pairs = [Pair(client.id, leads(settings, client.base_id)) for client in clients]
     with portal.connect() as connection:
         of_months = stored.the_months(connection, settings)
-        reports = [drift_report(connection, client.id) for client in clients]
-        guards = [problems(look(connection, client.id)) for client in clients]
+        reports = [drift_report(connection, pair) for pair in pairs]
+        guards = [
+            problems(look(connection, Watched(pair.table, pair.sync), pair.client_id))
+            for pair in pairs
+        ]
         stands = [adoption.standing(connection, client.id) for client in clients]
         fought = [fights.sentences(connection, client.id) for client in clients]
     attention = [

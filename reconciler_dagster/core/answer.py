@@ -28,7 +28,7 @@ def judge(codec: Codec, sent: Value, before: Value, held: Value) -> Verdict:
         return Verdict.OPEN
     if held == sent:
         return Verdict.AGREED
-    if codec.normal(held) == codec.normal(sent):
+    if codec.normal(held) in (codec.normal(sent), codec.normal(codec.arrives(sent))):
         return Verdict.RESPELLED
     if held == before:
         return Verdict.KEPT

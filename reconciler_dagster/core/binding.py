@@ -12,28 +12,25 @@ from typing import Any
 
 from reconciler_dagster.core.fields import FieldMap, MappedField
 from reconciler_dagster.core.normal import PLAIN_TEXTS, pick
-from reconciler_dagster.core.pairs import AirtableField, Column, fitted, loss, too_long
+from reconciler_dagster.core.pairs import COMPUTED, AirtableField, Column, fitted, loss, too_long
+from reconciler_dagster.core.sync import SyncMap
 
-COMPUTED = frozenset(
-    {
-        "formula",
-        "rollup",
-        "count",
-        "multipleLookupValues",
-        "createdTime",
-        "lastModifiedTime",
-        "autoNumber",
-        "createdBy",
-        "lastModifiedBy",
-        "button",
-        "aiText",
-    }
-)
+
+@dataclass(frozen=True)
+class Source:
+    """One of several Airtable fields of a column: its name in the definition, and what it is."""
+
+    declared: str
+    field: AirtableField
 
 
 @dataclass(frozen=True)
 class Binding:
-    """Which Airtable field a column is bound to, and what stands in the way, if anything."""
+    """Which Airtable field a column is bound to, and what stands in the way, if anything.
+
+    ``field_id`` and what follows: the first one that the table has. ``also``: all of them, where
+    the definition names several.
+    """
 
     column: str
     field_id: str | None
@@ -45,18 +42,22 @@ class Binding:
     holds: str | None = None
     precision: int | None = None
     valid: bool = True
+    also: tuple[Source, ...] = ()
 
-    def as_field(self) -> AirtableField:
-        """The field as it was when the metadata was last read."""
-        return AirtableField(
-            self.field_id or "",
-            self.name,
-            self.type or "",
-            self.choices,
-            self.holds,
-            self.precision,
-            self.valid,
-        )
+    def as_fields(self) -> list[AirtableField]:
+        """The fields as they were when the metadata was last read."""
+        if self.also:
+            return [source.field for source in self.also]
+        if not self.field_id or not self.type:
+            return []
+        kept = (self.choices, self.holds, self.precision, self.valid)
+        return [AirtableField(self.field_id, self.name, self.type, *kept)]
+
+    def id_of(self, declared: str) -> str | None:
+        """The id that a source was bound to."""
+        if self.also:
+            return next((s.field.id for s in self.also if s.declared == declared), None)
+        return self.field_id
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,22 @@ class BoundMap:
         return {
             binding.column: binding.field_id
             for binding in self.bindings
-            if binding.field_id and not binding.problem
+            if binding.field_id and binding.column in self.fields
         }
+
+    @property
+    def ids_by_column(self) -> dict[str, list[str]]:
+        """Column to the ids of its Airtable fields, of which the first that is not empty counts."""
+        bindings = {binding.column: binding for binding in self.bindings}
+        return {
+            column: [s.field.id for s in bindings[column].also] or [field_id]
+            for column, field_id in self.id_by_column.items()
+        }
+
+    @property
+    def field_ids(self) -> list[str]:
+        """The Airtable fields in use, each once."""
+        return list(dict.fromkeys(i for ids in self.ids_by_column.values() for i in ids))
 
     @property
     def plain_texts(self) -> list[str]:
@@ -98,8 +113,7 @@ class BoundMap:
     def stops_more_than(self, earlier: BoundMap) -> bool:
         """Whether fields that an earlier check let through are stopped or bound anew now."""
         return any(
-            self.id_by_column.get(column) != field_id
-            for column, field_id in earlier.id_by_column.items()
+            self.ids_by_column.get(column) != ids for column, ids in earlier.ids_by_column.items()
         )
 
     def choices(self, column: str) -> tuple[str, ...] | None:
@@ -111,11 +125,16 @@ class BoundMap:
         None where it has none.
         """
         choices = self.choices(column)
-        return cell if choices is None else pick(cell, choices)
+        if choices is None:
+            return cell
+        if isinstance(cell, list):
+            options = [pick(one, choices) for one in cell]
+            return None if None in options else options
+        return pick(cell, choices)
 
 
 def bind(
-    fields: FieldMap,
+    declared: SyncMap,
     airtable: Iterable[AirtableField],
     columns: Iterable[Column],
     remembered: Mapping[str, Binding],
@@ -123,30 +142,20 @@ def bind(
     """Bind every field: by remembered id first, so that a rename is followed, else by name, else by
     the only name that differs in blanks or case and is nobody else's.
     """
-    listed = list(airtable)
-    by_id = {field.id: field for field in listed}
-    by_name = {field.name: field for field in listed}
-    taken = {mapped.airtable for mapped in fields}
-    taken |= {by_id[b.field_id].name for b in remembered.values() if b.field_id in by_id}
-    free = by_name.keys() - taken
+    fields, table = declared.fields, declared.table.name
+    find = _Finder(fields, airtable, remembered.values())
     catalogue = {column.name: column for column in columns}
-    bindings, usable, changed, notes = [], [], [], []
+    bindings, usable, changed, notes = [], [], [], find.notes
     for mapped in fields:
         before = remembered.get(mapped.column)
-        found = by_id.get(before.field_id or "") if before else None
-        found = found or by_name.get(mapped.airtable)
-        if found is None and (name := pick(mapped.airtable, free)):
-            found = by_name[name]
-            notes.append(f"'{name}' is taken for '{mapped.airtable}', which the table has not.")
+        sources = [s for name in mapped.sources if (s := find(name, before))]
+        found = sources[0].field if sources else None
         column = catalogue.get(mapped.column)
-        problem = _problem(mapped, found, column)
-        bindings.append(_binding(mapped, found, before, problem))
-        if before and found and before.field_id == found.id and found.name != before.name:
-            notes.append(f"'{before.name}' is now called '{found.name}'; followed by its id.")
-        if before and found and before.field_id and before.field_id != found.id:
-            notes.append(
-                f"'{mapped.airtable}' is a new field ({found.id}); met as if for the first time."
-            )
+        if found is None and mapped.optional and column is not None:
+            bindings.append(_absent(mapped, before))
+            continue
+        problem = _problem(mapped, [source.field for source in sources], column, table)
+        bindings.append(_binding(mapped, sources, before, problem))
         if problem or column is None or found is None:
             continue
         if before and _is_new(mapped, found, before):
@@ -154,17 +163,56 @@ def bind(
         if before is None or before.choices != found.choices:
             notes += [
                 f"'{found.name}' has an option of {len(option)} characters, '{option[:40]}', which "
-                f"leads.{column.name} cannot hold: its cells go into quarantine."
+                f"{table}.{column.name} cannot hold: its cells go into quarantine."
                 for option in too_long(found, column)
             ]
         usable.append(fitted(mapped, found, column))
     unfilled = tuple(
-        f"leads.{column.name} is NOT NULL without default and not mapped: new leads cannot be "
+        f"{table}.{column.name} is NOT NULL without default and not mapped: new leads cannot be "
         "inserted; give it a default, allow NULL, or have a trigger fill it."
         for column in catalogue.values()
         if not column.may_be_left_out and not column.is_filled and column.name not in fields.columns
     )
     return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes), unfilled)
+
+
+class _Finder:
+    """Finds fields, and notes what a person should know of it."""
+
+    def __init__(
+        self, fields: FieldMap, airtable: Iterable[AirtableField], remembered: Iterable[Binding]
+    ) -> None:
+        listed = list(airtable)
+        self._by_id = {field.id: field for field in listed}
+        self._by_name = {field.name: field for field in listed}
+        known = [field.id for binding in remembered for field in binding.as_fields()]
+        taken = {name for mapped in fields for name in mapped.sources}
+        taken |= {self._by_id[i].name for i in known if i in self._by_id}
+        self._free = self._by_name.keys() - taken
+        self.notes: list[str] = []
+
+    def __call__(self, declared: str, before: Binding | None) -> Source | None:
+        """The field that a definition means."""
+        known = before.id_of(declared) if before else None
+        found = self._by_id.get(known or "") or self._by_name.get(declared)
+        found = found or self._by_id.get(declared)
+        if found is None and (name := pick(declared, self._free)):
+            found = self._by_name[name]
+            self.notes.append(f"'{name}' is taken for '{declared}', which the table has not.")
+        if found is None:
+            return None
+        if known == found.id and before and (was := _name_of(before, declared)) != found.name:
+            self.notes.append(f"'{was}' is now called '{found.name}'; followed by its id.")
+        if known and known != found.id:
+            self.notes.append(
+                f"'{declared}' is a new field ({found.id}); met as if for the first time."
+            )
+        return Source(declared, found)
+
+
+def _name_of(before: Binding, declared: str) -> str:
+    named = (source.field.name for source in before.also if source.declared == declared)
+    return next(named, before.name)
 
 
 def _is_new(mapped: MappedField, found: AirtableField, before: Binding) -> bool:
@@ -175,36 +223,45 @@ def _is_new(mapped: MappedField, found: AirtableField, before: Binding) -> bool:
     )
 
 
-def _problem(mapped: MappedField, found: AirtableField | None, column: Column | None) -> str | None:
+def _problem(
+    mapped: MappedField, sources: list[AirtableField], column: Column | None, table: str
+) -> str | None:
     name = f"'{mapped.airtable}'"
     if column is None:
-        return f"{name} is stopped: leads has no column {mapped.column}; add it."
+        return f"{name} is stopped: {table} has no column {mapped.column}; add it."
     if column.generated:
         return (
-            f"{name} is stopped: leads.{mapped.column} is filled by Postgres itself; make it a "
+            f"{name} is stopped: {table}.{mapped.column} is filled by Postgres itself; make it a "
             "plain column."
         )
-    if found is None:
+    if not sources:
         return f"{name} is stopped: the table has no such field; add it or rename it back."
     accepted = set(mapped.types) - (COMPUTED if mapped.both else set())
-    if found.type not in accepted:
-        expected = " or ".join(t for t in mapped.types if t in accepted)
+    for found in sources:
+        if found.type not in accepted:
+            expected = " or ".join(t for t in mapped.types if t in accepted)
+            return (
+                f"{name} is stopped: it is of type {found.type}, expected {expected}; change it "
+                "back."
+            )
+    if not column.nullable and mapped.codec.blank is None and not mapped.required:
         return (
-            f"{name} is stopped: it is of type {found.type}, expected {expected}; change it back."
+            f"{name} is stopped: {table}.{mapped.column} is NOT NULL and cannot hold an empty "
+            "cell; allow NULL."
         )
-    if not column.nullable and mapped.codec.blank is None:
-        return (
-            f"{name} is stopped: leads.{mapped.column} is NOT NULL and cannot hold an empty cell; "
-            "allow NULL."
-        )
-    lost = loss(mapped, found, column)
+    lost = next(filter(None, (loss(mapped, found, column, table) for found in sources)), None)
     return f"{name} is stopped: {lost}." if lost else None
 
 
+def _absent(mapped: MappedField, before: Binding | None) -> Binding:
+    """A field that a base may do without. Without a fingerprint: it is met anew when it comes."""
+    return Binding(mapped.column, before.field_id if before else None, mapped.airtable)
+
+
 def _binding(
-    mapped: MappedField, found: AirtableField | None, before: Binding | None, problem: str | None
+    mapped: MappedField, sources: list[Source], before: Binding | None, problem: str | None
 ) -> Binding:
-    if found is None:  # keep the remembered id: the field may come back by an undo
+    if not sources:  # keep the remembered id: the field may come back by an undo
         remembered = before.field_id if before else None
         return Binding(
             mapped.column,
@@ -213,6 +270,7 @@ def _binding(
             problem=problem,
             fingerprint=before.fingerprint if before else "",
         )
+    found = sources[0].field
     return Binding(
         mapped.column,
         found.id,
@@ -224,4 +282,5 @@ def _binding(
         found.holds,
         found.precision,
         found.valid,
+        tuple(sources) if mapped.also else (),
     )

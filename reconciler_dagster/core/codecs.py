@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from dateutil.parser import isoparse
 
-from reconciler_dagster.core.normal import Form, key, pick, plain
+from reconciler_dagster.core.normal import Form, pick, plain
 from reconciler_dagster.core.values import Directory, Unreadable, Value, printable
 
 INT4 = 2**31
@@ -60,10 +60,15 @@ class Codec:
         """Equal for values that differ in form alone, as Airtable may keep them."""
         return value
 
+    def arrives(self, value: Value) -> Value:
+        """What Airtable holds once a value was written."""
+        return value
 
-def _text(cell: Any) -> str:
+
+def text_of(cell: Any) -> str:
+    """A cell that must be a text, and one that can be stored."""
     if not isinstance(cell, str):
-        raise Unreadable(f"holds {_kind(cell)} where text was expected")
+        raise Unreadable(f"holds {kind(cell)} where text was expected")
     if len(cell) > LONGEST_TEXT:
         raise Unreadable(f"is {len(cell)} characters long, more than Airtable takes: shorten it")
     if "\x00" in cell:
@@ -75,7 +80,8 @@ def _text(cell: Any) -> str:
     return cell
 
 
-def _kind(cell: Any) -> str:
+def kind(cell: Any) -> str:
+    """What a cell holds, for people."""
     if isinstance(cell, dict):
         if "error" in cell:
             return f"a formula error ({printable(cell['error'], 40)})"
@@ -91,16 +97,18 @@ class Text(Codec):
     rich text was emptied.
 
     ``form``: how texts of the Airtable field are compared. ``padded``: the column is a char(n), and
-    drops the blanks at the end.
+    drops the blanks at the end. ``on_write``: what is written to Airtable in place of values that
+    it has no option for.
     """
 
     limit: int | None = None
     form: Form = field(default=plain, repr=False, compare=False)
     padded: bool = field(default=False, repr=False)
+    on_write: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
-        text = self._kept(_text(cell))
+        text = self._kept(text_of(cell))
         if self.limit is not None and text and len(text) > self.limit:
             raise Unreadable(
                 f"is {len(text)} characters long, the column takes {self.limit}: shorten it"
@@ -110,6 +118,14 @@ class Text(Codec):
     def from_postgres(self, value: Any, users: Directory) -> Value:
         """See Codec."""
         return self._kept(value) if isinstance(value, str) else super().from_postgres(value, users)
+
+    def to_airtable(self, value: Value) -> Any:
+        """See Codec."""
+        return super().to_airtable(self.arrives(value))
+
+    def arrives(self, value: Value) -> Value:
+        """See Codec."""
+        return self.on_write.get(value, value) if isinstance(value, str) else value
 
     def _kept(self, text: str) -> Value:
         kept = text.rstrip(" ") if self.padded else text
@@ -128,7 +144,7 @@ class Choice(Codec):
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
-        option = pick(_text(cell), self.portal_by_airtable)
+        option = pick(text_of(cell), self.portal_by_airtable)
         if option is None:
             known = ", ".join(self.portal_by_airtable)
             raise Unreadable(f"is '{cell[:40]}', which has no meaning here: use {known}")
@@ -157,7 +173,7 @@ class Integer(Codec):
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
         if isinstance(cell, bool) or not isinstance(cell, int | float) or not math.isfinite(cell):
-            raise Unreadable(f"holds {_kind(cell)} where a whole number was expected")
+            raise Unreadable(f"holds {kind(cell)} where a whole number was expected")
         number = math.floor(cell + 0.5) if isinstance(cell, float) else cell
         if not -self.limit <= number < self.limit:
             raise Unreadable("is a number too large for the column")
@@ -181,12 +197,27 @@ class Checkbox(Codec):
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
         if not isinstance(cell, bool):
-            raise Unreadable(f"holds {_kind(cell)} where a checkbox was expected")
+            raise Unreadable(f"holds {kind(cell)} where a checkbox was expected")
         return cell
 
     def to_airtable(self, value: Value) -> Any:
         """See Codec."""
         return bool(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unchecked(Checkbox):
+    """A checkbox that says the contrary: an empty one is true in Postgres."""
+
+    blank: Value = True
+
+    def read(self, cell: Any, users: Directory) -> Value:
+        """See Codec."""
+        return not super().read(cell, users)
+
+    def to_airtable(self, value: Value) -> Any:
+        """See Codec."""
+        return not value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +228,7 @@ class Flag(Codec):
         """See Codec."""
         if isinstance(cell, int | float) and cell in (0, 1):
             return bool(cell)
-        raise Unreadable(f"holds {_kind(cell)} where 0 or 1 was expected")
+        raise Unreadable(f"holds {kind(cell)} where 0 or 1 was expected")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +243,7 @@ class DateTime(Codec):
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
-        text = _text(cell)
+        text = text_of(cell)
         if not self.days and _DAY.fullmatch(text):
             raise Unreadable(f"is {text}, a day without a time: give the field a time")
         try:
@@ -230,65 +261,3 @@ class DateTime(Codec):
     def normal(self, value: Value) -> Value:
         """See Codec. Whole seconds: who keeps no finer time means the same moment."""
         return value[:19] if isinstance(value, str) else value
-
-
-@dataclass(frozen=True, kw_only=True)
-class UserEmail(Codec):
-    """A user: an e-mail in Airtable, ``users.id`` in Postgres. Canonical: the e-mail's
-    normal form.
-
-    So a claim follows a user whose e-mail is changed in the portal. An e-mail that no user has is
-    read all the same, and refused where it is to be written: else the old e-mail of a renamed user
-    would stand in the way of the new one.
-    """
-
-    def read(self, cell: Any, users: Directory) -> Value:
-        """See Codec."""
-        return key(_text(cell)) or None
-
-    def from_postgres(self, value: Any, users: Directory) -> Value:
-        """See Codec."""
-        if value is None:
-            return None
-        try:
-            return users.email_by_id[value]
-        except KeyError:
-            raise Unreadable(f"is user {value}, who is not in the users table") from None
-
-    def to_postgres(self, value: Value, users: Directory) -> Any:
-        """See Codec."""
-        if value is None:
-            return None
-        found = users.ids_by_email.get(value, [])
-        if len(found) > 1:
-            raise Unreadable(
-                f"is '{value[:80]}', and {len(found)} portal users have that e-mail: "
-                "leave it to one of them"
-            )
-        if not found:
-            raise Unreadable(
-                f"is '{value[:80]}', and no portal user has that e-mail: "
-                "correct it in Airtable or add the user"
-            )
-        return found[0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommaList(Codec):
-    """A comma-separated text in Airtable, ``text[]`` in Postgres."""
-
-    def read(self, cell: Any, users: Directory) -> Value:
-        """See Codec."""
-        return _parts(_text(cell).split(","))
-
-    def from_postgres(self, value: Any, users: Directory) -> Value:
-        """See Codec."""
-        return _parts(value) if isinstance(value, list) else value or None
-
-    def to_airtable(self, value: Value) -> Any:
-        """See Codec."""
-        return None if value is None else ", ".join(value)
-
-
-def _parts(texts: Iterable[Any]) -> Value:
-    return [part for text in texts if (part := str(text or "").strip())] or None

@@ -1,4 +1,4 @@
-"""The field map, declared once: which Airtable field feeds which column, and who may edit it.
+"""A field map: which Airtable field feeds which column, and who may edit it.
 
 Airtable names are exact, as real bases spell them.
 """
@@ -9,27 +9,19 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 
-from reconciler_dagster.core.codecs import (
-    Checkbox,
-    Choice,
-    Codec,
-    CommaList,
-    DateTime,
-    Flag,
-    Integer,
-    Text,
-    UserEmail,
-)
+from reconciler_dagster.core.codecs import Codec
 
 
 class Policy(StrEnum):
     """What happens to a field that both sides edited differently."""
 
     AIRTABLE_WINS = "airtable_wins"
+    POSTGRES_WINS = "postgres_wins"
     # Lines that were appended in the portal since the baseline are put on top of Airtable's text.
     MERGE_APPENDS = "merge_appends"
+    # Both values stay until a person chooses.
+    HOLD = "hold"
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,10 @@ class MappedField:
     """One row of the map.
 
     ``types``: Airtable field types whose values the codec can read. ``both``: people edit it on
-    either side; otherwise Airtable owns it, and an edit in Postgres is put back.
+    either side; otherwise Airtable owns it, and an edit in Postgres is put back. ``also``: further
+    Airtable fields, of which the first that is not empty counts. ``optional``: a base without the
+    field is no problem. ``fills``: written only where the column is empty; what stands there stays.
+    ``required``: a record in which it is empty has no row in Postgres.
     """
 
     airtable: str
@@ -46,6 +41,15 @@ class MappedField:
     codec: Codec
     both: bool = False
     policy: Policy = Policy.AIRTABLE_WINS
+    also: tuple[str, ...] = ()
+    optional: bool = False
+    fills: bool = False
+    required: bool = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The Airtable fields, the first one first."""
+        return (self.airtable, *self.also)
 
     @property
     def fingerprint(self) -> str:
@@ -77,7 +81,7 @@ class FieldMap:
 
     @property
     def columns(self) -> list[str]:
-        """The mapped columns of ``leads``."""
+        """The mapped columns."""
         return list(self._by_column)
 
     def refined(self, by: FieldMap) -> FieldMap:
@@ -87,88 +91,3 @@ class FieldMap:
     def only(self, columns: Collection[str]) -> FieldMap:
         """The map without the fields that are stopped."""
         return FieldMap(field for field in self if field.column in columns)
-
-
-TEXT = ("singleLineText", "multilineText", "richText", "email", "url", "phoneNumber", "formula")
-SELECT = ("singleSelect", "singleLineText")
-NUMBER = ("number", "formula", "count", "rollup", "autoNumber", "percent", "rating", "currency")
-TIME = ("dateTime", "date", "lastModifiedTime", "createdTime", "formula")
-
-
-def _text(
-    airtable: str,
-    column: str,
-    limit: int | None,
-    *,
-    types: tuple[str, ...] = TEXT,
-    blank: str | None = None,
-    both: bool = False,
-    policy: Policy = Policy.AIRTABLE_WINS,
-) -> MappedField:
-    return MappedField(airtable, column, types, Text(limit=limit, blank=blank), both, policy)
-
-
-_select = partial(_text, types=SELECT)
-
-
-def _number(
-    airtable: str, column: str, blank: int | None = None, *, rounds: bool = False
-) -> MappedField:
-    return MappedField(airtable, column, NUMBER, Integer(blank=blank, rounds=rounds))
-
-
-def _time(airtable: str, column: str, *, both: bool = False) -> MappedField:
-    return MappedField(airtable, column, TIME, DateTime(days=not both), both)
-
-
-def _checkbox(airtable: str, column: str, *, both: bool = False) -> MappedField:
-    return MappedField(airtable, column, ("checkbox",), Checkbox(), both)
-
-
-LEADS = FieldMap(
-    [
-        _text("First Name", "first_name", 255, blank="Unknown"),
-        _text("Last Name", "last_name", 255, blank=""),
-        _text("Email", "email", 255, blank=""),
-        _text("Phone", "phone", 20),
-        _text("Company", "company", 255),
-        _text("Job Title", "title", 255),
-        _number("ICP Score", "icp_score", blank=0, rounds=True),
-        _select("SMS Status", "status", 50, blank="New"),
-        _select("Processing Status", "processing_status", 50, both=True),
-        _select("HRQ Status", "hrq_status", 50, both=True),
-        MappedField("Claimed By", "claimed_by", TEXT, UserEmail(), both=True),
-        _time("Claimed At", "claimed_at", both=True),
-        _text("Notes", "notes", None, both=True, policy=Policy.MERGE_APPENDS),
-        _select("Campaign (CORRECTED)", "campaign_name", 255),
-        _select("Lead Source", "lead_source", 50),
-        _select("SMS Variant", "campaign_variant", 10),
-        _select("SMS Batch Control", "campaign_batch", 100, both=True),
-        _number("SMS Sequence Position", "sms_sequence_position"),
-        _number("SMS Sent Count", "sms_sent_count"),
-        _number("Click Count", "click_count"),
-        _time("SMS Last Sent At", "sms_last_sent_at"),
-        _time("Booked At", "booked_at"),
-        _time("First Clicked At", "first_clicked_at"),
-        _time("Webinar Datetime", "webinar_datetime"),
-        MappedField("SMS Eligible", "sms_eligible", NUMBER, Flag()),
-        _checkbox("SMS Stop", "sms_stop", both=True),
-        _text("SMS Stop Reason", "sms_stop_reason", 500, both=True),
-        _checkbox("Booked", "booked"),
-        _checkbox("Clicked Link", "clicked_link"),
-        _text("Short Link ID", "short_link_id", 100),
-        _text("Short Link URL", "short_link_url", 500),
-        _text("Linkedin URL - Person", "linkedin_url", 500),
-        _text("Company LinkedIn", "company_linkedin", 500),
-        _select("Enrichment Outcome", "enrichment_outcome", 100),
-        _time("Enrichment Attempted At", "enrichment_attempted_at"),
-        _text("Form ID", "form_id", 255),
-        MappedField("Kajabi Tags", "kajabi_tags", TEXT, CommaList()),
-        MappedField(
-            "Engagement - Level",
-            "engagement_level",
-            SELECT,
-            Choice(portal_by_airtable={"Green": "High", "Yellow": "Medium", "Red": "Low"}),
-        ),
-    ]
-)

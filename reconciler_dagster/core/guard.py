@@ -62,7 +62,7 @@ class Facts:
     ``functions``: those that are gone, or not as this version wrote them. ``gone``: tables of the
     engine. ``unwritable``: those in which the triggers may not note anything. ``hidden``: tables of
     which row level security may hide rows from the role. ``denied``: privileges that it lacks, as
-    in ``UPDATE ON public.leads``. ``fingerprint``: changes with everything that may have kept an
+    in ``UPDATE ON sales.contacts``. ``fingerprint``: changes with everything that may have kept an
     edit from being noted.
     """
 

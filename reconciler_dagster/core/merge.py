@@ -63,8 +63,19 @@ def merge(
         agreed=cells.frame("agreed"),
         held_back=cells.frame("held_back"),
         conflicts=cells.conflicts(),
-        inserts=list(remote.index.difference(local.index)),
+        held=cells.frame("held"),
+        inserts=_without_required(remote, remote.index.difference(local.index), fields),
     )
+
+
+def _without_required(remote: pd.DataFrame, new: pd.Index[Any], fields: FieldMap) -> list[str]:
+    """The new records that hold all that a row cannot do without."""
+    kept = np.ones(len(new), dtype=bool)
+    for mapped in fields:
+        if mapped.required:
+            cells = remote.loc[new, mapped.column].to_numpy(dtype=object)
+            kept &= _differs(cells, object_array([mapped.codec.blank] * len(new)))
+    return list(new[kept])
 
 
 class _Cells:
@@ -101,6 +112,8 @@ def _decide(
     blank = object_array([mapped.codec.blank] * len(ids))
     unknown = object_array([UNKNOWN] * len(ids))
     readable = _differs(there, unknown) & _differs(here, unknown)
+    if mapped.required:
+        readable = readable & _differs(there, blank)
     differ = readable & apart
     met = _differs(base, unknown)
     local_edited = _differs(here, base)
@@ -108,14 +121,19 @@ def _decide(
     def add(name: str, mask: Array, old: Array, new: Array) -> None:
         cells.add(name, mask, ids, mapped.column, old, new)
 
-    def lost(mask: Array, kind: ConflictKind) -> None:
+    def lost(mask: Array, kind: ConflictKind, winner: Array = there, loser: Array = here) -> None:
         if not mask.any():
             return
         kinds = object_array([kind.value] * len(ids))
         was = object_array(base[i] if met[i] else None for i in range(len(ids)))
-        cells.add("conflicts", mask, ids, mapped.column, kinds, was, there, here)
+        cells.add("conflicts", mask, ids, mapped.column, kinds, was, winner, loser)
 
     add("agreed", readable & ~differ & remote_edited, base, there)
+    if mapped.fills:  # what stands in the column stays; Airtable's value is taken note of
+        filled = differ & _differs(here, blank)
+        add("agreed", filled & remote_edited, base, there)
+        add("to_postgres", differ & ~filled, here, there)
+        return
 
     def alike(mask: Array, left: Array, right: Array) -> Array:
         """Of these cells, those in which the two differ in form alone."""
@@ -129,8 +147,13 @@ def _decide(
     respelled = alike(first, there, here)
     first = first & ~respelled
     remote_blank, local_blank = alike(first, there, blank), alike(first, here, blank)
+    full = first & ~remote_blank & ~local_blank
+    if mapped.policy in (Policy.POSTGRES_WINS, Policy.HOLD):
+        _decide_for_postgres(mapped, full, ConflictKind.FIRST_CONTACT, there, here, add, lost)
+        first = first & ~full
+        full = full & False
     add("to_postgres", first & ~remote_blank, here, there)
-    lost(first & ~remote_blank & ~local_blank, ConflictKind.FIRST_CONTACT)
+    lost(full, ConflictKind.FIRST_CONTACT)
     if mapped.both:
         add("to_airtable", first & remote_blank, there, here)
     else:
@@ -151,8 +174,28 @@ def _decide(
     else:
         add("to_postgres", only_local, here, there)
         lost(only_local, ConflictKind.OWNED_BY_AIRTABLE)
+    if mapped.policy in (Policy.POSTGRES_WINS, Policy.HOLD):
+        _decide_for_postgres(mapped, clash, ConflictKind.BOTH_EDITED, there, here, add, lost)
+        return
     add("to_postgres", clash, here, there)
     lost(clash, ConflictKind.BOTH_EDITED)
+
+
+def _decide_for_postgres(
+    mapped: MappedField,
+    clash: Array,
+    kind: ConflictKind,
+    there: Array,
+    here: Array,
+    add: Any,
+    lost: Any,
+) -> None:
+    """Clashes in which Airtable's value does not simply stand."""
+    if mapped.policy is Policy.HOLD:
+        add("held", clash, there, here)
+        return
+    add("to_airtable", clash, there, here)
+    lost(clash, kind, here, there)
 
 
 def _differs(left: Array, right: Array) -> Array:

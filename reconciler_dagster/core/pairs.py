@@ -12,16 +12,36 @@ from reconciler_dagster.core.codecs import (
     Checkbox,
     Choice,
     Codec,
-    CommaList,
     DateTime,
     Flag,
     Integer,
     Text,
-    UserEmail,
+    Unchecked,
 )
+from reconciler_dagster.core.dates import Date
 from reconciler_dagster.core.fields import MappedField
+from reconciler_dagster.core.links import Link, Links
+from reconciler_dagster.core.lists import Attachments, CommaList, Lookup, MultiSelect
 from reconciler_dagster.core.normal import form_of
+from reconciler_dagster.core.numbers import Decimal
+from reconciler_dagster.core.people import UserEmail
 
+# Fields that nobody can write.
+COMPUTED = frozenset(
+    {
+        "formula",
+        "rollup",
+        "count",
+        "multipleLookupValues",
+        "createdTime",
+        "lastModifiedTime",
+        "autoNumber",
+        "createdBy",
+        "lastModifiedBy",
+        "button",
+        "aiText",
+    }
+)
 NUMBERS = frozenset({"number", "percent", "currency", "rating", "duration", "count", "autoNumber"})
 # Whole numbers that JSON carries without loss.
 _EXACT = 2**53
@@ -36,6 +56,14 @@ _COLUMNS: dict[type[Codec], tuple[str, ...]] = {
     DateTime: ("timestamptz",),
     UserEmail: ("uuid", *_TEXTS),
     CommaList: ("_text", "_varchar"),
+    Unchecked: ("bool",),
+    Decimal: (*_WHOLE, "numeric"),
+    Date: ("date", "timestamptz"),
+    MultiSelect: ("_text", "_varchar", "jsonb"),
+    Lookup: ("_text", "_varchar", "jsonb", *_TEXTS),
+    Attachments: ("jsonb",),
+    Link: ("uuid", "int4", "int8", *_TEXTS),
+    Links: ("_uuid", "_text", "_varchar", "_int4", "_int8", "jsonb"),
 }
 _MILLISECONDS = 3
 
@@ -57,21 +85,15 @@ class AirtableField:
     valid: bool = True
 
 
-# What a lead is known by; the engine fills these of a new one.
-KEYS = ("id", "client_id", "airtable_record_id")
-# When its record was created, where it is a date or a moment.
-CREATED_AT = "created_at"
-
-
 @dataclass(frozen=True)
 class Column:
-    """A column of ``leads`` in Postgres' catalogue. ``limit``: characters of a varchar or char.
+    """A column of a table in Postgres' catalogue. ``limit``: characters of a varchar or char.
 
     ``type``: as Postgres names it inside (``int4``, ``_text``), ``user-defined`` for one that is
     not built in; None is not looked at. ``digits``, ``scale``: of a numeric, ``digits`` also of the
     seconds of a timestamp. ``generated``: Postgres alone fills it. ``sql_type``: as a statement
-    names it; ``is_moment``: a date, or a date and time. ``domain``: name of the domain that it is
-    of.
+    names it; ``domain``: name of the domain that it is of. ``is_filled``: the engine fills it of a
+    new row, whatever is mapped.
     """
 
     name: str
@@ -83,30 +105,29 @@ class Column:
     has_default: bool = False
     generated: bool = False
     sql_type: str = "text"
-    is_moment: bool = False
     domain: str | None = None
+    is_filled: bool = False
 
     @property
     def may_be_left_out(self) -> bool:
-        """Whether a new lead can do without a value of ours."""
+        """Whether a new row can do without a value of ours."""
         return self.nullable or self.has_default or self.generated
 
-    @property
-    def is_filled(self) -> bool:
-        """Whether the engine fills it of a new lead, whatever is mapped."""
-        return self.name in KEYS or (self.name == CREATED_AT and self.is_moment)
 
-
-def loss(mapped: MappedField, found: AirtableField, column: Column) -> str | None:
-    """What the pair would lose and what to do about it; None where it loses nothing."""
+def loss(mapped: MappedField, found: AirtableField, column: Column, table: str) -> str | None:
+    """What the pair would lose and what to do about it; None where it loses nothing. ``table``: its
+    name, for people.
+    """
     if not found.valid:
         return "what it is computed from is gone in Airtable; mend it there"
-    return _of_values(mapped.codec, found) or _of_column(mapped.codec, column)
+    return _of_values(mapped.codec, found) or _of_column(mapped.codec, column, table)
 
 
 def _of_values(codec: Codec, found: AirtableField) -> str | None:
     kind = found.holds or found.type
-    counts = isinstance(codec, Integer | Flag)
+    if isinstance(codec, Lookup):
+        return None
+    counts = isinstance(codec, Integer | Flag | Decimal)
     if found.holds and counts != (kind in NUMBERS or kind == "checkbox"):
         expected = "numbers" if counts else "times" if isinstance(codec, DateTime) else "texts"
         return f"it gives values of type {kind}, expected {expected}"
@@ -119,11 +140,11 @@ def _of_values(codec: Codec, found: AirtableField) -> str | None:
     return None
 
 
-def _of_column(codec: Codec, column: Column) -> str | None:
+def _of_column(codec: Codec, column: Column, table: str) -> str | None:
     expected = _COLUMNS.get(type(codec))
     if column.type is None or expected is None:
         return None
-    name = f"leads.{column.name}"
+    name = f"{table}.{column.name}"
     if column.type not in expected:
         return f"{name} is of type {column.type}, expected {' or '.join(expected)}"
     short = column.digits is not None and column.digits < _MILLISECONDS
@@ -140,7 +161,21 @@ def fitted(mapped: MappedField, found: AirtableField, column: Column) -> MappedF
         return replace(mapped, codec=replace(codec, limit=column.limit, form=form, padded=padded))
     if isinstance(codec, Integer):
         return replace(mapped, codec=replace(codec, limit=_limit(codec, column)))
+    if isinstance(codec, Decimal):
+        return replace(mapped, codec=_cut(codec, column))
+    if isinstance(codec, Date):
+        return replace(mapped, codec=replace(codec, moments=column.type != "date"))
+    if isinstance(codec, Lookup):
+        return replace(mapped, codec=replace(codec, joined=column.type in _TEXTS))
     return mapped
+
+
+def _cut(codec: Decimal, column: Column) -> Decimal:
+    """What a column takes of decimals and digits."""
+    if column.type == "numeric" and column.digits is not None:
+        scale = column.scale or 0
+        return replace(codec, scale=scale, digits=min(codec.digits, max(0, column.digits - scale)))
+    return replace(codec, scale=None if column.type in ("numeric", "float4", "float8") else 0)
 
 
 def _limit(codec: Integer, column: Column) -> int:

@@ -33,6 +33,7 @@ class Plan:
     - ``to_postgres``, ``to_airtable``: ``record_id, field, old, new``; canonical values.
     - ``agreed``: the same columns; both sides hold ``new`` already, the baseline does not.
     - ``conflicts``: ``record_id, field, kind, baseline, winning, losing``.
+    - ``held``: cells in which a person chooses; ``old`` is Airtable's value, ``new`` Postgres'.
     - ``inserts``: records of Airtable (or of the baseline) that have no lead in Postgres.
     - ``held_back``: cells where nothing blank may overwrite a value (first contact).
     """
@@ -42,6 +43,7 @@ class Plan:
     agreed: pd.DataFrame
     conflicts: pd.DataFrame
     held_back: pd.DataFrame
+    held: pd.DataFrame
     inserts: list[str]
 
     @property
@@ -53,13 +55,16 @@ class Plan:
 
 @dataclass
 class LeadChange:
-    """The plan of one lead, as it is staged between the diff and the push."""
+    """The plan of one lead, as it is staged between the diff and the push. ``held``: of a cell in
+    which a person chooses, Airtable's value and Postgres'.
+    """
 
     to_postgres: dict[str, Value] = field(default_factory=dict)
     to_airtable: dict[str, Value] = field(default_factory=dict)
     agreed: dict[str, Value] = field(default_factory=dict)
     old: dict[str, Value] = field(default_factory=dict)
     conflicts: list[dict[str, Any]] = field(default_factory=list)
+    held: dict[str, tuple[Value, Value]] = field(default_factory=dict)
     insert: bool = False
 
 
@@ -73,6 +78,8 @@ def by_lead(plan: Plan) -> dict[str, LeadChange]:
             getattr(change, name)[column] = new
             if name != "agreed":
                 change.old.setdefault(column, old)
+    for record_id, column, there, here in plan.held.itertuples(index=False, name=None):
+        changes[record_id].held[column] = (there, here)
     for row in plan.conflicts.to_dict("records"):
         changes[row.pop("record_id")].conflicts.append({str(key): row[key] for key in row})
     for record_id in plan.inserts:

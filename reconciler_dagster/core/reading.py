@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from reconciler_dagster.core.codecs import Codec
 from reconciler_dagster.core.fields import FieldMap, MappedField
 from reconciler_dagster.core.values import Directory, Unreadable, Value
 
@@ -15,21 +16,30 @@ Problems = dict[str, str]
 def from_airtable(
     cells: Mapping[str, Any], fields: FieldMap, users: Directory
 ) -> tuple[Row, Problems]:
-    """Airtable cells keyed by column; an absent key is an empty cell, for it was asked for."""
+    """Airtable cells keyed by column, a tuple of those of several fields, of which the first that
+    is not empty counts; an absent key is an empty cell, for it was asked for.
+    """
     row: Row = {}
     problems: Problems = {}
     for mapped in fields:
         try:
-            row[mapped.column] = mapped.codec.from_airtable(cells.get(mapped.column), users)
+            row[mapped.column] = _first(cells.get(mapped.column), mapped.codec, users)
         except Unreadable as why:
             problems[mapped.column] = f"{mapped.airtable} {why}"
     return row, problems
 
 
+def _first(cell: Any, codec: Codec, users: Directory) -> Value:
+    for one in cell if isinstance(cell, tuple) else ():
+        if (value := codec.from_airtable(one, users)) != codec.blank:
+            return value
+    return codec.from_airtable(None if isinstance(cell, tuple) else cell, users)
+
+
 def from_postgres(
     columns: Mapping[str, Any], fields: FieldMap, users: Directory
 ) -> tuple[Row, Problems]:
-    """Columns of ``leads`` as Postgres' ``to_jsonb`` gives them."""
+    """Columns as Postgres' ``to_jsonb`` gives them."""
     row: Row = {}
     problems: Problems = {}
     for mapped in fields:
@@ -89,5 +99,7 @@ def differing(
 ) -> Iterator[str]:
     """The columns of a lead that do not hold what was agreed on; of the others nothing is known."""
     for mapped in fields:
+        if mapped.fills:  # the portal's own value stands beside what was agreed on
+            continue
         if mapped.column in agreed and held(columns, mapped, users) != agreed[mapped.column]:
             yield mapped.column

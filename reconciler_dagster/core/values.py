@@ -1,8 +1,8 @@
 """The one form in which a field's value is compared, whichever side it came from.
 
-A *canonical* value is JSON: ``None``, ``str``, ``int``, ``bool``, or a list of ``str``. Times are
+A *canonical* value is JSON: ``None``, ``str``, ``int``, ``float``, ``bool``, or a list. Times are
 ``YYYY-MM-DDTHH:MM:SS.mmmZ`` (UTC; Airtable keeps milliseconds, so Postgres' microseconds are cut).
-Frames of canonical values have dtype ``object`` and one column per ``leads`` column.
+Frames of canonical values have dtype ``object`` and one column per mapped column.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:  # they take half a second, and most who need a value need no frame
     import numpy as np
@@ -43,17 +43,39 @@ def printable(text: object, limit: int = 500) -> str:
     return cut.encode("utf-8", "replace").decode()
 
 
+class Rows(Protocol):
+    """The rows of one sync, known by key, by record id, and by a text that names them."""
+
+    def key_of_record(self, record_id: str) -> Any:
+        """The key, as JSON; None where there is no such row."""
+
+    def record_of_key(self, key: str) -> str | None:
+        """The record id; None where the row has none."""
+
+    def record_of_text(self, column: str, text: str) -> str | None:
+        """The record id of the one row that a column's text names; None where there is none."""
+
+
 class Directory:
-    """The portal's users, both ways: ``users.id`` as text, and the e-mail in its normal form, which
-    may be that of several users.
+    """Who and what values may point to: the portal's users, both ways (``users.id`` as text, and
+    the e-mail in its normal form, which may be that of several users), and rows of other syncs.
     """
 
-    def __init__(self, email_by_id: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        email_by_id: Mapping[str, str] | None = None,
+        rows: Mapping[str, Rows] | None = None,
+    ) -> None:
         keys = {id_: key(email) for id_, email in (email_by_id or {}).items()}
         self.email_by_id = {id_: email for id_, email in keys.items() if email}
         self.ids_by_email: defaultdict[str, list[str]] = defaultdict(list)
         for id_, email in self.email_by_id.items():
             self.ids_by_email[email].append(id_)
+        self._rows = rows or {}
+
+    def rows(self, sync: str) -> Rows:
+        """The rows of a sync that a field links to."""
+        return self._rows[sync]
 
 
 def frame(rows: Mapping[str, Mapping[str, Value]], columns: Sequence[str]) -> pd.DataFrame:

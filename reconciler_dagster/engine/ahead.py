@@ -26,7 +26,7 @@ class Reading:
 
 def read_now(session: Session, record_ids: list[str]) -> Reading:
     """Read records."""
-    field_ids = list(session.bound.id_by_column.values())
+    field_ids = session.bound.field_ids
     with session.borrowed_base() as base:
         records = base.read(session.table_id, record_ids, field_ids)
     return Reading(record_ids, records, field_ids, time.monotonic())

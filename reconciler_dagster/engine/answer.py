@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 
 from reconciler_dagster.airtable.errors import NotSent
 from reconciler_dagster.core.answer import Verdict, judge
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import Row, from_postgres
 from reconciler_dagster.core.values import UNKNOWN, Value
 from reconciler_dagster.engine.diff import Staged
@@ -68,12 +67,14 @@ def acknowledge(
     kept = [cell for cell in cells if cell.verdict is Verdict.KEPT]
     taken = [cell for cell in cells if cell.verdict is not Verdict.KEPT]
     for cell in kept:
-        reason = f"Airtable accepts {LEADS[cell.column].airtable} and keeps what it had"
+        reason = (
+            f"Airtable accepts {session.map.fields[cell.column].airtable} and keeps what it had"
+        )
         refusal = Refusal(cell.record_id, cell.column, "to_airtable", reason, cell.sent)
         sent.refused.append(refusal)
     records = batch.keys() & answer.keys()
     sent.acknowledged |= records
-    client_id = session.client.id
+    pair = session.pair
     with sent.lock, session.writing() as connection:
         respelled = [cell for cell in taken if cell.verdict is Verdict.RESPELLED]
         refused, placeholders = _respell(connection, session, staged, respelled)
@@ -83,7 +84,7 @@ def acknowledge(
                 agreed[cell.record_id][cell.column] = cell.held
         baseline.advance(
             connection,
-            client_id,
+            pair,
             [
                 BaselineRow(
                     r, _owner(staged, r), answer[r].created_time, row, placeholders.get(r, {})
@@ -91,10 +92,14 @@ def acknowledge(
                 for r, row in agreed.items()
             ],
         )
-        quarantine.release_sent(connection, client_id, agreed)
+        over = [conflict for (r, c), conflict in staged.to_tell.items() if c in agreed.get(r, ())]
+        if over:
+            record.conflicts(connection, pair, session.run_id, over)
+            session.counts.conflicts += len(over)
+        quarantine.release_sent(connection, pair, agreed)
         written = [_history(staged, c, c.before, c.told) for c in taken if c.told != c.before]
-        record.history(connection, client_id, session.run_id, "airtable", written)
-        own_writes.count(connection, client_id, session.run_id, _of_nobody(staged, taken))
+        record.history(connection, pair, session.run_id, "airtable", written)
+        own_writes.count(connection, pair, session.run_id, _of_nobody(staged, taken))
 
 
 @dataclass(frozen=True)
@@ -142,13 +147,13 @@ def _respell(
     """
     if not cells:
         return set(), {}
-    client_id = session.client.id
-    found = leads.lock(connection, [_owner(staged, cell.record_id) for cell in cells])
+    pair = session.pair
+    found = leads.lock(connection, pair, [cell.record_id for cell in cells])
     writes: dict[str, LeadWrite] = {}
     waiting: set[str] = set()
     for cell in cells:
         lead_id = _owner(staged, cell.record_id)
-        version, row = found.get(lead_id, (None, {}))
+        version, row = found.get(cell.record_id, (None, {}))
         fields = session.fields.only([cell.column] if row else [])
         here, _ = from_postgres(row, fields, session.users)
         if here.get(cell.column, UNKNOWN) == cell.sent:
@@ -156,18 +161,16 @@ def _respell(
             writes.setdefault(cell.record_id, write).values[cell.column] = cell.held
         elif not row or here.get(cell.column, UNKNOWN) != cell.held:
             waiting.add(cell.record_id)
-    applied = apply_writes(
-        connection, client_id, list(writes.values()), session.fields, session.users
-    )
+    applied = apply_writes(connection, pair, list(writes.values()), session.fields, session.users)
     waiting |= applied.deferred
-    leads.defer(connection, client_id, [(_owner(staged, r), r) for r in sorted(waiting)])
-    quarantine.put(connection, client_id, applied.refused)
+    leads.defer(connection, pair, [(_owner(staged, r), r) for r in sorted(waiting)])
+    quarantine.put(connection, pair, applied.refused)
     history = [
         _history(staged, cell, cell.sent, cell.held)
         for cell in cells
         if cell.column in applied.written.get(cell.record_id, ())
     ]
-    record.history(connection, client_id, session.run_id, "postgres", history)
+    record.history(connection, pair, session.run_id, "postgres", history)
     session.counts.local_writes += sum(bool(columns) for columns in applied.written.values())
     refused = {(refusal.record_id, refusal.field) for refusal in applied.refused}
     return refused, applied.placeholders

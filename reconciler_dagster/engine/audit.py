@@ -55,20 +55,20 @@ def audit(session: Session) -> Audited:
     """
     out = Audited()
     with session.engine.connect() as connection:
-        if baseline.exists(connection, session.client.id):
+        if baseline.exists(connection, session.pair):
             session.bound  # noqa: B018 - before anything that is remembered is used
-        leads = baseline.count(connection, session.client.id)
+        leads = baseline.count(connection, session.pair)
         started: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     out.cycle_hours = cycle_hours(leads, session.settings.audit_calls_per_hour)
     while (scope := _next_window(session, started)) and str(scope) not in out.windows:
-        key = f"{session.run_id}/{len(out.windows)}"
+        key = f"{session.key}/{len(out.windows)}"
         window = list_window(session, scope, key)
         change_set = preview(session, window)
         out.windows.append(str(scope))
         out.listed += window.listed
         out.change_sets.append(change_set)
         with session.engine.connect() as connection:
-            emptied = clears(connection, session.client.id, change_set).doubt
+            emptied = clears(connection, session.pair, change_set).doubt
         doubt = emptied or refusals_doubt(change_set)
         if doubt:
             allowed = "--allow-mass-clear" if emptied else "--allow-refusals"
@@ -89,7 +89,7 @@ def audit(session: Session) -> Audited:
 
 def _next_window(session: Session, started: datetime) -> Scope | None:
     """A window that wants a second look, else the stalest; None where the budget is spent."""
-    client_id = session.client.id
+    pair = session.pair
     with session.engine.connect() as connection:
         spent = windows.spent_by_hour(
             connection, session.client.base_id, session.purpose, HOURS_LOOKED_BACK
@@ -97,8 +97,8 @@ def _next_window(session: Session, started: datetime) -> Scope | None:
         left = allowance(session.settings.audit_calls_per_hour, spent)
         if left <= 0:
             return None
-        missing = tombstones.to_look_at(connection, client_id, SECOND_LOOK_MINUTES)
-        leads = windows.known_leads(connection, client_id)
+        missing = tombstones.to_look_at(connection, pair, SECOND_LOOK_MINUTES)
+        leads = windows.known_leads(connection, pair)
     if missing is not None:
         return window_at(leads, missing, PAGE)
     return stalest_window(leads, min(WINDOW_LEADS, left * PAGE), started)

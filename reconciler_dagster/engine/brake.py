@@ -15,8 +15,8 @@ from reconciler_dagster.core.brakes import (
     clears_too_many,
     refuses_too_many,
 )
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.rehearsal import Report
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.postgres import baseline
 
@@ -67,11 +67,11 @@ def refusals_doubt(change_set: ChangeSet, approved: Report | None = None) -> str
     )
 
 
-def clears(connection: Connection, client_id: str, change_set: ChangeSet) -> Clears:
+def clears(connection: Connection, pair: Pair, change_set: ChangeSet) -> Clears:
     """Count. A window sees a part of an accident, so that the part alone says nothing."""
     here = change_set.cleared_in_airtable
     emptied = here
     if here > CLEARS_ALWAYS_ALLOWED:
-        columns = [field.column for field in LEADS if field.both]
-        emptied = max(here, baseline.emptied(connection, client_id, columns))
-    return Clears(here, emptied, baseline.count(connection, client_id))
+        columns = [field.column for field in pair.map.fields if field.both]
+        emptied = max(here, baseline.emptied(connection, pair, columns))
+    return Clears(here, emptied, baseline.count(connection, pair))

@@ -41,19 +41,18 @@ def judge(
     They are asked for by id first (a sample of 100 where they are too many to be believed): a
     listing that left out what is there was cut short, and nothing is concluded from it.
     """
-    client_id = session.client.id
+    pair = session.pair
     with session.engine.connect() as connection:
-        known = windows.leads_of(connection, client_id, scope)
-        stones = tombstones.load(connection, client_id, absent)
-        counted = tombstones.counted(connection, client_id)
-        leads = baseline.count(connection, client_id)
-        met = baseline.known(connection, client_id, absent)
+        known = windows.leads_of(connection, pair, scope)
+        stones = tombstones.load(connection, pair, absent)
+        counted = tombstones.counted(connection, pair)
+        leads = baseline.count(connection, pair)
+        met = baseline.known(connection, pair, absent)
     settled = (State.AWAITING_APPROVAL, State.REJECTED)
     gone = [record_id for record_id in absent if record_id in known]
     open_ = [r for r in gone if r not in stones or stones[r].state not in settled]
     asked = open_ if not too_many(len(open_), leads) else open_[:: -(-len(open_) // PAGE)]
-    field_ids = list(session.bound.id_by_column.values())
-    found = session.base.read(session.table_id, asked, field_ids)
+    found = session.base.read(session.table_id, asked, session.bound.field_ids)
     left_out = [
         r
         for r in found
@@ -102,25 +101,25 @@ def _conclude(
         reason = suspicion or "A complete listing of its window does not have the record."
         absences.append(tombstones.Absence(record_id, state, listings, reason))
     with session.writing() as connection:
-        tombstones.absent(connection, session.client.id, session.run_id, absences)
+        tombstones.absent(connection, session.pair, session.run_id, absences)
         session.counts.deletions += tombstones.bury(
-            connection, session.client.id, session.run_id, buried
+            connection, session.pair, session.run_id, buried
         )
-        journal.close(connection, session.client.id, buried)
+        journal.close(connection, session.pair, buried)
 
 
 def carry_out_approved(session: Session) -> None:
     """Delete the leads that a person has approved of; not those that are back meanwhile."""
-    client_id = session.client.id
+    pair = session.pair
     with session.engine.connect() as connection:
-        stones = tombstones.load(connection, client_id)
+        stones = tombstones.load(connection, pair)
     approved = [r for r, stone in stones.items() if stone.state is State.APPROVED]
     if not approved:
         return
-    field_ids = list(session.bound.id_by_column.values())
-    there = [record.id for record in session.base.read(session.table_id, approved, field_ids)]
+    found = session.base.read(session.table_id, approved, session.bound.field_ids)
+    there = [record.id for record in found]
     gone = [record_id for record_id in approved if record_id not in there]
     with session.writing() as connection:
-        tombstones.returned(connection, client_id, session.run_id, there)
-        session.counts.deletions += tombstones.bury(connection, client_id, session.run_id, gone)
-        journal.close(connection, client_id, gone)
+        tombstones.returned(connection, pair, session.run_id, there)
+        session.counts.deletions += tombstones.bury(connection, pair, session.run_id, gone)
+        journal.close(connection, pair, gone)

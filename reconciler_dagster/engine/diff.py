@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection
 
 from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.plan import LeadChange, by_lead
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.engine.change_set import ChangeSet, summarise
@@ -34,6 +34,8 @@ class Staged:
     waiting: Mapping[tuple[str, str], Value]
     own_writes: Mapping[tuple[str, str], int]
     fought: Mapping[tuple[str, str], Value]
+    # Conflicts, by record id and field, that are over once Airtable has taken Postgres' value.
+    to_tell: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     def plan(self, session: Session) -> dict[str, LeadChange]:
         """The plan lead by lead, without cells whose refusal still stands, or that the engine has
@@ -84,20 +86,20 @@ class Staged:
 
 def load(session: Session, key: str, *, may_assume: bool) -> Staged:
     """Read what was staged under a key, with baselines, open journal entries and refusals."""
-    client_id = session.client.id
+    pair = session.pair
     with session.engine.connect() as connection:
         records = staging.records(connection, key)
         leads = staging.leads(connection, key)
         ids = [*records, *leads]
-        baselines = baseline.load(connection, client_id, ids)
-        entries = journal.open_entries(connection, client_id)
-        waiting = quarantine.waiting_values(connection, client_id, ids, session.began)
+        baselines = baseline.load(connection, pair, ids)
+        entries = journal.open_entries(connection, pair)
+        waiting = quarantine.waiting_values(connection, pair, ids, session.began)
         if session.dry_run:  # what a run that may write has already dropped from the tables
             baselines = {key: row.without(session.bound.changed) for key, row in baselines.items()}
             if session.moved:
                 baselines, entries, waiting = {}, {}, {}
-        own = {} if session.moved else own_writes.runs(connection, client_id, ids)
-        fought = {} if session.moved else fights.fought(connection, client_id, ids)
+        own = {} if session.moved else own_writes.runs(connection, pair, ids)
+        fought = {} if session.moved else fights.fought(connection, pair, ids)
     together = sides(
         records,
         leads,
@@ -108,18 +110,19 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
         may_assume=may_assume,
     )
     staged = Staged(key, records, leads, baselines, together, waiting, own, fought)
-    together.refused += _rewritten(staged)
+    together.refused += _rewritten(session, staged)
     return staged
 
 
-def _rewritten(staged: Staged) -> list[Refusal]:
+def _rewritten(session: Session, staged: Staged) -> list[Refusal]:
     """Cells that differ, and that are not sent once more."""
     return [
         Refusal(
             record_id,
             column,
             "to_airtable",
-            f"{LEADS[column].airtable} was written to Airtable by {runs} runs in a row though "
+            f"{session.map.fields[column].airtable} was written to Airtable by {runs} runs in a "
+            f"row though "
             "nobody edited the lead: something rewrites it on one side. Look at both sides, then "
             "run `reconciler quarantine retry`",
             staged.sides.local[record_id][column],
@@ -139,12 +142,12 @@ def diff(session: Session) -> ChangeSet:
 def stage_plan(session: Session) -> tuple[Staged, dict[str, LeadChange]]:
     """The same, in full."""
     with session.engine.connect() as connection:
-        pulled = Pulled(**staging.pull(connection, session.run_id))
-        staging.require_whole(connection, [session.run_id], pulled.staged)
-    staged = load(session, session.run_id, may_assume=pulled.window is None)
+        pulled = Pulled(**staging.pull(connection, session.key))
+        staging.require_whole(connection, [session.key], pulled.staged)
+    staged = load(session, session.key, may_assume=pulled.window is None)
     changes = staged.plan(session)
     with session.engine.begin() as connection:
-        _replace_changes(connection, session.run_id, changes)
+        _replace_changes(connection, session.key, changes)
     return staged, changes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import Connection
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.rehearsal import FiringTrigger, Loses, Report, expected_calls
 from reconciler_dagster.core.scope import EVERYTHING
-from reconciler_dagster.engine.change_set import EXAMPLES, combined, short, summarise
+from reconciler_dagster.engine.change_set import EXAMPLES, ChangeSet, combined, short, summarise
 from reconciler_dagster.engine.foreseen import foreseen, newly
 from reconciler_dagster.engine.listing import Part, list_window
 from reconciler_dagster.engine.rehearsal import rehearse
@@ -25,16 +25,44 @@ from reconciler_dagster.postgres.guarded import PortalTrigger, portal_triggers
 _SHOWN = 5
 
 
-def rehearse_client(session: Session) -> Report:
-    """Rehearse. The session must be dry; nothing is written on either side."""
+def rehearse_client(sessions: Iterable[Session]) -> Report:
+    """Rehearse every sync of a client, parents first. The sessions must be dry; nothing is written
+    on either side.
+    """
+    return together([_rehearse_sync(session) for session in sessions])
+
+
+def together(reports: Sequence[Report]) -> Report:
+    """What the syncs of a client need, as one report."""
+    if len(reports) == 1:
+        return reports[0]
+    return Report(
+        listed=sum(r.listed for r in reports),
+        leads=sum(r.leads for r in reports),
+        without_record=sum(r.without_record for r in reports),
+        own=sum(r.own for r in reports),
+        change_set=asdict(combined(ChangeSet(**r.change_set) for r in reports)),
+        loses=[each for r in reports for each in r.loses],
+        examples_without_record=[e for r in reports for e in r.examples_without_record],
+        triggers=[each for r in reports for each in r.triggers],
+        rows=[each for r in reports for each in r.rows],
+        unexamined=sum(r.unexamined for r in reports),
+        calls=sum(r.calls for r in reports),
+        seconds=sum(r.seconds for r in reports),
+        stopped=[each for r in reports for each in r.stopped],
+        notes=[each for r in reports for each in r.notes],
+    )
+
+
+def _rehearse_sync(session: Session) -> Report:
     session.check_mapping(force=True)
-    window = list_window(session, EVERYTHING, session.run_id)
+    window = list_window(session, EVERYTHING, session.key)
     session.counts.pulled += window.listed
     try:
         with session.engine.connect() as connection:
-            triggers = portal_triggers(connection)
+            triggers = portal_triggers(connection, session.map.table)
             strays = _strays(connection, session, window.parts)
-            here, own = leads.count(connection, session.client.id)
+            here, own = leads.count(connection, session.pair)
         rehearsal = _Rehearsal(session, triggers)
         for part in window.parts:
             rehearsal.add(part)
@@ -117,4 +145,4 @@ class _Rehearsal:
 def _strays(connection: Connection, session: Session, parts: list[Part]) -> set[str]:
     """Record ids of leads that the base does not have."""
     listed = {r for part in parts for r in staging.record_ids(connection, part.key)}
-    return leads.whole_record_ids(connection, session.client.id) - listed
+    return leads.whole_record_ids(connection, session.pair) - listed

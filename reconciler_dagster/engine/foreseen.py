@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.values import Unreadable, Value
 from reconciler_dagster.engine.session import Session
@@ -26,18 +25,19 @@ def foreseen(session: Session, changes: Mapping[str, LeadChange]) -> list[Refusa
 def newly(session: Session, refusals: Sequence[Refusal]) -> int:
     """How many of the cells are not in quarantine yet; those that are have been told."""
     with session.engine.connect() as connection:
-        known = quarantine.cells(connection, session.client.id, {r.record_id for r in refusals})
+        known = quarantine.cells(connection, session.pair, {r.record_id for r in refusals})
     return sum((r.record_id, r.field, r.direction) not in known for r in refusals)
 
 
 def refusal_of(session: Session, record_id: str, column: str, value: Value) -> Refusal | None:
     """Why Airtable cannot take a canonical value, as far as is known here; None where it may."""
+    mapped = session.map.fields[column]
     try:
-        cell = LEADS[column].codec.to_airtable(value)
+        cell = mapped.codec.to_airtable(value)
         if cell is not None:
             _require_option(session, column, cell)
     except Unreadable as why:
-        return Refusal(record_id, column, "to_airtable", f"{LEADS[column].airtable} {why}", value)
+        return Refusal(record_id, column, "to_airtable", f"{mapped.airtable} {why}", value)
     return None
 
 

@@ -124,7 +124,7 @@ def _arrived(entries: Iterable[Entry], agreed: Row, remote: Row, fields: FieldMa
 
 def _is_there(mapped: MappedField, base: Value, there: Value, sent: Value) -> bool:
     normal = mapped.codec.normal
-    if normal(there) == normal(sent):
+    if normal(there) in (normal(sent), normal(mapped.codec.arrives(sent))):
         return True
     return mapped.policy is Policy.MERGE_APPENDS and has_got(base, there, sent, normal)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from threading import Event
 
 from reconciler_dagster import tracing
-from reconciler_dagster.airtable.base import Base, Record, created_between
+from reconciler_dagster.airtable.base import Base, Record
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.cuts import pieces_of_known, pieces_of_sample
 from reconciler_dagster.core.place import Place
@@ -53,7 +53,7 @@ class Window:
     calls: int
     parts: list[Part]
     absent: list[str]
-    field_ids: dict[str, str]
+    field_ids: dict[str, list[str]]
     base_id: str | None
     table_id: str
 
@@ -116,8 +116,8 @@ class _Chain:
 def sample_base(session: Session) -> list[datetime]:
     """Creation times of the first page of the whole base, in the order of the page."""
     with session.borrowed_base() as base:
-        field_ids = list(session.bound.id_by_column.values())[:1]
-        page = next(base.records(session.table_id, None, field_ids), [])
+        pages = base.created_between(session.table_id, session.bound.field_ids[:1])
+        page = next(pages, [])
         return [record.created_time for record in page]
 
 
@@ -126,7 +126,7 @@ class _Listing:
 
     def __init__(self, session: Session, scope: Scope, key: str, progress: Progress | None) -> None:
         self._session, self._scope, self._key, self._progress = session, scope, key, progress
-        self._field_ids = session.bound.id_by_column
+        self._field_ids = session.bound.ids_by_column
         session.users  # noqa: B018 - read once, before there are threads
         self._running: set[Future[_Chain]] = set()
         self._ended = Event()
@@ -135,7 +135,7 @@ class _Listing:
     def run(self) -> Window:
         """List it all."""
         with self._session.engine.connect() as connection:
-            known = windows.creation_times(connection, self._session.client.id, self._scope)
+            known = windows.creation_times(connection, self._session.pair, self._scope)
         pieces = pieces_of_known(known, self._scope, CHAINS)
         with ThreadPoolExecutor(CHAINS, thread_name_prefix="list") as pool:
             self._submit(pool, pieces, sampling=not known)
@@ -200,9 +200,9 @@ class _Listing:
 
     def _pages(self, base: Base, piece: Scope) -> Iterator[tuple[list[Record], int]]:
         """The pages, each with where the count of advances stood before it was asked for."""
-        formula = created_between(piece.start, piece.end)
         advance = self._advance()
-        for page in base.records(self._session.table_id, formula, self._field_ids.values()):
+        table_id, field_ids = self._session.table_id, self._session.bound.field_ids
+        for page in base.created_between(table_id, field_ids, piece.start, piece.end):
             yield page, advance
             if self._ended.is_set():
                 return
@@ -216,7 +216,7 @@ class _Listing:
         first = min(self._chains, key=lambda chain: chain.moment)
         listed = set().union(*(chain.listed for chain in self._chains))
         with self._session.engine.connect() as connection:
-            known = windows.leads_of(connection, self._session.client.id, self._scope)
+            known = windows.leads_of(connection, self._session.pair, self._scope)
         if self._session.dry_run and self._session.moved:
             known = set()  # what is remembered is about another place, and will be forgotten
         return Window(

@@ -13,7 +13,6 @@ from uuid import uuid4
 
 from sqlalchemy import Connection
 
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.engine.diff import Staged
@@ -29,11 +28,11 @@ from reconciler_dagster.postgres import (
 )
 from reconciler_dagster.postgres.apply import apply_writes, lead_ids
 from reconciler_dagster.postgres.baseline import BaselineRow
+from reconciler_dagster.postgres.choices import both
+from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.writes import Applied, LeadWrite
 
 EMPTY = LeadChange()
-# What a new lead's columns hold where nobody knows better.
-BLANKS: Row = {f.column: f.codec.blank for f in LEADS if f.codec.blank is not None}
 
 
 def write_local(
@@ -44,15 +43,15 @@ def write_local(
     A deferred lead (locked, or edited since it was read) keeps its unsettled edits, is noted for
     the next run, and sends nothing.
     """
-    client_id = session.client.id
+    pair = session.pair
     owners = owners_of(staged, record_ids)
     writes = [
         write_of(session, staged, record_id, changes.get(record_id, EMPTY), owners[record_id])
         for record_id in record_ids
     ]
     with session.writing() as connection:
-        applied = apply_writes(connection, client_id, writes, session.fields, session.users)
-        owners |= lead_ids(connection, sorted(applied.inserted))
+        applied = apply_writes(connection, pair, writes, session.fields, session.users)
+        owners |= lead_ids(connection, pair, sorted(applied.inserted))
         done = [record_id for record_id in record_ids if record_id not in applied.deferred]
         _note_deferred(connection, session, applied, owners)
         outbound = {
@@ -60,33 +59,34 @@ def write_local(
             for record_id in done
             if (cells := _outbound(changes.get(record_id, EMPTY), applied, record_id))
         }
-        baseline.forget(connection, client_id, applied.inserted)
+        baseline.forget(connection, pair, applied.inserted)
         baseline.advance(
             connection,
-            client_id,
+            pair,
             [
                 _agreement(staged, record_id, changes.get(record_id, EMPTY), owners, applied)
                 for record_id in done
                 if record_id in staged.records or record_id in staged.baselines
             ],
         )
-        journal.close(connection, client_id, done)
+        journal.close(connection, pair, done)
         merged_over = {r: _merged_over(staged, changes, r, outbound[r]) for r in outbound}
-        journal.plan(connection, client_id, session.run_id, outbound, owners, merged_over)
+        journal.plan(connection, pair, session.run_id, outbound, owners, merged_over)
         conflicts = _conflicts(changes, done, owners, applied)
-        fought = fights.count(connection, client_id, session.run_id, conflicts)
+        fought = fights.count(connection, pair, session.run_id, conflicts)
         conflicts = [c for c in conflicts if (c["record_id"], c["field"]) not in fought]
-        record.conflicts(connection, client_id, session.run_id, conflicts)
+        staged.to_tell.update(_won_by_postgres(changes, owners, outbound))
+        record.conflicts(connection, pair, session.run_id, conflicts)
         record.history(
-            connection, client_id, session.run_id, "postgres", _history(changes, owners, applied)
+            connection, pair, session.run_id, "postgres", _history(changes, owners, applied)
         )
         leads.settle(
             connection,
             [n for r in done if r in staged.leads for n in staged.leads[r].revisions],
         )
         _quarantine(connection, session, staged, changes, done, applied, outbound)
-        own_writes.forget(connection, client_id, _no_longer_rewritten(staged, done))
-        fights.over(connection, client_id, _no_longer_fought(staged, done))
+        own_writes.forget(connection, pair, _no_longer_rewritten(staged, done))
+        fights.over(connection, pair, _no_longer_fought(staged, done))
     updated = {record_id for record_id, columns in applied.written.items() if columns}
     session.counts.local_writes += len(updated | applied.inserted.keys())
     session.counts.conflicts += len(conflicts)
@@ -118,7 +118,8 @@ def write_of(
         None,
         {column: remote[column] for column in session.fields.columns if column in remote},
         insert=True,
-        remembered=BLANKS | (known.fields if known else {}),
+        remembered=known.fields if known else {},
+        blanks=session.map.blanks,
         deleted_row=lead.deleted_row if lead else None,
         created_time=created.isoformat() if (created := _created_time(staged, record_id)) else None,
     )
@@ -188,7 +189,7 @@ def _note_deferred(
     connection: Connection, session: Session, applied: Applied, owners: Mapping[str, str]
 ) -> None:
     pairs = [(owners[record_id], record_id) for record_id in sorted(applied.deferred)]
-    leads.defer(connection, session.client.id, pairs)
+    leads.defer(connection, session.pair, pairs)
 
 
 def _conflicts(
@@ -204,6 +205,36 @@ def _conflicts(
         if record_id in changes
         for conflict in changes[record_id].conflicts
         if conflict["field"] in applied.written.get(record_id, ())
+    ]
+
+
+def _won_by_postgres(
+    changes: Mapping[str, LeadChange], owners: Mapping[str, str], outbound: Mapping[str, Row]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Conflicts whose winner is on its way to Airtable: they are over once it is there."""
+    return {
+        (record_id, conflict["field"]): conflict
+        | {"record_id": record_id, "lead_id": owners[record_id]}
+        for record_id, cells in outbound.items()
+        for conflict in changes[record_id].conflicts
+        if conflict["field"] in cells and conflict["field"] not in changes[record_id].to_postgres
+    }
+
+
+def _held(session: Session, changes: Mapping[str, LeadChange], done: set[str]) -> list[Refusal]:
+    """Cells that wait for a person's choice."""
+    return [
+        Refusal(
+            record_id,
+            column,
+            "to_airtable",
+            f"{session.map.fields[column].airtable} was edited on both sides: choose with "
+            f"`reconciler quarantine choose {record_id} {column} --take airtable` or postgres",
+            both(there, here),
+        )
+        for record_id, change in changes.items()
+        if record_id in done
+        for column, (there, here) in change.held.items()
     ]
 
 
@@ -237,6 +268,7 @@ def _quarantine(
     """
     done_set = set(done)
     refused = [r for r in staged.sides.refused if r.record_id in done_set] + applied.refused
+    refused += _held(session, changes, done_set)
     kept = {(r.record_id, r.field, r.direction) for r in refused}
     kept |= {(r, column, "to_airtable") for r, cells in outbound.items() for column in cells}
     kept |= {
@@ -246,9 +278,9 @@ def _quarantine(
         and column not in changes.get(record_id, EMPTY).to_postgres
         and _stands(staged, record_id, column)
     }
-    quarantine.put(connection, session.client.id, refused)
+    quarantine.put(connection, session.pair, refused)
     unread = staged.sides.assumed & done_set
-    quarantine.release(connection, session.client.id, done, kept, unread)
+    quarantine.release(connection, session.pair, done, kept, unread)
 
 
 def _no_longer_rewritten(staged: Staged, done: Collection[str]) -> list[tuple[str, str]]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
-from reconciler_dagster.airtable.base import Record, created_between, modified_since
+from reconciler_dagster.airtable.base import Record
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.binding import BoundMap
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import from_airtable, refuse
 from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine.session import Session
@@ -25,9 +23,6 @@ from reconciler_dagster.postgres import (
 )
 from reconciler_dagster.postgres.overlooked import Overlooked
 from reconciler_dagster.postgres.staging import StagedRecord
-
-if TYPE_CHECKING:
-    from pyairtable.formulas import Formula
 
 # A record left out as seen must not have been edited this shortly before it was seen: Airtable's
 # times are whole seconds, and a list may lag behind a write (Airtable facts, section 9).
@@ -66,8 +61,8 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
     session.mend_record_ids()
     missed = overlooked.find(
         session.engine,
-        session.client.id,
-        LEADS.refined(session.fields),
+        session.pair,
+        session.map.fields.refined(session.fields),
         session.guard,
         dry_run=session.dry_run,
     )
@@ -83,7 +78,7 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
         scope = _reach(session, chosen)
         found = _stage_scope(session, scope, also)
     else:
-        if looks_off(session, session.run_id, found.bound):
+        if looks_off(session, session.key, found.bound):
             found = _stage_scope(session, scope, also)
     pulled = Pulled(
         moment=(session.base.transport.earliest or datetime.now(UTC)).isoformat(),
@@ -97,7 +92,7 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
     )
     session.counts.pulled += len(found.listed | found.read)
     with session.engine.begin() as connection:
-        staging.stage_pull(connection, session.run_id, session.client.id, asdict(pulled))
+        staging.stage_pull(connection, session.key, session.client.id, asdict(pulled))
     return pulled
 
 
@@ -106,8 +101,8 @@ def _reach(session: Session, scope: Scope) -> Scope:
     if scope.is_window:
         return scope
     with session.engine.connect() as connection:
-        known = cursor.load(connection, session.client.id) is not None
-        known = known and baseline.exists(connection, session.client.id)
+        known = cursor.load(connection, session.pair) is not None
+        known = known and baseline.exists(connection, session.pair)
     return scope if known and not session.moved else EVERYTHING
 
 
@@ -116,15 +111,15 @@ def pull_postgres(session: Session) -> None:
     of every open journal entry, and, for a window, of every baseline in it.
     """
     with session.engine.connect() as connection:
-        pulled = Pulled(**staging.pull(connection, session.run_id))
-        wanted = set(staging.records(connection, session.run_id)) | set(pulled.gone)
+        pulled = Pulled(**staging.pull(connection, session.key))
+        wanted = set(staging.records(connection, session.key)) | set(pulled.gone)
     window = None
     if pulled.window is not None:
         window = (pulled.window[0] or "-infinity", pulled.window[1] or "infinity")
     leads.stage_leads(
         session.engine,
-        session.run_id,
-        session.client.id,
+        session.key,
+        session.pair,
         session.fields.columns,
         wanted,
         window=window,
@@ -151,7 +146,7 @@ def _told(missed: Overlooked) -> list[str]:
 
 def _stage_scope(session: Session, scope: Scope, also: set[str]) -> _Found:
     with session.engine.begin() as connection:
-        staging.clear(connection, session.run_id)
+        staging.clear(connection, session.key)
     listed = _list(session, scope)
     wanted = (_to_read(session) | also) - listed
     read = _read(session, wanted)
@@ -169,33 +164,33 @@ def looks_off(session: Session, key: str, bound: BoundMap) -> bool:
     blanks = {field.column: field.codec.blank for field in session.fields}
     texts = [] if session.mapping_is_fresh else session.bound.plain_texts
     with session.engine.connect() as connection:
-        suspect = staging.looks_retyped(connection, key, session.client.id, blanks, texts)
+        suspect = staging.looks_retyped(connection, session.pair, key, blanks, texts)
     return suspect and session.check_mapping(force=True).stops_more_than(bound)
 
 
 def _list(session: Session, scope: Scope) -> set[str]:
+    source, table, field_ids = session.base, session.table_id, session.bound.field_ids
     if scope.is_window:
-        return _list_by(session, created_between(scope.start, scope.end), scope)
+        pages = source.created_between(table, field_ids, scope.start, scope.end)
+        return _stage_pages(session, pages, scope)
     with session.engine.connect() as connection:
-        start = cursor.load(connection, session.client.id)
-        left_out = cursor.to_leave_out(connection, session.client.id)
+        start = cursor.load(connection, session.pair)
+        left_out = cursor.to_leave_out(connection, session.pair)
     assert start is not None
-    since = start.modified_since
-    listed = _list_by(
-        session, modified_since(since - session.overlap, left_out, since - SEEN_MARGIN), scope
-    )
-    now = session.base.transport.earliest
-    if now is not None and now - start.age < since - SEEN_MARGIN:
+    since, settled = start.modified_since, start.modified_since - SEEN_MARGIN
+    pages = source.changed_since(table, field_ids, since - session.overlap, left_out, settled)
+    listed = _stage_pages(session, pages, scope)
+    now = source.transport.earliest
+    if now is not None and now - start.age < settled:
         # Airtable's clock ran backward: edits since then bear times from before the cursor.
-        listed |= _list_by(session, modified_since(now - start.age - session.overlap), scope)
+        pages = source.changed_since(table, field_ids, now - start.age - session.overlap)
+        listed |= _stage_pages(session, pages, scope)
     return listed
 
 
-def _list_by(session: Session, formula: Formula | None, scope: Scope) -> set[str]:
+def _stage_pages(session: Session, pages: Iterable[list[Record]], scope: Scope) -> set[str]:
     listed: set[str] = set()
-    for page in session.base.records(
-        session.table_id, formula, session.bound.id_by_column.values()
-    ):
+    for page in pages:
         in_scope = [r for r in page if not scope.is_window or scope.holds(r.created_time)]
         listed |= stage(session, in_scope)
     return listed
@@ -203,31 +198,32 @@ def _list_by(session: Session, formula: Formula | None, scope: Scope) -> set[str
 
 def _to_read(session: Session) -> set[str]:
     """Records whose remote side must be known although it may not have changed."""
-    client_id = session.client.id
+    pair = session.pair
     anew = session.dry_run and bool(session.bound.changed or session.moved)
     with session.engine.connect() as connection:
         columns = session.fields.columns
-        edited = leads.unsettled_to_read(connection, client_id, columns, every=anew)
+        edited = leads.unsettled_to_read(connection, pair, columns, every=anew)
         if session.moved:
             return set(edited)
         return {
             *edited,
-            *journal.open_entries(connection, client_id),
-            *quarantine.due(connection, client_id, session.began),
+            *journal.open_entries(connection, pair),
+            *quarantine.due(connection, pair, session.began),
         }
 
 
 def _read(session: Session, record_ids: Iterable[str]) -> set[str]:
-    ids = list(session.bound.id_by_column.values())
-    return stage(session, session.base.read(session.table_id, record_ids, ids))
+    read = session.base.read(session.table_id, record_ids, session.bound.field_ids)
+    return stage(session, read)
 
 
 def decode(session: Session, records: Iterable[Record]) -> Iterator[StagedRecord]:
     """Records through the codecs."""
-    column_by_id = {field_id: c for c, field_id in session.bound.id_by_column.items()}
+    ids_by_column = session.bound.ids_by_column
     for record in records:
         cells = {
-            column_by_id[key]: cell for key, cell in record.cells.items() if key in column_by_id
+            column: tuple(record.cells.get(field_id) for field_id in ids)
+            for column, ids in ids_by_column.items()
         }
         row, problems = from_airtable(cells, session.fields, session.users)
         refuse(row, problems, session.fields, session.repertoire.why_not)
@@ -236,11 +232,11 @@ def decode(session: Session, records: Iterable[Record]) -> Iterator[StagedRecord
 
 
 def stage(session: Session, records: Iterable[Record], key: str | None = None) -> set[str]:
-    """Stage records under a key (the run id unless given); returns their ids."""
+    """Stage records under a key (the session's unless given); returns their ids."""
     staged = list(decode(session, records))
     if staged:
         with session.engine.begin() as connection:
-            staging.stage_records(connection, key or session.run_id, staged)
+            staging.stage_records(connection, key or session.key, staged)
     return {record.record_id for record in staged}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from reconciler_dagster.airtable.base import PAGE, modified_since
+from reconciler_dagster.airtable.base import PAGE
 from reconciler_dagster.airtable.errors import NotSent
 from reconciler_dagster.airtable.transport import ATTEMPTS, LOCKOUTS_BORNE
 from reconciler_dagster.core.deletions import State
@@ -23,6 +23,7 @@ from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
     cursor,
+    decisions,
     journal,
     leads,
     own_writes,
@@ -33,6 +34,7 @@ from reconciler_dagster.postgres import (
 )
 from reconciler_dagster.postgres.connection import analyze_after, at_once
 from reconciler_dagster.postgres.lock import require_lease
+from reconciler_dagster.postgres.names import qualified
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.staging import StagedRecord
 
@@ -64,10 +66,10 @@ def push(session: Session) -> Pushed:
     """Carry out the plan that was staged under this session's run id."""
     with session.engine.begin() as connection:
         require_lease(connection, session.client.id, session.run_id)
-        pulled = Pulled(**staging.pull(connection, session.run_id))
-        staging.require_whole(connection, [session.run_id], pulled.staged)
-        changes = dict(staging.changes(connection, session.run_id))
-    staged = load(session, session.run_id, may_assume=pulled.window is None)
+        pulled = Pulled(**staging.pull(connection, session.key))
+        staging.require_whole(connection, [session.key], pulled.staged)
+        changes = dict(staging.changes(connection, session.key))
+    staged = load(session, session.key, may_assume=pulled.window is None)
     _refuse_gone(session, staged, set(pulled.gone))
     outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
     inbound = sorted(busy(session, staged, changes) - set(outbound))
@@ -75,15 +77,15 @@ def push(session: Session) -> Pushed:
         write_local(session, staged, changes, chunk)
     pushed = push_all(session, outbound)
     _finish(session, pulled, staged, pushed)
-    analyze_after(session.engine, session.counts.local_writes)
+    analyze_after(session.engine, qualified(session.map.table), session.counts.local_writes)
     return pushed
 
 
 def busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
     """Records that something is to be done about, if only to be settled or released."""
     with session.engine.connect() as connection:
-        waiting = journal.open_entries(connection, session.client.id).keys()
-        held = quarantine.records(connection, session.client.id)
+        waiting = journal.open_entries(connection, session.pair).keys()
+        held = quarantine.records(connection, session.pair)
     edited = {record_id for record_id, lead in staged.leads.items() if lead.revisions}
     refused = {refusal.record_id for refusal in staged.sides.refused}
     rewritten = {record_id for record_id, _ in staged.own_writes}
@@ -155,9 +157,9 @@ def push_chunk(
     What moved since the pull goes through the merge like everything else. ``almost_done``: see
     ``send``.
     """
-    key = f"{session.run_id} push"
+    key = f"{session.key} push"
     bound = session.bound
-    if reading.field_ids != list(bound.id_by_column.values()):
+    if reading.field_ids != bound.field_ids:
         reading = read_now(session, reading.record_ids)
     found = _stage_anew(session, key, reading)
     if looks_off(session, key, bound):
@@ -165,7 +167,7 @@ def push_chunk(
         found = _stage_anew(session, key, reading)
     record_ids = reading.record_ids
     leads.stage_leads(
-        session.engine, key, session.client.id, session.fields.columns, record_ids, edited=False
+        session.engine, key, session.pair, session.fields.columns, record_ids, edited=False
     )
     staged = load(session, key, may_assume=False)
     pushed.gone |= set(record_ids) - found
@@ -197,7 +199,7 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
     """Everything is in: move the cursor, and note what was verified."""
     with session.writing() as connection:
         there = list(staged.records.keys() - pushed.gone)
-        tombstones.returned(connection, session.client.id, session.run_id, there)
+        tombstones.returned(connection, session.pair, session.run_id, there)
     deletions.carry_out_approved(session)
     moment = datetime.fromisoformat(pulled.moment)
     ago = datetime.now(UTC) - datetime.fromisoformat(pulled.noted_at)
@@ -212,14 +214,14 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
             seen = set()
         with session.writing() as connection:
             cursor.move(
-                connection, session.client.id, session.run_id, moment, seen, session.overlap, ago
+                connection, session.pair, session.run_id, moment, seen, session.overlap, ago
             )
     with session.writing() as connection:
         if pulled.window is not None:
-            baseline.verified(connection, session.client.id, there)
-        session.counts.quarantined = len(quarantine.records(connection, session.client.id))
-        session.counts.deletions_pending = tombstones.pending(connection, session.client.id)
-        staging.clear(connection, session.run_id)
+            baseline.verified(connection, session.pair, there)
+        session.counts.quarantined = len(quarantine.records(connection, session.pair))
+        session.counts.deletions_pending = decisions.pending(connection, session.pair)
+        staging.clear(connection, session.key)
     with at_once(session.engine) as connection:  # nobody who waits for the client waits for it
         retention.prune_part(connection, session.settings)
 
@@ -234,19 +236,19 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
     time.sleep(SEEN_MARGIN.total_seconds() + 2)
     session.base.transport.earliest = None
     found: dict[str, StagedRecord] = {}
-    field_ids = session.bound.id_by_column.values()
-    for page in session.base.records(session.table_id, modified_since(moment), field_ids):
+    field_ids = session.bound.field_ids
+    for page in session.base.changed_since(session.table_id, field_ids, moment):
         found |= {record.record_id: record for record in decode(session, page)}
     with session.engine.connect() as connection:
-        agreed = baseline.load(connection, session.client.id, found)
+        agreed = baseline.load(connection, session.pair, found)
     for record_id, record in found.items():
         known = agreed[record_id].fields if record_id in agreed else {}
         agrees = all(c in known and known[c] == value for c, value in record.fields.items())
         if record.unreadable or not agrees:
             return None
     with session.engine.begin() as connection:
-        own = own_writes.runs(connection, session.client.id, found)
-        own_writes.forget(connection, session.client.id, own)
+        own = own_writes.runs(connection, session.pair, found)
+        own_writes.forget(connection, session.pair, own)
     return session.base.transport.earliest or datetime.now(UTC), set(found)
 
 
@@ -257,20 +259,20 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
     """
     if not gone:
         return
-    client_id = session.client.id
+    pair = session.pair
     with session.engine.connect() as connection:
         buried = {
             record_id
-            for record_id, tombstone in tombstones.load(connection, client_id, gone).items()
+            for record_id, tombstone in tombstones.load(connection, pair, gone).items()
             if tombstone.state is State.DELETED
         }
     reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
     there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
     with session.engine.connect() as connection:  # these wait as deletions, and are told as such
-        there -= leads.never_met(connection, client_id, there)
+        there -= leads.never_met(connection, pair, there)
     read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
     with session.writing() as connection:
-        moved = leads.note_moved(connection, client_id, there)
+        moved = leads.note_moved(connection, pair, there)
         reasons = {
             r: f"the lead was moved here from another client ({moved[r]}), whose base has its "
             "record: move it back, or move the record"
@@ -278,13 +280,13 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
         }
         quarantine.put(
             connection,
-            client_id,
+            pair,
             [Refusal(r, WHOLE_LEAD, "to_airtable", reasons.get(r, reason)) for r in sorted(there)],
         )
-        quarantine.release(connection, client_id, gone - there, (), ())
-        tombstones.suspect(connection, client_id, gone - buried)
+        quarantine.release(connection, pair, gone - there, (), ())
+        tombstones.suspect(connection, pair, gone - buried)
         leads.settle(connection, read)
-        journal.close(connection, client_id, gone)
+        journal.close(connection, pair, gone)
 
 
 def chunks(items: list[str], size: int) -> Iterator[list[str]]:

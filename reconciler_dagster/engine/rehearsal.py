@@ -74,16 +74,16 @@ def rehearse_run(session: Session) -> ChangeSet:
 def _rehearse_part(
     session: Session, writes: Sequence[LeadWrite], triggers: Collection[str], out: Rehearsed
 ) -> None:
-    fields, users, client_id = session.fields, session.users, session.client.id
+    fields, users, pair = session.fields, session.users, session.pair
     with rolled_back(session.engine, session.writer) as connection:
-        applied = apply_writes(connection, client_id, writes, fields, users)
+        applied = apply_writes(connection, pair, writes, fields, users)
     out.refused += applied.refused
     out.unexamined |= applied.deferred
     if triggers:
         # Anew: the attempts that were refused have fired triggers too.
         with rolled_back(session.engine, session.writer) as connection:
             taken = _taken(writes, applied)
-            found = fires(connection, client_id, taken, fields, users, triggers)
+            found = fires(connection, pair, taken, fields, users, triggers)
         out.fires.fired += found.fired
         out.fires.rows += found.rows
 

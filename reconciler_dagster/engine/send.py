@@ -10,7 +10,6 @@ from typing import Any
 from reconciler_dagster import tracing
 from reconciler_dagster.airtable.base import BATCH
 from reconciler_dagster.airtable.errors import AirtableError, NotSent, OutcomeUnknown
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.engine.answer import Sent, acknowledge
@@ -84,9 +83,9 @@ def send(
             pool.shutdown(cancel_futures=True)
             raise
     with session.writing() as connection:
-        quarantine.put(connection, session.client.id, sent.refused)
+        quarantine.put(connection, session.pair, sent.refused)
         settled = [i for i in outbound if i not in sent.open]
-        journal.close(connection, session.client.id, settled)
+        journal.close(connection, session.pair, settled)
     session.counts.remote_writes += len(sent.acknowledged)
     return sent
 
@@ -124,10 +123,11 @@ def _allowed(session: Session, batch: Mapping[str, Row], sent: Sent) -> dict[str
     allowed: dict[str, Row] = {}
     for record_id, row in batch.items():
         for column, value in row.items():
+            name = session.map.fields[column].airtable
             if column not in session.bound.id_by_column:
-                reason = f"{LEADS[column].airtable} was stopped while the run was sending"
+                reason = f"{name} was stopped while the run was sending"
             elif session.forbidden[column] >= FORBIDDEN_AFTER:
-                reason = f"Airtable refuses {LEADS[column].airtable}, as for other leads before"
+                reason = f"Airtable refuses {name}, as for other leads before"
             else:
                 allowed.setdefault(record_id, {})[column] = value
                 continue
@@ -152,10 +152,10 @@ def _send(
         for record_id, row in batch.items()
     }
     with session.writing() as connection:
-        journal.mark_sent(connection, session.client.id, batch)
+        journal.mark_sent(connection, session.pair, batch)
     try:
         with session.borrowed_base() as base:
-            answer = base.patch(session.table_id, cells)
+            answer = base.write(session.table_id, cells)
     except OutcomeUnknown:
         sent.unknown |= set(batch)
         return

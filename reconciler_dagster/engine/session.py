@@ -16,15 +16,17 @@ from reconciler_dagster.airtable.base import Base
 from reconciler_dagster.airtable.token import Token
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.binding import BoundMap, bind
-from reconciler_dagster.core.fields import LEADS, FieldMap
+from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.guard import Facts
 from reconciler_dagster.core.place import Place, PlaceChanged, moved
+from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.tokens import token_of
 from reconciler_dagster.postgres import adoption, bindings, cursor, guard, record_ids
 from reconciler_dagster.postgres.bucket import Bucket
-from reconciler_dagster.postgres.clients import Client, base_of, directory, leads_columns
+from reconciler_dagster.postgres.catalogue import columns_of
+from reconciler_dagster.postgres.clients import Client, base_of, directory
 from reconciler_dagster.postgres.connection import Writer, at_once, writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
 from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
@@ -38,14 +40,16 @@ PATIENCE_SECONDS = 3600.0
 
 @dataclass
 class Session:
-    """One client, one run id, and the doors to both sides.
+    """One sync of one client, one run id, and the doors to both sides.
 
-    ``mapping_is_fresh``: Airtable's metadata was read in this very run.
+    ``map``: the sync as it is in force for the client's base. ``mapping_is_fresh``: Airtable's
+    metadata was read in this very run.
     """
 
     settings: Settings
     engine: Engine
     client: Client
+    map: SyncMap
     run_id: str
     purpose: Purpose
     dry_run: bool = False
@@ -53,6 +57,16 @@ class Session:
 
     def __post_init__(self) -> None:
         self.token = token_of(self.settings, self.engine, self.client)
+
+    @cached_property
+    def pair(self) -> Pair:
+        """What all memory of the run is about."""
+        return Pair(self.client.id, self.map)
+
+    @property
+    def key(self) -> str:
+        """What the run stages under."""
+        return f"{self.run_id} {self.map.name}"
 
     @cached_property
     def base(self) -> Base:
@@ -106,13 +120,13 @@ class Session:
         with self.engine.connect() as connection:
             if not self.dry_run:
                 adoption.require(connection, self.client.id)
-            return guard.require(connection, self.client.id)
+            return guard.require(connection, self.pair)
 
     @cached_property
     def users(self) -> Directory:
         """The portal's users, as of the start of the run."""
         with self.engine.connect() as connection:
-            return directory(connection)
+            return directory(connection, self.pair)
 
     @cached_property
     def writer(self) -> Writer:
@@ -120,7 +134,7 @@ class Session:
         two sides have not met in full yet.
         """
         with self.engine.connect() as connection:
-            if cursor.load(connection, self.client.id) is None:
+            if cursor.load(connection, self.pair) is None:
                 return "first_contact"
         return "repair" if self.purpose in ("audit", "great_sync") else "delta"
 
@@ -140,7 +154,7 @@ class Session:
         if self.dry_run or self._ids_are_mended:
             return
         with self.writing() as connection:
-            record_ids.mend(connection, self.client.id)
+            record_ids.mend(connection, self.pair)
         self._ids_are_mended = True
 
     @property
@@ -190,7 +204,7 @@ class Session:
 
     @property
     def table_id(self) -> str:
-        """The id of the leads table."""
+        """The id of the Airtable table."""
         self.bound  # noqa: B018 - checks the mapping on first use
         return self._table_id
 
@@ -216,24 +230,24 @@ class Session:
         about (``moved``). A run notices that when it begins, or when its listing was refused
         (``anew``: what it has read is read again); at any other time PlaceChanged ends it.
         """
-        client_id, fit = self.client.id, self.repertoire.fit
-        configured = fit(self.settings.airtable_leads_table)
+        pair, fit = self.pair, self.repertoire.fit
+        configured = fit(self.map.airtable)
         self.guard  # noqa: B018 - every run looks before it reads
         with self.engine.connect() as connection:
-            columns = leads_columns(connection)
-            before = bindings.remembered(connection, client_id)
-            known = bindings.bound(connection, client_id)
+            columns = columns_of(connection, pair.table)
+            before = bindings.remembered(connection, pair)
+            known = bindings.bound(connection, pair)
         if known is not None and not self.dry_run:
             self._require_same(known.place, anew)
         named = known is not None and known.configured_name == configured
         if known is not None and named and known.place.base_id == self.client.base_id:
             fresh = datetime.now(UTC) - known.read_at < SCHEMA_KEPT
-            mended = set(before) == set(LEADS.columns)
+            mended = set(before) == set(self.map.fields.columns)
             mended = mended and not any(b.problem for b in before.values())
             if fresh and mended and not force:
-                listed = [b.as_field() for b in before.values() if b.field_id and b.type]
-                checked = bind(LEADS, listed, columns, before)
-                unchanged = checked.bindings == tuple(before[c] for c in LEADS.columns)
+                listed = [field for b in before.values() for field in b.as_fields()]
+                checked = bind(self.map, listed, columns, before)
+                unchanged = checked.bindings == tuple(before[c] for c in self.map.fields.columns)
                 if unchanged and not checked.changed:
                     self._table_id, self._bound = known.place.table_id, checked
                     return checked
@@ -241,7 +255,8 @@ class Session:
             named and known is not None and known.place.base_id in (None, self.client.base_id)
         )
         with self.borrowed_base() as base:
-            schema = base.schema(known.place.table_id if known and followed else None).named(fit)
+            table_id = known.place.table_id if known and followed else None
+            schema = base.schema(self.map.airtable, table_id).named(fit)
         self.mapping_is_fresh = True
         place = Place(self.client.base_id, schema.id)
         notice = moved(known.place, place) if known else None
@@ -250,7 +265,7 @@ class Session:
         if self.dry_run:
             self.moved = notice
             self._table_id = schema.id
-            self._bound = bind(LEADS, schema.fields, columns, {} if notice else before)
+            self._bound = bind(self.map, schema.fields, columns, {} if notice else before)
             return self._bound
         with (
             self._held() if notice else nullcontext(),
@@ -258,15 +273,13 @@ class Session:
             writing(connection),
         ):
             # Windows are listed side by side: only one of them meets a change for the first time.
-            bindings.lock(connection, client_id)
+            bindings.lock(connection, pair)
             if notice:
                 self._forget(connection, place)
-            checked = bind(
-                LEADS, schema.fields, columns, bindings.remembered(connection, client_id)
-            )
-            bindings.remember(connection, client_id, place, configured, checked.bindings)
+            checked = bind(self.map, schema.fields, columns, bindings.remembered(connection, pair))
+            bindings.remember(connection, pair, place, configured, checked.bindings)
             if checked.changed:
-                bindings.forget_agreement(connection, client_id, checked.changed)
+                bindings.forget_agreement(connection, pair, checked.changed)
         self._table_id, self._bound = schema.id, checked
         return checked
 
@@ -298,7 +311,7 @@ class Session:
             raise PlaceChanged(
                 f"{self.client.name} was given another base while the run began: run again."
             )
-        known = bindings.bound(connection, self.client.id)
+        known = bindings.bound(connection, self.pair)
         if known is not None and (notice := moved(known.place, place)):
-            bindings.forget_place(connection, self.client.id, notice)
+            bindings.forget_place(connection, self.pair, notice)
             self.moved = notice

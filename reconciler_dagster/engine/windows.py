@@ -23,12 +23,14 @@ from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
     bindings,
+    decisions,
     leads,
     quarantine,
     staging,
     tombstones,
 )
 from reconciler_dagster.postgres.connection import analyze_after
+from reconciler_dagster.postgres.names import qualified
 
 
 def preview(session: Session, window: Window) -> ChangeSet:
@@ -87,16 +89,16 @@ def reconcile(session: Session, window: Window) -> Reconciled:
         out.doubts += judged.doubts
         out.complete = not judged.cut_short
         if judged.found:
-            key = f"{session.run_id}/{session.client.id}/found"
+            key = f"{session.key}/{session.client.id}/found"
             with session.engine.begin() as connection:
                 advance = baseline.advances(connection)
             part = new_part(session, key, advance)
             stage(session, judged.found, key)
             out.unknown += _reconcile_part(session, window, part)
     with session.engine.begin() as connection:
-        session.counts.quarantined = len(quarantine.records(connection, session.client.id))
-        session.counts.deletions_pending = tombstones.pending(connection, session.client.id)
-    analyze_after(session.engine, session.counts.local_writes)
+        session.counts.quarantined = len(quarantine.records(connection, session.pair))
+        session.counts.deletions_pending = decisions.pending(connection, session.pair)
+    analyze_after(session.engine, qualified(session.map.table), session.counts.local_writes)
     return out
 
 
@@ -107,7 +109,7 @@ def _locked(session: Session, window: Window) -> Iterator[None]:
     """
     with session.turn():
         with session.engine.begin() as connection:
-            bindings.require(connection, session.client.id, window.place)
+            bindings.require(connection, session.pair, window.place)
         yield
 
 
@@ -137,13 +139,13 @@ def _refresh(session: Session, window: Window, part: Part) -> None:
     where the fields were bound anew meanwhile.
     """
     session.check_mapping()
-    field_ids = session.bound.id_by_column
+    field_ids = session.bound.ids_by_column
     with session.engine.connect() as connection:
-        stale = baseline.advanced_since(connection, session.client.id, part.key, part.advance)
+        stale = baseline.advanced_since(connection, session.pair, part.key, part.advance)
         if field_ids != window.field_ids:
             stale = staging.record_ids(connection, part.key)
     if stale:
-        records = session.base.read(session.table_id, stale, list(field_ids.values()))
+        records = session.base.read(session.table_id, stale, session.bound.field_ids)
         with session.engine.begin() as connection:
             staging.drop_records(connection, part.key, stale)
         stage(session, records, part.key)
@@ -154,7 +156,7 @@ def load_part(session: Session, key: str) -> Staged:
     with session.engine.connect() as connection:
         record_ids = staging.record_ids(connection, key)
     leads.stage_leads(
-        session.engine, key, session.client.id, session.fields.columns, record_ids, edited=False
+        session.engine, key, session.pair, session.fields.columns, record_ids, edited=False
     )
     return load(session, key, may_assume=False)
 
@@ -162,5 +164,5 @@ def load_part(session: Session, key: str) -> Staged:
 def _verified(session: Session, record_ids: Iterable[str]) -> None:
     there = list(record_ids)
     with session.writing() as connection:
-        tombstones.returned(connection, session.client.id, session.run_id, there)
-        baseline.verified(connection, session.client.id, there)
+        tombstones.returned(connection, session.pair, session.run_id, there)
+        baseline.verified(connection, session.pair, there)

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.metrics import names
 from reconciler_dagster.notices import dagster, store
 from reconciler_dagster.notices.heartbeat import successes
@@ -26,6 +27,7 @@ from reconciler_dagster.postgres.calls import months
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.windows import oldest_verified
 from reconciler_dagster.redaction import redacted
+from reconciler_dagster.syncs.in_force import maps
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 Labels = tuple[str, ...]
@@ -137,9 +139,12 @@ class _Collected(Collector):
         )
         proofs = {}
         for client in self._clients:
-            never, stalest = oldest_verified(self._connection, client.id)
-            waits = runs.unproved_since(self._connection, client.id) if never else None
-            if oldest := min((m for m in (stalest, waits) if m), default=None):
+            moments: list[datetime | None] = []
+            for sync in maps(self._settings, client.base_id).values():
+                pair = Pair(client.id, sync)
+                never, stalest = oldest_verified(self._connection, pair)
+                moments += [stalest, runs.unproved_since(self._connection, pair) if never else None]
+            if oldest := min((moment for moment in moments if moment), default=None):
                 proofs[client] = self._age(oldest)
         yield self._gauge(names.PROOF, proofs)
 

@@ -90,7 +90,7 @@ class Keeper:
         """What is wrong, and the kinds that could not be looked at."""
         unseen = {"postgres_down"}  # that one is kept elsewhere
         try:
-            causes = observe(connection, self.notices, now, self.settings.audit_calls_per_hour)
+            causes = observe(connection, self.settings, self.notices, now)
             clients = active_clients(connection)
             causes += month_causes(months(connection, self.settings, now), clients, now)
         except Unfit as error:

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.config import Settings
 from reconciler_dagster.core import guard
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.windows import proof_allowed
 from reconciler_dagster.notices import failures
 from reconciler_dagster.notices.decide import Cause
@@ -18,7 +20,9 @@ from reconciler_dagster.postgres import baseline, runs
 from reconciler_dagster.postgres import guard as guards
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.runs import DRY
+from reconciler_dagster.postgres.trigger import Watched
 from reconciler_dagster.postgres.windows import oldest_verified
+from reconciler_dagster.syncs.in_force import maps
 
 # What a delta, the audit and a Great Sync say is each a word of its own.
 _RUNS = f"""
@@ -50,13 +54,16 @@ _RUNS = f"""
 
 @dataclass(frozen=True)
 class View:
-    """What every look needs. ``now``: by Postgres' clock; ``audit_calls``: an hour's."""
+    """What every look needs. ``now``: by Postgres' clock; ``audit_calls``: an hour's; ``pairs``:
+    every sync of each client.
+    """
 
     connection: Connection
     clients: list[Client]
     settings: NoticeSettings
     now: datetime
     audit_calls: int
+    pairs: list[tuple[Client, Pair]]
 
     def told(self, sentence: str) -> str:
         """A sentence as it may be told."""
@@ -69,10 +76,16 @@ class View:
 
 
 def observe(
-    connection: Connection, settings: NoticeSettings, now: datetime, audit_calls: int
+    connection: Connection, settings: Settings, notices: NoticeSettings, now: datetime
 ) -> list[Cause]:
     """All that is wrong with the active clients. Raises Unfit where some may be hidden."""
-    view = View(connection, active_clients(connection), settings, now, audit_calls)
+    clients = active_clients(connection)
+    pairs = [
+        (client, Pair(client.id, sync))
+        for client in clients
+        for sync in maps(settings, client.base_id).values()
+    ]
+    view = View(connection, clients, notices, now, settings.audit_calls_per_hour, pairs)
     looks = (_failing, _stopped, _quarantined, _deletions, _unnoted, _drifting, _unproved)
     return [cause for look in looks for cause in look(view)]
 
@@ -145,9 +158,10 @@ def _deletions(view: View) -> Iterator[Cause]:
 
 
 def _unnoted(view: View) -> Iterator[Cause]:
-    found = guard.problems(guards.look(view.connection))
-    if found:
-        detail = " ".join(map(str, found))
+    watched = {Watched(pair.table, pair.sync) for _, pair in view.pairs}
+    looks = (guard.problems(guards.look(view.connection, one)) for one in watched)
+    if found := sorted({str(problem) for look in looks for problem in look}):
+        detail = " ".join(found)
         for client in view.clients:
             yield Cause("edits_unnoted", "", client.name, view.now, detail)
 
@@ -159,12 +173,12 @@ def _drifting(view: View) -> Iterator[Cause]:
 
 
 def _unproved(view: View) -> Iterator[Cause]:
-    for client in view.clients:
-        leads = baseline.count(view.connection, client.id)
+    for client, pair in view.pairs:
+        leads = baseline.count(view.connection, pair)
         if not leads or not view.audit_calls:
             continue
-        never, stalest = oldest_verified(view.connection, client.id)
-        waiting = runs.unproved_since(view.connection, client.id) if never else None
+        never, stalest = oldest_verified(view.connection, pair)
+        waiting = runs.unproved_since(view.connection, pair) if never else None
         since = min((moment for moment in (stalest, waiting) if moment), default=view.now)
         if view.now - since > proof_allowed(leads, view.audit_calls):
             yield Cause("proof_old", "", client.name, since)

@@ -24,6 +24,7 @@ from reconciler_dagster.orchestration.resources import EXPLAINED
 from reconciler_dagster.postgres import adoption, rehearsals
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
+from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import told
 
 
@@ -123,10 +124,16 @@ def adopt_client(
 
 
 def _rehearse(settings: Settings, portal: Engine, client: Client) -> tuple[Report, Counts]:
-    session = Session(settings, portal, client, f"rehearsal {uuid4()}", "rehearsal", dry_run=True)
-    report = rehearse_client(session)
-    session.counts.airtable_calls = session.calls
-    return report, session.counts
+    run_id, total = f"rehearsal {uuid4()}", Counts()
+    sessions = [
+        Session(settings, portal, client, sync, run_id, "rehearsal", dry_run=True)
+        for sync in maps(settings, client.base_id).values()
+    ]
+    report = rehearse_client(sessions)
+    for session in sessions:
+        session.counts.airtable_calls = session.calls
+        total.add(session.counts)
+    return report, total
 
 
 def _refusing(shown: rehearsals.Kept | None, now: Report) -> list[str]:

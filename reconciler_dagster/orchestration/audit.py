@@ -21,7 +21,7 @@ from reconciler_dagster.orchestration.pacing import audit_settings
 from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, moved
 from reconciler_dagster.orchestration.windows import WindowRun
-from reconciler_dagster.postgres import fights, runs, tombstones
+from reconciler_dagster.postgres import decisions, fights, runs
 from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
@@ -43,11 +43,16 @@ def audited_leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any
     run.purpose = "audit"  # its calls count as such, whatever way it was launched
     client = context.partition_key
     run.start(client, "audit")
-    with run.step(client) as session:
-        session.settings = audit_settings(session.engine, session.settings, session.client.base_id)
-        audited = audit(session)
+    with run.step(client) as sessions:
+        for session in sessions:
+            session.settings = audit_settings(
+                session.engine, session.settings, session.client.base_id
+            )
+        audits = [audit(session) for session in sessions]
+    audited, session = _together(sessions, audits), sessions[0]
     with run.engine.begin() as connection:
-        runs.add_findings(connection, client, run.run_id, _findings(connection, session, audited))
+        found = _findings(connection, sessions, audited)
+        runs.add_findings(connection, client, run.run_id, found)
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
         summary = runs.summary(connection, run.run_id)
     assert summary is not None
@@ -65,21 +70,38 @@ def audited_leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any
     )
 
 
-def _findings(connection: Connection, session: Session, audited: Audited) -> dict[str, Any]:
+def _together(sessions: list[Session], audits: list[Audited]) -> Audited:
+    """The audits of a client's syncs as one; windows of all but the first say whose they are."""
+    whole = Audited()
+    for number, (session, one) in enumerate(zip(sessions, audits, strict=True)):
+        whose = f"{session.map.name}: " if number else ""
+        whole.windows += [f"{whose}{window}" for window in one.windows]
+        whole.listed += one.listed
+        whole.change_sets += one.change_sets
+        whole.doubts += one.doubts
+        whole.braked += one.braked
+        whole.unknown += one.unknown
+        whole.cycle_hours += one.cycle_hours
+    return whole
+
+
+def _findings(connection: Connection, sessions: list[Session], audited: Audited) -> dict[str, Any]:
     """An audit that looked at no window has nothing to say about windows."""
     of_windows: dict[str, Any] = {}
     if audited.windows:
         of_windows = {
-            "stopped": session.bound.problems,
+            "stopped": [why for session in sessions for why in session.bound.problems],
             "change_set": asdict(audited.change_set),
             "unanswered": audited.unknown,
             "doubts": audited.doubts + audited.braked,
         }
     return {
         **of_windows,
-        "moved": moved(session),
-        "fights": fights.sentences(connection, session.client.id),
-        "drift": unexplained(drift_report(connection, session.client.id)),
+        "moved": moved(sessions),
+        "fights": fights.sentences(connection, sessions[0].client.id),
+        "drift": [
+            line for one in sessions for line in unexplained(drift_report(connection, one.pair))
+        ],
         "cycle_hours": audited.cycle_hours,
         "windows": audited.windows,
     }
@@ -139,23 +161,31 @@ def decide_deletions_op(context: dg.OpExecutionContext, config: DecisionConfig) 
     client = config.client_id
     run.start(client, "deletions")
     state = State.APPROVED if config.decision == "approve" else State.REJECTED
-    with run.step(client) as session:
-        with run.engine.begin() as connection:
-            decided = tombstones.decide(
-                connection, client, config.record_ids, state, config.decided_by
-            )
-        session.bound  # noqa: B018 - another base is met under the lock, which it takes itself
-        seconds = run.settings.lease_seconds
-        with client_lock(run.engine, client, run.run_id, PATIENCE_SECONDS, seconds=seconds):
-            deletions.carry_out_approved(session)
-        with run.engine.connect() as connection:
-            session.counts.deletions_pending = tombstones.pending(connection, client)
+    decided: list[str] = []
+    with run.step(client) as sessions:
+        for session in sessions:
+            decided += _decide(run, session, config, state)
     with run.engine.begin() as connection:
         runs.add_findings(connection, client, run.run_id, {"decided": len(decided)})
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
-    context.add_output_metadata(
-        {"decided": len(decided), "deleted": session.counts.deletions, "as": state.value}
-    )
+    deleted = sum(session.counts.deletions for session in sessions)
+    context.add_output_metadata({"decided": len(decided), "deleted": deleted, "as": state.value})
+
+
+def _decide(run: WindowRun, session: Session, config: DecisionConfig, state: State) -> list[str]:
+    """One sync's deletions. Returns the records that were decided on."""
+    with run.engine.begin() as connection:
+        decided = decisions.decide(
+            connection, session.pair, config.record_ids, state, config.decided_by
+        )
+    session.bound  # noqa: B018 - another base is met under the lock, which it takes itself
+    seconds = run.settings.lease_seconds
+    held = client_lock(run.engine, session.client.id, run.run_id, PATIENCE_SECONDS, seconds=seconds)
+    with held:
+        deletions.carry_out_approved(session)
+    with run.engine.connect() as connection:
+        session.counts.deletions_pending = decisions.pending(connection, session.pair)
+    return decided
 
 
 @dg.job(

@@ -9,7 +9,7 @@ from reconciler_dagster import processes
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration import pacing
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
-from reconciler_dagster.orchestration.assets import ASSETS
+from reconciler_dagster.orchestration.assets import ASSETS, run_config
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
 from reconciler_dagster.orchestration.environments import (
@@ -17,6 +17,7 @@ from reconciler_dagster.orchestration.environments import (
     SENSOR_STATUS,
     this_deployment,
 )
+from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.orchestration.watch import watch
@@ -68,6 +69,7 @@ def every_15_minutes(
         yield dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
             partition_key=client.id,
+            run_config=run_config(SyncConfig(only_due=True)),
             tags={PURPOSE_TAG: "delta", **ORDINARY, **partition_tags(client.id)},
         )
 

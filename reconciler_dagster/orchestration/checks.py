@@ -7,7 +7,8 @@ import dagster as dg
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core import guard
-from reconciler_dagster.engine.brake import clears, refusals_doubt
+from reconciler_dagster.core.sync import Pair
+from reconciler_dagster.engine.brake import Clears, clears, refusals_doubt
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.orchestration.assets import (
     AIRTABLE_LEADS,
@@ -19,6 +20,9 @@ from reconciler_dagster.orchestration.verdicts import unanswered
 from reconciler_dagster.postgres import fights, rehearsals, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.guard import look
+from reconciler_dagster.postgres.migrate import tables_of
+from reconciler_dagster.postgres.runs import Summary
+from reconciler_dagster.syncs.in_force import maps
 
 
 def _listing(name: str, lines: list[str]) -> dg.AssetCheckResult:
@@ -47,13 +51,17 @@ def mapping_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult
                 "WHERE c.is_active AND b.problem IS NOT NULL ORDER BY 1"
             )
         ).scalars()
-        return _listing("stopped", [*_unnoted(connection, run.run_id), *problems])
+        return _listing("stopped", [*_unnoted(connection, run), *problems])
 
 
-def _unnoted(connection: Connection, run_id: str) -> list[str]:
+def _unnoted(connection: Connection, run: ClientRun) -> list[str]:
     """What keeps edits from being noted now, and what this run came upon and has made up for."""
-    now = [str(problem) for problem in guard.problems(look(connection))]
-    found = [s.findings.get("guard", []) for s in runs.summaries(connection, run_id)]
+    now = [
+        str(problem)
+        for watched in tables_of(maps(run.settings).values())
+        for problem in guard.problems(look(connection, watched))
+    ]
+    found = [s.findings.get("guard", []) for s in runs.summaries(connection, run.run_id)]
     return list(dict.fromkeys([*now, *chain.from_iterable(found)]))
 
 
@@ -79,10 +87,7 @@ def hold_the_brake(run: ClientRun) -> dg.AssetCheckResult:
             s for s in runs.summaries(connection, run.run_id) if "change_set" in s.findings
         ]
         names = {client.id: client.name for client in active_clients(connection)}
-        counted = {
-            s.client_id: clears(connection, s.client_id, ChangeSet(**s.findings["change_set"]))
-            for s in summaries
-        }
+        counted = {s.client_id: _worst(connection, run, s) for s in summaries}
         refusals = {
             s.client_id: refusals_doubt(
                 ChangeSet(**s.findings["change_set"]), rehearsals.approved(connection, s.client_id)
@@ -122,6 +127,19 @@ def hold_the_brake(run: ClientRun) -> dg.AssetCheckResult:
         description="\n".join(reasons) or None,
         metadata=metadata,
     )
+
+
+def _worst(connection: Connection, run: ClientRun, summary: Summary) -> Clears:
+    """Of a client's syncs, the one that would empty most for no reason that is seen."""
+    syncs = maps(run.settings)
+    change_sets = summary.findings.get("change_sets") or {
+        next(iter(syncs)): summary.findings["change_set"]
+    }
+    found = [
+        clears(connection, Pair(summary.client_id, syncs[name]), ChangeSet(**one))
+        for name, one in change_sets.items()
+    ]
+    return max(found, key=lambda one: (bool(one.doubt), one.emptied, one.leads))
 
 
 @dg.asset_check(

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.deletions import State
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.engine import tokens
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.orchestration.alive import process_tag
@@ -25,6 +26,7 @@ from reconciler_dagster.postgres import runs, tombstones
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.runs import Summary
+from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import told_of_record
 
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
@@ -123,7 +125,7 @@ def decide_deletions(
     portal = open_portal(settings)
     tokens.require_some(settings, portal)
     results = []
-    for client, waiting in _waiting(portal, client_id, record_ids):
+    for client, waiting in _waiting(settings, portal, client_id, record_ids):
         config = DecisionConfig(
             client_id=client.id, decision=decision, record_ids=waiting, decided_by=decided_by
         )
@@ -141,7 +143,7 @@ def decide_deletions(
 
 
 def _waiting(
-    portal: Engine, client_id: str | None, record_ids: list[str] | None
+    settings: Settings, portal: Engine, client_id: str | None, record_ids: list[str] | None
 ) -> list[tuple[Client, list[str] | None]]:
     """The clients with those of the records that a person may decide about; what was rejected can
     be decided about once more.
@@ -154,7 +156,11 @@ def _waiting(
     unknown = list(dict.fromkeys(record_ids))
     with portal.connect() as connection:
         for client in clients:
-            stones = tombstones.load(connection, client.id, record_ids).values()
+            stones = [
+                stone
+                for sync in maps(settings, client.base_id).values()
+                for stone in tombstones.load(connection, Pair(client.id, sync), record_ids).values()
+            ]
             here = [s.record_id for s in stones if s.state in open_states]
             unknown = [record_id for record_id in unknown if record_id not in here]
             if here:

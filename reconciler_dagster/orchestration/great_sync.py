@@ -49,11 +49,12 @@ from reconciler_dagster.orchestration.metadata import attention_of_client, atten
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import EXPLAINED, PURPOSE_TAG
 from reconciler_dagster.orchestration.windows import WindowConfig
-from reconciler_dagster.postgres import quarantine, tombstones
+from reconciler_dagster.postgres import decisions, quarantine
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.runs import Summary
+from reconciler_dagster.syncs.in_force import first
 from reconciler_dagster.telling import told
 
 # Windows listed ahead of the one that is being written; their rows lie in Postgres.
@@ -131,6 +132,7 @@ def sync_windows(
             settings,
             portal,
             client,
+            first(settings, client.base_id),
             f"great sync {uuid4()}",
             "great_sync",
             choice.config.dry_run,
@@ -175,12 +177,13 @@ class _GreatSync:
             self._count_calls()
             progress.windows_done, progress.counts = len(self.summaries), self.counts
             self.audience.progress(client, progress)
+        pair = self.ahead.pair
         with portal.begin() as connection:
             # What stands at the end; it does not add up over windows.
-            self.counts.quarantined = len(quarantine.records(connection, client.id))
-            self.counts.deletions_pending = tombstones.pending(connection, client.id)
+            self.counts.quarantined = quarantine.records_by_client(connection)[client.id]
+            self.counts.deletions_pending = decisions.pending_by_client(connection)[client.id]
             if not config.dry_run and all(s.state == "succeeded" for s in self.summaries):
-                known.finish_great_sync(connection, client.id)
+                known.finish_great_sync(connection, pair)
 
     def _count_calls(self) -> None:
         of_runs = sum(s.counts.get("airtable_calls", 0) for s in self.summaries)
@@ -190,10 +193,10 @@ class _GreatSync:
         """The months that are to be done, in groups, one a run."""
         client, left = self.ahead.client, known.Left(months)
         with self.ahead.engine.begin() as connection:
-            leads = {} if self.ahead.moved else known.leads_by_month(connection, client.id)
+            leads = {} if self.ahead.moved else known.leads_by_month(connection, self.ahead.pair)
             if not self.choice.config.dry_run:
                 left = known.left_of_great_sync(
-                    connection, client.id, months, afresh=self.choice.afresh
+                    connection, self.ahead.pair, months, afresh=self.choice.afresh
                 )
         if left.since is not None:
             self.audience.say(

@@ -35,7 +35,7 @@ def list_groups(
 ) -> list[Listed]:
     """The months in groups, several of them listed at a time."""
     with session.engine.connect() as connection:
-        leads = known.leads_by_month(connection, session.client.id)
+        leads = known.leads_by_month(connection, session.pair)
     groups = grouped(months, leads, WINDOW_LEADS) if leads else unknown_grouped(months)
     session.bound, session.users  # noqa: B018 - read once, before there are threads
 
@@ -67,7 +67,7 @@ def list_months(
 
 def key_of(session: Session) -> str:
     """What a run's listing is staged under: a run may have several clients."""
-    return f"{session.run_id}/{session.client.id}"
+    return f"{session.key}/{session.client.id}"
 
 
 def stage_listed(session: Session, listed: list[Listed], key: str) -> None:

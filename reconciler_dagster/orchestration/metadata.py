@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -31,6 +32,15 @@ def of_pull(session: Session, pulled: Pulled) -> Metadata:
         "fields stopped": dg.MetadataValue.md(_bullets(pulled.stopped)),
         "notes": dg.MetadataValue.md(_bullets(pulled.notes)),
     }
+
+
+def together(sessions: Sequence[Session], told: Sequence[Metadata]) -> Metadata:
+    """Of several syncs: of the first one by its own names, of the others after theirs."""
+    whole = dict(told[0])
+    for session, one in zip(sessions[1:], told[1:], strict=True):
+        about = {key: value for key, value in one.items() if key not in ("client", "base")}
+        whole |= {f"{session.map.name}: {key}": value for key, value in about.items()}
+    return whole
 
 
 def of_change_set(session: Session, change_set: ChangeSet) -> Metadata:

@@ -10,7 +10,9 @@ import dagster as dg
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
+from reconciler_dagster.engine.change_set import combined
 from reconciler_dagster.engine.diff import diff
+from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
 from reconciler_dagster.engine.rehearsal import rehearse_run
@@ -30,6 +32,8 @@ class SyncConfig(dg.Config):
     dry_run: bool = False
     allow_mass_clear: bool = False
     allow_refusals: bool = False
+    # Leave out syncs that are to run less often, and have run; the schedule says so.
+    only_due: bool = False
 
     def chosen(self) -> Scope:
         """The scope; ConfigurationError for anything else than the three forms."""
@@ -70,24 +74,31 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
         dry_run=config.dry_run,
         answers_requests=not scope.is_window and not config.dry_run,
     )
-    with run.step(client, name="pull Airtable") as session:
-        pulled = pull_airtable(session, scope)
+    if config.only_due:
+        run.keep_due(client)
+    with run.step(client, name="pull Airtable") as sessions:
+        pulls = [pull_airtable(session, scope) for session in sessions]
+        stopped = [problem for pulled in pulls for problem in pulled.stopped]
+        notes = list(dict.fromkeys(note for pulled in pulls for note in pulled.notes))
         findings = {
-            "stopped": pulled.stopped,
-            "notes": pulled.notes,
-            "moved": moved(session),
+            "stopped": stopped,
+            "notes": notes,
+            "moved": moved(sessions),
             "dry_run": config.dry_run,
             "allow_mass_clear": config.allow_mass_clear,
             "allow_refusals": config.allow_refusals,
         }
         with run.engine.begin() as connection:
             runs.add_findings(connection, client, run.run_id, findings)
-    for problem in pulled.stopped:
+    for problem in stopped:
         context.log.error(problem)
-    for note in pulled.notes:
+    for note in notes:
         context.log.warning(note)
-    context.add_output_metadata(metadata.of_pull(session, pulled))
-    return {"run_id": run.run_id, "records": session.counts.pulled, "dry_run": config.dry_run}
+    found = zip(sessions, pulls, strict=True)
+    told = [metadata.of_pull(session, pulled) for session, pulled in found]
+    context.add_output_metadata(metadata.together(sessions, told))
+    records = sum(session.counts.pulled for session in sessions)
+    return {"run_id": run.run_id, "records": records, "dry_run": config.dry_run}
 
 
 @dg.op(
@@ -97,16 +108,19 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
 def pull_postgres_op(context: dg.OpExecutionContext, pulled: Reference) -> Reference:
     """Pull, local side."""
     run: ClientRun = context.resources.client_run
+    read, edits = 0, 0
     dry_run = pulled["dry_run"]
-    with run.step(context.partition_key, dry_run=dry_run, name="pull Postgres") as session:
-        pull_postgres(session)
-        with run.engine.connect() as connection:
-            leads = staging.leads(connection, run.run_id)
-    edits = sum(len(lead.revisions) for lead in leads.values())
+    with run.step(context.partition_key, dry_run=dry_run, name="pull Postgres") as sessions:
+        for session in sessions:
+            pull_postgres(session)
+            with run.engine.connect() as connection:
+                rows = staging.leads(connection, session.key)
+            read += len(rows)
+            edits += sum(len(row.revisions) for row in rows.values())
     context.add_output_metadata(
-        {"leads": len(leads), "unsettled edits": edits, "client": session.client.name}
+        {"leads": read, "unsettled edits": edits, "client": sessions[0].client.name}
     )
-    return {**pulled, "leads": len(leads)}
+    return {**pulled, "leads": read}
 
 
 @dg.op(
@@ -116,14 +130,21 @@ def pull_postgres_op(context: dg.OpExecutionContext, pulled: Reference) -> Refer
 def diff_op(context: dg.OpExecutionContext, leads: Reference) -> Reference:
     """Diff."""
     run: ClientRun = context.resources.client_run
-    with run.step(context.partition_key, dry_run=leads["dry_run"], name="diff") as session:
-        change_set = rehearse_run(session) if session.dry_run else diff(session)
+    with run.step(context.partition_key, dry_run=leads["dry_run"], name="diff") as sessions:
+        change_sets = {
+            session.map.name: rehearse_run(session) if session.dry_run else diff(session)
+            for session in sessions
+        }
+        total = combined(change_sets.values())
         with run.engine.begin() as connection:
-            runs.add_findings(
-                connection, context.partition_key, run.run_id, {"change_set": asdict(change_set)}
-            )
-    context.add_output_metadata(metadata.of_change_set(session, change_set))
-    return {**leads, "changes": change_set.leads}
+            findings = {
+                "change_set": asdict(total),
+                "change_sets": {name: asdict(one) for name, one in change_sets.items()},
+            }
+            runs.add_findings(connection, context.partition_key, run.run_id, findings)
+    told = [metadata.of_change_set(s, change_sets[s.map.name]) for s in sessions]
+    context.add_output_metadata(metadata.together(sessions, told))
+    return {**leads, "changes": total.leads}
 
 
 @dg.op(
@@ -136,18 +157,20 @@ def push_op(context: dg.OpExecutionContext, changes: Reference) -> Iterator[dg.O
     run: ClientRun = context.resources.client_run
     client = context.partition_key
     dry_run = changes["dry_run"]
-    with run.step(client, dry_run=dry_run, name="push") as session:
+    with run.step(client, dry_run=dry_run, name="push") as sessions:
         unknown = 0
         if not dry_run:
-            unknown = len(push(session).unknown)
+            unknown = sum(len(push(session).unknown) for session in sessions)
+            unknown += fill_links(sessions)
+    session = sessions[0]
     with run.engine.begin() as connection:
         findings = {"unanswered": unknown, "fights": fights.sentences(connection, client)}
         runs.add_findings(connection, client, run.run_id, findings)
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
         summary = runs.summary(connection, run.run_id)
-        if dry_run:
-            staging.clear(connection, run.run_id)
-        elif summary is not None:
+        for one in sessions if dry_run else ():
+            staging.clear(connection, one.key)
+        if not dry_run and summary is not None:
             rehearsals.conclude(connection, client, run.run_id, summary.counts)
     assert summary is not None
     context.instance.add_run_tags(

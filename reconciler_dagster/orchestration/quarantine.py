@@ -6,6 +6,7 @@ import dagster as dg
 from reconciler_dagster.config import Settings
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.retry import retry_chosen
+from reconciler_dagster.syncs.in_force import mapped_columns
 
 
 class RetryConfig(dg.Config):
@@ -19,8 +20,10 @@ class RetryConfig(dg.Config):
 @dg.op(description="Makes cells in quarantine due; the next run takes their current values.")
 def make_due(context: dg.OpExecutionContext, config: RetryConfig) -> None:
     """Make cells due."""
-    with engine(Settings.load().require_database_url()).begin() as connection:
-        count = retry_chosen(connection, config.client_id, config.record_id, config.field)
+    settings = Settings.load()
+    with engine(settings.require_database_url()).begin() as connection:
+        columns = mapped_columns(settings)
+        count = retry_chosen(connection, columns, config.client_id, config.record_id, config.field)
     context.add_output_metadata({"cells": count})
 
 

@@ -14,15 +14,17 @@ from reconciler_dagster import tracing
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.adoption import NotAdopted
+from reconciler_dagster.core.due import is_due
 from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.session import Purpose, Session
-from reconciler_dagster.postgres import bindings, deployments, runs
+from reconciler_dagster.postgres import bindings, cursor, deployments, runs
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
 from reconciler_dagster.postgres.staging import StagingLost
+from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import told
 
 PURPOSE_TAG = "reconciler/purpose"
@@ -48,7 +50,7 @@ class ClientRun:
     def __init__(self, settings: Settings, run_id: str, purpose: Purpose, held: ExitStack) -> None:
         self.settings, self.run_id, self.purpose = settings, run_id, purpose
         self._held = held
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, list[Session]] = {}
 
     @property
     def engine(self) -> Engine:
@@ -69,7 +71,8 @@ class ClientRun:
         """
         scope = f"{scope}{' (dry run)' if dry_run else ''}"
         try:
-            guard = [str(one) for one in problems(self._session(client_id, dry_run=dry_run).guard)]
+            sessions = self.sessions(client_id, dry_run=dry_run)
+            guard = [str(one) for session in sessions for one in problems(session.guard)]
         except EXPLAINED as error:
             noted = (findings or {}) | _findings_of(error)
             with self.engine.begin() as connection:
@@ -88,34 +91,38 @@ class ClientRun:
             )
             if crowd := deployments.crowd(connection):
                 guard.append(crowd)
-            noted = {"guard": guard} | (findings or {})
+            noted = {"guard": list(dict.fromkeys(guard))} | (findings or {})
             runs.add_findings(connection, client_id, self.run_id, noted)
 
     @contextmanager
     def step(
         self, client_id: str, *, dry_run: bool = False, name: str = "step"
-    ) -> Iterator[Session]:
-        """One op: its counts go to the run's summary, and so does the reason if it fails.
-        ``name``: in the run's trace.
+    ) -> Iterator[list[Session]]:
+        """One op over every sync of the client, parents first: its counts go to the run's summary,
+        and so does the reason if it fails. ``name``: in the run's trace.
         """
         with (
             tracing.step(name, self.run_id, client_id=client_id, purpose=self.purpose),
-            self._step(client_id, dry_run) as session,
+            self._step(client_id, dry_run) as sessions,
         ):
-            yield session
+            yield sessions
 
     @contextmanager
-    def _step(self, client_id: str, dry_run: bool) -> Iterator[Session]:
+    def _step(self, client_id: str, dry_run: bool) -> Iterator[list[Session]]:
         try:
-            session = self._session(client_id, dry_run=dry_run)
-            session.counts = Counts()
-            calls_before = session.calls
+            sessions = self.sessions(client_id, dry_run=dry_run)
+            calls_before = {session.map.name: session.calls for session in sessions}
+            for session in sessions:
+                session.counts = Counts()
             try:
-                yield session
+                yield sessions
             finally:
-                session.counts.airtable_calls = session.calls - calls_before
+                total = Counts()
+                for session in sessions:
+                    session.counts.airtable_calls = session.calls - calls_before[session.map.name]
+                    total.add(session.counts)
                 with self.engine.begin() as connection:
-                    runs.add_counts(connection, client_id, self.run_id, asdict(session.counts))
+                    runs.add_counts(connection, client_id, self.run_id, asdict(total))
         except Exception as error:
             nothing = type(error) is LookupError  # of staging: another run's listing is too old
             why = NOTHING_LISTED if nothing else told(error, f"step failures of run {self.run_id}")
@@ -125,15 +132,28 @@ class ClientRun:
                 raise dg.Failure(why, allow_retries=False) from None
             raise
 
-    def _session(self, client_id: str, *, dry_run: bool) -> Session:
+    def sessions(self, client_id: str, *, dry_run: bool) -> list[Session]:
+        """One for each sync that is in force for the client, under its lock."""
         if client_id not in self._sessions:
             with self.engine.connect() as connection:
                 client = find_client(connection, client_id)
+            chosen = maps(self.settings, client.base_id).values()
             self._lock(client.id)
-            self._sessions[client_id] = Session(
-                self.settings, self.engine, client, self.run_id, self.purpose, dry_run
-            )
+            common = (self.run_id, self.purpose, dry_run)
+            self._sessions[client_id] = [
+                Session(self.settings, self.engine, client, sync, *common) for sync in chosen
+            ]
         return self._sessions[client_id]
+
+    def keep_due(self, client_id: str) -> None:
+        """Leave out syncs whose time has not come. Those that run as often as the schedule, or were
+        never met, are always due.
+        """
+        sessions = self._sessions[client_id]
+        with self.engine.connect() as connection:
+            ages = {s.map.name: cursor.age(connection, s.pair) for s in sessions}
+        due = [s for s in sessions if is_due(s.map.every, ages[s.map.name])]
+        self._sessions[client_id] = due or sessions[:1]
 
     def _lock(self, client_id: str) -> None:
         """Hold the client until the run ends. Raises ClientBusy where another does not let go."""
@@ -147,12 +167,17 @@ class ClientRun:
             runs.add_findings(connection, client_id, self.run_id, findings)
 
 
-def moved(session: Session) -> list[str]:
+def moved(sessions: list[Session]) -> list[str]:
+    """What to tell of other bases or tables, each once."""
+    return list(dict.fromkeys(what for session in sessions for what in _moved(session)))
+
+
+def _moved(session: Session) -> list[str]:
     """What to tell of another base or table: once, by whichever run comes first."""
     if session.dry_run:
         return [session.moved] if session.moved else []
     with session.engine.begin() as connection:
-        return bindings.tell(connection, session.client.id, session.run_id)
+        return bindings.tell(connection, session.pair, session.run_id)
 
 
 def _findings_of(error: Exception) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from reconciler_dagster.orchestration.metadata import attention_of_client, attention_of_findings
-from reconciler_dagster.postgres import quarantine, runs, tombstones
+from reconciler_dagster.postgres import decisions, quarantine, runs
 from reconciler_dagster.postgres.clients import active_clients
 
 
@@ -36,10 +36,8 @@ def deletions(portal: Engine, purpose: str) -> Verdict:
     """Red where absences were not believed, or deletions wait for a person."""
     with portal.connect() as connection:
         judged = runs.standing(connection, [purpose], "doubts")
-        pending = [
-            (client.name, tombstones.pending(connection, client.id))
-            for client in active_clients(connection)
-        ]
+        waiting = decisions.pending_by_client(connection)
+        pending = [(client.name, waiting[client.id]) for client in active_clients(connection)]
     reasons = [f"{name}: {doubt}" for name, run in judged for doubt in run.findings["doubts"]]
     reasons += [f"{name}: {line}" for name, n in pending for line in attention_of_client(0, n)]
     return Verdict(
@@ -52,10 +50,11 @@ def attention(portal: Engine, purpose: str) -> Verdict:
     reasons = []
     with portal.connect() as connection:
         judged = runs.standing(connection, [purpose])
+        held = quarantine.records_by_client(connection)
+        pending = decisions.pending_by_client(connection)
         for client in active_clients(connection):
-            held = len(quarantine.records(connection, client.id))
-            pending = tombstones.pending(connection, client.id)
-            reasons += [f"{client.name}: {why}" for why in attention_of_client(held, pending)]
+            whys = attention_of_client(held[client.id], pending[client.id])
+            reasons += [f"{client.name}: {why}" for why in whys]
     found = [f"{name}: {why}" for name, run in judged for why in attention_of_findings(run)]
     return Verdict(list(dict.fromkeys(found + reasons)), {})
 

@@ -1,10 +1,13 @@
 """Asset checks of the audit, and the brake of the Great Sync, whose other checks are its own."""
 
 # No `from __future__ import annotations` here: Dagster reads the types at run time.
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from sqlalchemy import Connection
 
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.windows import cycle_hours, proof_allowed
 from reconciler_dagster.orchestration import verdicts
 from reconciler_dagster.orchestration.audit import AUDITED_LEADS
@@ -13,6 +16,7 @@ from reconciler_dagster.orchestration.windows import WINDOW_CHANGE_SET, WindowRu
 from reconciler_dagster.postgres import baseline, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.windows import oldest_verified
+from reconciler_dagster.syncs.in_force import maps
 
 
 @dg.asset_check(
@@ -74,29 +78,69 @@ def proof_is_fresh(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResul
     metadata: dict[str, float] = {}
     with run.engine.connect() as connection:
         for client in active_clients(connection):
-            leads = baseline.count(connection, client.id)
-            if not leads:
-                continue
-            never, stalest = oldest_verified(connection, client.id)
-            unproved = runs.unproved_since(connection, client.id) if never else None
-            hours = cycle_hours(leads, run.settings.audit_calls_per_hour)
-            allowed = proof_allowed(leads, run.settings.audit_calls_per_hour)
-            waiting, verified = (_hours_since(moment) for moment in (unproved, stalest))
-            metadata |= {
-                f"hours since the stalest lead was verified: {client.name}": max(waiting, verified),
-                f"never verified: {client.name}": never,
-                f"hours for the whole base: {client.name}": round(min(hours, 1e6), 1),
-            }
-            if max(waiting, verified) * timedelta(hours=1) > allowed:
-                told = f"was verified {verified} h ago"
-                if waiting > verified:
-                    told = f"has been there for {waiting} h and was never verified in full"
-                late.append(
-                    f"{client.name}: the stalest lead {told}; expected within "
-                    f"{allowed / timedelta(hours=1):.0f} h. Look at the audit's runs, or raise "
-                    "RECONCILER_AUDIT_CALLS_PER_HOUR."
-                )
+            for number, sync in enumerate(maps(run.settings, client.base_id).values()):
+                whose = f"{client.name}, {sync.name}" if number else client.name
+                age = _age(connection, Pair(client.id, sync), run.settings.audit_calls_per_hour)
+                if age is None:
+                    continue
+                metadata |= {
+                    f"hours since the stalest lead was verified: {whose}": age.hours,
+                    f"never verified: {whose}": age.never,
+                    f"hours for the whole base: {whose}": round(min(age.cycle, 1e6), 1),
+                }
+                if age.is_late:
+                    late.append(f"{whose}: {age}")
     return verdicts.Verdict(late, metadata).result()
+
+
+@dataclass(frozen=True)
+class _Age:
+    """How old the proof of a sync is: hours that the stalest lead waits for its first comparison,
+    and since its last one.
+    """
+
+    waiting: float
+    verified: float
+    never: int
+    leads: int
+    calls_per_hour: int
+
+    @property
+    def cycle(self) -> float:
+        """Hours that the audit takes for all leads."""
+        return cycle_hours(self.leads, self.calls_per_hour)
+
+    @property
+    def hours(self) -> float:
+        return max(self.waiting, self.verified)
+
+    @property
+    def allowed(self) -> timedelta:
+        return proof_allowed(self.leads, self.calls_per_hour)
+
+    @property
+    def is_late(self) -> bool:
+        return self.hours * timedelta(hours=1) > self.allowed
+
+    def __str__(self) -> str:
+        told = f"was verified {self.verified} h ago"
+        if self.waiting > self.verified:
+            told = f"has been there for {self.waiting} h and was never verified in full"
+        return (
+            f"the stalest lead {told}; expected within {self.allowed / timedelta(hours=1):.0f} h. "
+            "Look at the audit's runs, or raise RECONCILER_AUDIT_CALLS_PER_HOUR."
+        )
+
+
+def _age(connection: Connection, pair: Pair, calls_per_hour: int) -> _Age | None:
+    """None where nothing is agreed on."""
+    known = baseline.count(connection, pair)
+    if not known:
+        return None
+    never, stalest = oldest_verified(connection, pair)
+    unproved = runs.unproved_since(connection, pair) if never else None
+    waiting, verified = (_hours_since(moment) for moment in (unproved, stalest))
+    return _Age(waiting, verified, never, known, calls_per_hour)
 
 
 def _hours_since(moment: datetime | None) -> float:

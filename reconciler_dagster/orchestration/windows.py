@@ -7,9 +7,9 @@ and take turns at writing, and a delta goes before them.
 
 # No `from __future__ import annotations` here: Dagster reads the types at run time.
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,19 +19,19 @@ from dagster_shared.utils.warnings import BetaWarning
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.windows import FIRST_MONTH, months_scope, months_until
 from reconciler_dagster.engine.change_set import ChangeSet, combined
+from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.listing import Window
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.engine.windows import discard, preview, reconcile
 from reconciler_dagster.orchestration import listing, metadata, verdicts
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
+from reconciler_dagster.orchestration.failures import Failures, by_client
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import CLIENTS
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun, moved
 from reconciler_dagster.postgres import bindings, cursor, fights, runs, staging
 from reconciler_dagster.postgres import windows as known
-from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.runs import Summary
-from reconciler_dagster.telling import told
 
 warnings.filterwarnings("ignore", "Parameter `backfill_policy`", BetaWarning)
 
@@ -69,46 +69,6 @@ def window_run(context: dg.InitResourceContext) -> Iterator[WindowRun]:
     purpose = (run.tags if run else {}).get(PURPOSE_TAG, "great_sync")
     with ExitStack() as held:
         yield WindowRun(Settings.load(), run.run_id if run else "", purpose, held)  # type: ignore[arg-type]
-
-
-def by_client(partition_keys: Sequence[str]) -> dict[str, list[str]]:
-    """The months of each client of a run."""
-    months: dict[str, list[str]] = {}
-    for key in sorted(partition_keys):
-        client, month = key.split("|")
-        months.setdefault(client, []).append(month)
-    return months
-
-
-class Failures:
-    """Clients that failed; the others are done all the same, and the step fails at its end."""
-
-    def __init__(self, context: dg.AssetExecutionContext, run: WindowRun) -> None:
-        self._log = context.log
-        self.reasons: dict[str, str] = {}
-        with run.engine.connect() as connection:
-            self.names = {client.id: client.name for client in active_clients(connection)}
-
-    @contextmanager
-    def of(self, client: str) -> Iterator[None]:
-        """What fails in the block is the client's failure."""
-        try:
-            yield
-        except Exception as error:
-            explained = isinstance(error, dg.Failure)
-            why = told(error, "the log of this step")
-            self._log.error(f"{self.name(client)}: {why}", exc_info=not explained)
-            self.reasons[client] = why
-
-    def name(self, client: str) -> str:
-        """For a person."""
-        return self.names.get(client, client)
-
-    def tell(self) -> None:
-        """Fail with every reason."""
-        if self.reasons:
-            lines = [f"{self.name(client)}: {why}" for client, why in self.reasons.items()]
-            raise dg.Failure("\n".join(lines), allow_retries=False)
 
 
 @dg.asset(
@@ -151,24 +111,30 @@ def _list(
     """One client's months, unless they were listed ahead of this run."""
     scope = str(months_scope(months[0], months[-1]))
     run.start(client, scope, dry_run=config.dry_run, findings={"months": months, **dict(config)})
-    with run.step(client, dry_run=config.dry_run) as session:
+    told: list[metadata.Metadata] = []
+    change_sets: dict[str, ChangeSet] = {}
+    with run.step(client, dry_run=config.dry_run) as sessions:
         ahead = context.run.tags.get(LISTED_AHEAD_TAG)
-        listed = (
-            listing.staged(session, ahead)
-            if ahead
-            else listing.list_groups(context, session, months)
-        )
-        change_set = combined(preview(session, one.window) for one in listed)
-        listing.stage_listed(session, listed, listing.key_of(session))
+        for session in sessions:
+            listed = (
+                listing.staged(session, ahead)
+                if ahead and session is sessions[0]
+                else listing.list_groups(context, session, months)
+            )
+            change_set = combined(preview(session, one.window) for one in listed)
+            listing.stage_listed(session, listed, listing.key_of(session))
+            change_sets[session.map.name] = change_set
+            told.append(_metadata(session, listed, change_set))
         findings = {
-            "stopped": session.bound.problems,
-            "notes": session.notes,
-            "moved": moved(session),
-            "change_set": asdict(change_set),
+            "stopped": [why for session in sessions for why in session.bound.problems],
+            "notes": list(dict.fromkeys(note for s in sessions for note in s.notes)),
+            "moved": moved(sessions),
+            "change_set": asdict(combined(change_sets.values())),
+            "change_sets": {name: asdict(one) for name, one in change_sets.items()},
         }
         with run.engine.begin() as connection:
             runs.add_findings(connection, client, run.run_id, findings)
-    return _metadata(session, listed, change_set)
+    return metadata.together(sessions, told)
 
 
 def _metadata(session: Session, listed: list[Listed], change_set: ChangeSet) -> metadata.Metadata:
@@ -238,24 +204,16 @@ def _reconcile(
     if before is not None and before.state == "failed":  # its listing failed, or the brake holds
         raise dg.Failure(before.message or "Its windows were not listed.", allow_retries=False)
     dry_run = before is not None and bool(before.findings.get("dry_run"))
-    unanswered, doubts, proved = 0, [], []
-    with run.step(client, dry_run=dry_run) as session:
-        windows = listing.staged(session, listing.key_of(session))
-        for number, one in enumerate(windows, start=1):
-            if dry_run:
-                session.counts.pulled += one.window.listed
-                discard(session, one.window)
-            else:
-                reconciled = reconcile(session, one.window)
-                unanswered += reconciled.unknown
-                doubts += reconciled.doubts
-                if reconciled.complete:
-                    _note_covered(session, one.months, one.window)
-                    proved += one.months
-            context.log.info(
-                f"{session.client.name}: {number} of {len(windows)} windows done, "
-                f"to {one.months[-1]}"
-            )
+    unanswered, doubts = 0, list[str]()
+    proved: list[set[str]] = []
+    with run.step(client, dry_run=dry_run) as sessions:
+        for session in sessions:
+            done = _reconcile_sync(context, session, dry_run)
+            unanswered += done.unknown
+            doubts += done.doubts
+            proved.append(done.proved)
+        if not dry_run:
+            unanswered += fill_links(sessions)
     with run.engine.begin() as connection:
         findings = {
             "unanswered": unanswered,
@@ -264,24 +222,54 @@ def _reconcile(
         }
         runs.add_findings(connection, client, run.run_id, findings)
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
-        staging.clear(connection, listing.key_of(session))
+        for session in sessions:
+            staging.clear(connection, listing.key_of(session))
         (summary,) = [s for s in runs.summaries(connection, run.run_id) if s.client_id == client]
-    return proved, metadata.of_run(session, summary)
+    return sorted(set.intersection(*proved)), metadata.of_run(sessions[0], summary)
+
+
+@dataclass
+class _Done:
+    """One sync's windows. ``proved``: months that nothing speaks against."""
+
+    unknown: int = 0
+    doubts: list[str] = field(default_factory=list)
+    proved: set[str] = field(default_factory=set)
+
+
+def _reconcile_sync(context: dg.AssetExecutionContext, session: Session, dry_run: bool) -> _Done:
+    out = _Done()
+    windows = listing.staged(session, listing.key_of(session))
+    for number, one in enumerate(windows, start=1):
+        if dry_run:
+            session.counts.pulled += one.window.listed
+            discard(session, one.window)
+        else:
+            reconciled = reconcile(session, one.window)
+            out.unknown += reconciled.unknown
+            out.doubts += reconciled.doubts
+            if reconciled.complete:
+                _note_covered(session, one.months, one.window)
+                out.proved |= set(one.months)
+        context.log.info(
+            f"{session.client.name}: {number} of {len(windows)} windows done, to {one.months[-1]}"
+        )
+    return out
 
 
 def _note_covered(session: Session, months: list[str], window: Window) -> None:
     """Note the months; once every one has been listed, a delta can go on from there."""
-    client_id = session.client.id
+    pair = session.pair
     moment, noted_at = map(datetime.fromisoformat, (window.moment, window.noted_at))
     with session.engine.begin() as connection:
-        bindings.require(connection, client_id, window.place)
-        known.note_months(connection, client_id, months, moment, noted_at)
-        if cursor.load(connection, client_id) is None:
-            covered = known.covered_since(connection, client_id, months_until(noted_at))
+        bindings.require(connection, pair, window.place)
+        known.note_months(connection, pair, months, moment, noted_at)
+        if cursor.load(connection, pair) is None:
+            covered = known.covered_since(connection, pair, months_until(noted_at))
             if covered is not None:
                 since, ago = covered
                 run_id = session.run_id
-                cursor.move(connection, client_id, run_id, since, (), session.overlap, ago)
+                cursor.move(connection, pair, run_id, since, (), session.overlap, ago)
 
 
 great_sync_job = dg.define_asset_job(

@@ -8,19 +8,21 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.deletions import State
-from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.core.values import Unreadable
 from reconciler_dagster.portal import actions, sync_requests
 from reconciler_dagster.portal.auth import User
 from reconciler_dagster.portal.problems import Problem, not_found
-from reconciler_dagster.postgres import quarantine, tombstones
+from reconciler_dagster.postgres import decisions, quarantine
 from reconciler_dagster.postgres.clients import directory
 
-EDITABLE = frozenset(field.column for field in LEADS if field.both)
-"""The columns that people edit on either side; the others are Airtable's."""
+
+def editable(sync: SyncMap) -> frozenset[str]:
+    """The columns that people edit on either side; the others are Airtable's."""
+    return frozenset(field.column for field in sync.fields if field.both)
 
 
-def take_back(connection: Connection, user: User, conflict_id: int) -> UUID:
+def take_back(connection: Connection, sync: SyncMap, user: User, conflict_id: int) -> UUID:
     """Write the value that lost into the lead again, as a new edit; gives the lead's id."""
     conflict = connection.execute(
         text("""
@@ -34,15 +36,16 @@ def take_back(connection: Connection, user: User, conflict_id: int) -> UUID:
     user.require_admin(conflict.client_id)
     if conflict.restored_at is not None:
         raise Problem(409, "This value has been taken back already.", kind="restored")
-    if conflict.field not in EDITABLE:
+    if conflict.field not in editable(sync):
         raise Problem(
             409,
-            f"{label(conflict.field)} belongs to Airtable: change it there.",
+            f"{label(sync, conflict.field)} belongs to Airtable: change it there.",
             kind="owned-by-airtable",
         )
     try:
-        value = LEADS[conflict.field].codec.to_postgres(
-            conflict.losing_value, directory(connection)
+        value = sync.fields[conflict.field].codec.to_postgres(
+            conflict.losing_value,
+            directory(connection, Pair(str(conflict.client_id), sync)),
         )
     except Unreadable as reason:
         raise Problem(409, f"The value {reason}.", kind="not-restorable") from None
@@ -53,7 +56,7 @@ def take_back(connection: Connection, user: User, conflict_id: int) -> UUID:
         lead,
         {conflict.field: value},
         "CONFLICT_RESTORED",
-        f"{label(conflict.field)}: the losing value was taken back by {user.name}",
+        f"{label(sync, conflict.field)}: the losing value was taken back by {user.name}",
         metadata={"conflict": conflict.id},
     )
     connection.execute(
@@ -78,6 +81,7 @@ def retry_quarantine(
 
 def rule_on_deletion(
     connection: Connection,
+    pair: Pair,
     user: User,
     client_id: UUID,
     record_id: str,
@@ -85,12 +89,12 @@ def rule_on_deletion(
 ) -> None:
     """Say whether a lead that is gone from Airtable is to be deleted here; the next run does it."""
     user.require_admin(client_id)
-    found = tombstones.decide(connection, str(client_id), [record_id], State(ruling), user.email)
+    found = decisions.decide(connection, pair, [record_id], State(ruling), user.email)
     if not found:
         raise not_found("deletion waiting; the record may have come back meanwhile")
     sync_requests.put(connection, client_id, user.email)
 
 
-def label(column: str) -> str:
+def label(sync: SyncMap, column: str) -> str:
     """A column as people know it: the name of its Airtable field."""
-    return LEADS[column].airtable if column in LEADS.columns else column
+    return sync.fields[column].airtable if column in sync.fields else column

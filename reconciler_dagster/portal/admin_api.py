@@ -56,5 +56,11 @@ def get_status(portal: ThePortal, user: SignedIn, client_id: UUID | None = None)
         if client_id is not None:
             clients = [queries.require_client(clients, client_id)]
         return SyncStatus(
-            clients=[plain.report(user, drift_report(connection, str(each.id))) for each in clients]
+            clients=[
+                plain.report(
+                    user,
+                    drift_report(connection, portal.pair(each.id, each.airtable_base_id)),
+                )
+                for each in clients
+            ]
         )

@@ -64,9 +64,11 @@ def _table(schema: str, name: str, columns: Sequence[str]) -> Any:
 
 LEADS = _table("public", "leads", [*_PLAIN, "claimed_by", "notes"])
 USERS = _table("public", "users", ["id", "email", "first_name", "last_name"])
-UNSETTLED = _table("reconciler", "unsettled", ["client_id", "lead_id"])
-JOURNAL = _table("reconciler", "journal", ["client_id", "record_id", "state"])
-QUARANTINE = _table("reconciler", "quarantine", ["client_id", "record_id"])
+UNSETTLED = _table("reconciler", "unsettled", ["client_id", "sync", "lead_id"])
+JOURNAL = _table("reconciler", "journal", ["client_id", "sync", "record_id", "state"])
+QUARANTINE = _table("reconciler", "quarantine", ["client_id", "sync", "record_id"])
+# Of the engine's memory, what is about leads.
+SYNC = "leads"
 
 _lead, _user = LEADS.c, USERS.c
 _NAME = func.coalesce(
@@ -77,14 +79,20 @@ _SYNC: ColumnElement[str] = case(
     (
         exists().where(
             QUARANTINE.c.client_id == _lead.client_id,
+            QUARANTINE.c.sync == SYNC,
             QUARANTINE.c.record_id == _lead.airtable_record_id,
         ),
         "quarantined",
     ),
     (
-        exists().where(UNSETTLED.c.client_id == _lead.client_id, UNSETTLED.c.lead_id == _lead.id)
+        exists().where(
+            UNSETTLED.c.client_id == _lead.client_id,
+            UNSETTLED.c.sync == SYNC,
+            UNSETTLED.c.lead_id == _lead.id,
+        )
         | exists().where(
             JOURNAL.c.client_id == _lead.client_id,
+            JOURNAL.c.sync == SYNC,
             JOURNAL.c.record_id == _lead.airtable_record_id,
             JOURNAL.c.state != "acknowledged",
         ),

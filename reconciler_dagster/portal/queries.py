@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.core.values import Unreadable, Value
 from reconciler_dagster.portal import plain
 from reconciler_dagster.portal.auth import Role, User
@@ -174,29 +174,34 @@ class FieldView:
         return not self.agreed or any(value not in (None, "", []) for value in values)
 
 
-def lead_fields(connection: Connection, user: User, lead_id: UUID) -> list[FieldView]:
+def lead_fields(
+    connection: Connection, sync: SyncMap, user: User, lead_id: UUID
+) -> list[FieldView]:
     """The portal's value, the baseline, and Airtable's as last seen, field by field.
 
     Airtable was last seen to hold the baseline, save for a value that Postgres could not take.
     """
     row = connection.execute(
         text("""
-            SELECT to_jsonb(l) AS lead, b.fields AS baseline,
+            SELECT l.client_id, to_jsonb(l) AS lead, b.fields AS baseline,
                    (SELECT jsonb_object_agg(q.field || ' ' || q.direction,
                                             jsonb_build_array(q.value, q.reason))
                     FROM reconciler.quarantine q
-                    WHERE q.client_id = l.client_id AND q.record_id = l.airtable_record_id
+                    WHERE q.client_id = l.client_id AND q.sync = :sync
+                      AND q.record_id = l.airtable_record_id
                    ) AS quarantine
             FROM public.leads l
             LEFT JOIN reconciler.baseline b
-                ON b.client_id = l.client_id AND b.record_id = l.airtable_record_id
+                ON b.client_id = l.client_id AND b.sync = :sync
+                AND b.record_id = l.airtable_record_id
             WHERE l.id = :lead
         """),
-        {"lead": lead_id},
+        {"lead": lead_id, "sync": sync.name},
     ).one()
-    users, baseline, held = directory(connection), row.baseline or {}, row.quarantine or {}
+    users = directory(connection, Pair(str(row.client_id), sync))
+    baseline, held = row.baseline or {}, row.quarantine or {}
     views = []
-    for field in LEADS:
+    for field in sync.fields:
         inward = held.get(f"{field.column} to_postgres")
         outward = held.get(f"{field.column} to_airtable")
         try:

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Connection
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.portal.auth import Tokens, User
 from reconciler_dagster.portal.problems import Problem
 from reconciler_dagster.portal.rate import RateLimit, mark_counted
 from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.syncs.in_force import leads
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,14 @@ class Portal:
             tokens=Tokens(settings, portal_settings),
             rate_limit=RateLimit(portal_settings.rate_limit_per_minute),
         )
+
+    def leads(self, base_id: str | None = None) -> SyncMap:
+        """How the leads are mapped, for one base or as the definition has it."""
+        return leads(self.settings, base_id)
+
+    def pair(self, client_id: UUID, base_id: str) -> Pair:
+        """The leads of one client."""
+        return Pair(str(client_id), self.leads(base_id))
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -12,14 +12,15 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, text
 
-from reconciler_dagster.core.fields import LEADS, FieldMap
+from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.left_out import Trouble
-from reconciler_dagster.core.pairs import KEYS
 from reconciler_dagster.core.reading import Row
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres import record_ids
 from reconciler_dagster.postgres.attempts import write_each
 from reconciler_dagster.postgres.catalogue import Catalogue
+from reconciler_dagster.postgres.names import quoted, statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.statements import Insert, Update
@@ -28,47 +29,49 @@ from reconciler_dagster.postgres.writes import Applied, LeadWrite, Took
 
 def apply_writes(
     connection: Connection,
-    client_id: str,
+    pair: Pair,
     writes: Sequence[LeadWrite],
     fields: FieldMap,
     users: Directory,
 ) -> Applied:
     """Write within the caller's transaction (``connection.writing``)."""
     applied = Applied()
-    encoded = [encoded_write(write, fields, users, applied) for write in writes]
+    declared = pair.map.fields
+    encoded = [encoded_write(write, declared, fields, users, applied) for write in writes]
     updates = [write for write in encoded if write.values and not write.insert]
     inserts = [write for write in encoded if write.insert]
     if not updates and not inserts:
         return applied
     # What is refused has to be refused at the statement, not at the commit, where it stops all.
     connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
-    took, catalogue = Took(fields, users, applied), Catalogue(connection)
-    free = _lock_unchanged(connection, updates)
+    catalogue = Catalogue(connection, pair.table)
+    took = Took(pair.map, fields, users, applied)
+    free = _lock_unchanged(connection, pair, updates)
     applied.deferred |= {w.record_id for w in updates if w.record_id not in free}
     updates = [write for write in updates if write.record_id in free]
-    written = write_each(connection, Update(), catalogue, updates)
+    written = write_each(connection, Update(catalogue), catalogue, updates)
     for write in updates:
         done = written[write.record_id]
         took.update(write, done.row, done.found)
-    inserts = _without_foreign(connection, client_id, inserts, applied)
+    inserts = _without_foreign(connection, pair, inserts, applied)
     if inserts:  # a lead that somebody is pasting into is no missing one: the next run mends it
-        there = record_ids.pasted(connection, client_id, {w.record_id for w in inserts})
+        there = record_ids.pasted(connection, pair, {w.record_id for w in inserts})
         applied.deferred |= there
         inserts = [write for write in inserts if write.record_id not in there]
-    _insert(connection, client_id, inserts, catalogue, took)
+    _insert(connection, pair, inserts, catalogue, took)
     return applied
 
 
 def _insert(
     connection: Connection,
-    client_id: str,
+    pair: Pair,
     writes: Sequence[LeadWrite],
     catalogue: Catalogue,
     took: Took,
 ) -> None:
-    written = write_each(connection, Insert(client_id, catalogue), catalogue, writes)
+    written = write_each(connection, Insert(pair.client_id, catalogue), catalogue, writes)
     missing = [r for r, done in written.items() if done.row is None and done.found.held is None]
-    there = lead_ids(connection, missing) if missing else {}
+    there = lead_ids(connection, pair, missing) if missing else {}
     for write in writes:
         done = written[write.record_id]
         if done.found.held is not None:
@@ -83,12 +86,13 @@ def _insert(
 
 def _why_held(trouble: Trouble, catalogue: Catalogue) -> str:
     """With the columns that are to blame, as far as that is known."""
-    to_blame = sorted(trouble.columns - set(KEYS))
+    table = catalogue.table
+    to_blame = sorted(trouble.columns - table.keys)
     if to_blame:
-        names = ", ".join(f"leads.{name}" for name in to_blame)
+        names = ", ".join(f"{table.name}.{name}" for name in to_blame)
         return f"{trouble.reason}; the lead cannot do without {names}, by NULL or a default"
     needed = sorted(c.name for c in catalogue.columns.values() if not c.may_be_left_out)
-    names = ", ".join(f"leads.{name}" for name in needed if name not in KEYS)
+    names = ", ".join(f"{table.name}.{name}" for name in needed if name not in table.keys)
     if trouble.columns or not names:
         return trouble.reason
     return (
@@ -98,7 +102,7 @@ def _why_held(trouble: Trouble, catalogue: Catalogue) -> str:
 
 
 def encoded_write(
-    write: LeadWrite, fields: FieldMap, users: Directory, applied: Applied
+    write: LeadWrite, declared: FieldMap, fields: FieldMap, users: Directory, applied: Applied
 ) -> LeadWrite:
     """A write in Postgres' values, without the cells that have none, which are noted as refused."""
     values: Row = {}
@@ -108,40 +112,52 @@ def encoded_write(
         except Unreadable as why:
             reason = f"{fields[column].airtable} {why}"
             applied.refused.append(Refusal(write.record_id, column, "to_postgres", reason, value))
-    remembered: Row = {}
-    for column, value in write.remembered.items():
+    remembered, blanks = (_known(row, declared, users) for row in (write.remembered, write.blanks))
+    return replace(write, values=values, remembered=remembered, blanks=blanks)
+
+
+def _known(row: Row, declared: FieldMap, users: Directory) -> Row:
+    """What is remembered, encoded; without what cannot be written any more."""
+    encoded: Row = {}
+    for column, value in row.items():
         with suppress(Unreadable):  # a user who is gone
-            remembered[column] = LEADS[column].codec.to_postgres(value, users)
-    return replace(write, values=values, remembered=remembered)
+            encoded[column] = declared[column].codec.to_postgres(value, users)
+    return encoded
 
 
-def _lock_unchanged(connection: Connection, updates: Sequence[LeadWrite]) -> set[str]:
+def _lock_unchanged(connection: Connection, pair: Pair, updates: Sequence[LeadWrite]) -> set[str]:
     """Lock the leads that still are as they were read. Never waits for a portal transaction."""
-    rows = [{"id": w.lead_id, "version": w.row_version} for w in updates]
+    rows = [{"record_id": w.record_id, "version": w.row_version} for w in updates]
     locked = connection.execute(
-        text(
-            "SELECT l.airtable_record_id FROM public.leads l "
-            "JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (id uuid, version text) "
-            "ON l.id = r.id AND l.xmin::text = r.version FOR NO KEY UPDATE OF l SKIP LOCKED"
+        statement(
+            pair.table,
+            "SELECT {record_id} FROM {table} l "
+            "JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (record_id text, version text) "
+            "ON {record_id} = r.record_id AND l.xmin::text = r.version AND {may_be_own} "
+            "FOR NO KEY UPDATE OF l SKIP LOCKED",
         ),
-        {"rows": dump(rows)},
+        {**pair.keys, "rows": dump(rows)},
     )
     return set(locked.scalars())
 
 
 def _without_foreign(
-    connection: Connection, client_id: str, inserts: Sequence[LeadWrite], applied: Applied
+    connection: Connection, pair: Pair, inserts: Sequence[LeadWrite], applied: Applied
 ) -> list[LeadWrite]:
     """Leave out records whose id another client's lead has: the lead was moved to that client, or
     the base is a copy of that client's (a copy keeps the ids).
     """
+    if pair.table.client is None:
+        return list(inserts)
     rows = connection.execute(
-        text(
-            "SELECT l.airtable_record_id, c.company_name FROM public.leads l "
-            "LEFT JOIN public.clients c ON c.id = l.client_id "
-            "WHERE l.airtable_record_id = ANY(:ids) AND l.client_id <> :client_id"
+        statement(
+            pair.table,
+            "SELECT {record_id}, c.company_name FROM {table} l "
+            "LEFT JOIN public.clients c ON c.id = l.{client} "
+            "WHERE {record_id} = ANY(:ids) AND l.{client} <> :client_id",
+            client=quoted(pair.table.client),
         ),
-        {"ids": [write.record_id for write in inserts], "client_id": client_id},
+        {**pair.keys, "ids": [write.record_id for write in inserts]},
     )
     foreign = {row[0]: row[1] for row in rows}
     applied.refused += [
@@ -157,13 +173,14 @@ def _without_foreign(
     return [write for write in inserts if write.record_id not in foreign]
 
 
-def lead_ids(connection: Connection, record_ids: Sequence[str]) -> Mapping[str, str]:
+def lead_ids(connection: Connection, pair: Pair, record_ids: Sequence[str]) -> Mapping[str, str]:
     """Record id to lead id, of leads that are there."""
     rows = connection.execute(
-        text(
-            "SELECT airtable_record_id, id::text AS id FROM public.leads "
-            "WHERE airtable_record_id = ANY(:ids)"
+        statement(
+            pair.table,
+            "SELECT {record_id} AS record_id, {row_id}::text AS id FROM {table} l "
+            "WHERE {record_id} = ANY(:ids)",
         ),
         {"ids": list(record_ids)},
     )
-    return {row.airtable_record_id: row.id for row in rows}
+    return {row.record_id: row.id for row in rows}

@@ -162,7 +162,8 @@ class _Leads:
         if answer.state is None:
             return _Answer(answer.written, None)
         columns = frozenset[str]()
-        if (answer.about_schema, answer.about_table) == ("public", "leads"):
+        table = self._catalogue.table
+        if (answer.about_schema, answer.about_table) == (table.schema, table.name):
             columns = self._catalogue.by_rule.get(answer.about_constraint, columns)
             if answer.about_column:
                 columns = frozenset({answer.about_column})

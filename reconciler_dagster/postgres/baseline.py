@@ -9,6 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.reading import Row
+from reconciler_dagster.core.sync import Pair
+from reconciler_dagster.postgres.names import statement
 from reconciler_dagster.postgres.staging import dump
 
 
@@ -35,68 +37,73 @@ class BaselineRow:
         return replace(self, fields=fields)
 
 
-def load(
-    connection: Connection, client_id: str, record_ids: Iterable[str]
-) -> dict[str, BaselineRow]:
+def load(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> dict[str, BaselineRow]:
     """The baselines of some records, by record id."""
     rows = connection.execute(
         text(
             "SELECT record_id, lead_id::text, created_time, fields, placeholders "
             "FROM reconciler.baseline "
-            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+            "WHERE client_id = :client_id AND sync = :sync AND record_id = ANY(:record_ids)"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids)},
+        {**pair.keys, "record_ids": list(record_ids)},
     )
     return {row.record_id: BaselineRow(*row) for row in rows}
 
 
-def exists(connection: Connection, client_id: str) -> bool:
+def exists(connection: Connection, pair: Pair) -> bool:
     """Whether anything was ever agreed on for a client."""
     return bool(
         connection.execute(
-            text("SELECT EXISTS (SELECT FROM reconciler.baseline WHERE client_id = :client_id)"),
-            {"client_id": client_id},
+            text(
+                "SELECT EXISTS (SELECT FROM reconciler.baseline WHERE client_id = :client_id AND "
+                "sync = :sync)"
+            ),
+            pair.keys,
         ).scalar()
     )
 
 
-def known(connection: Connection, client_id: str, record_ids: Iterable[str]) -> set[str]:
+def known(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> set[str]:
     """Those of some records for which something is agreed on."""
     rows = connection.execute(
         text(
             "SELECT record_id FROM reconciler.baseline "
-            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+            "WHERE client_id = :client_id AND sync = :sync AND record_id = ANY(:record_ids)"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids)},
+        {**pair.keys, "record_ids": list(record_ids)},
     )
     return set(rows.scalars())
 
 
-def count(connection: Connection, client_id: str) -> int:
+def count(connection: Connection, pair: Pair) -> int:
     """How many records something is agreed on for."""
     return int(
         connection.execute(
-            text("SELECT count(*) FROM reconciler.baseline WHERE client_id = :client_id"),
-            {"client_id": client_id},
+            text(
+                "SELECT count(*) FROM reconciler.baseline WHERE client_id = :client_id AND sync = "
+                ":sync"
+            ),
+            pair.keys,
         ).scalar_one()
     )
 
 
-def emptied(connection: Connection, client_id: str, columns: Collection[str]) -> int:
+def emptied(connection: Connection, pair: Pair, columns: Collection[str]) -> int:
     """How many leads hold nothing in one of these columns where a value is agreed on."""
     return int(
         connection.execute(
-            text(
-                "SELECT count(*) FROM reconciler.baseline b JOIN public.leads l "
-                "ON l.client_id = b.client_id AND l.airtable_record_id = b.record_id, "
-                "to_jsonb(l) AS now WHERE b.client_id = :client_id AND EXISTS ("
+            statement(
+                pair.table,
+                "SELECT count(*) FROM reconciler.baseline b JOIN {table} l "
+                "ON {record_id} = b.record_id AND {may_be_own}, "
+                "to_jsonb(l) AS now WHERE b.client_id = :client_id AND b.sync = :sync AND EXISTS ("
                 "SELECT FROM unnest(CAST(:columns AS text[])) AS f "
                 "WHERE b.fields -> f <> ALL(CAST(:blank AS jsonb[])) "
                 "AND (now -> f = ANY(CAST(:blank AS jsonb[])) "
-                "OR (now ->> f ~ '^\\s*$' AND now -> f <> b.fields -> f)))"
+                "OR (now ->> f ~ '^\\s*$' AND now -> f <> b.fields -> f)))",
             ),
             {
-                "client_id": client_id,
+                **pair.keys,
                 "columns": list(columns),
                 "blank": ["null", '""', "false"],
             },
@@ -104,7 +111,7 @@ def emptied(connection: Connection, client_id: str, columns: Collection[str]) ->
     )
 
 
-def advance(connection: Connection, client_id: str, rows: Iterable[BaselineRow]) -> None:
+def advance(connection: Connection, pair: Pair, rows: Iterable[BaselineRow]) -> None:
     """Add agreed values and placeholders; fields that are not named keep theirs. A field that is
     agreed on has no placeholder any more.
     """
@@ -121,39 +128,40 @@ def advance(connection: Connection, client_id: str, rows: Iterable[BaselineRow])
     connection.execute(
         text(
             "INSERT INTO reconciler.baseline AS b "
-            "(client_id, record_id, lead_id, created_time, fields, placeholders, advance) "
-            "SELECT :client_id, r.record_id, r.lead_id, r.created_time, r.fields, r.placeholders, "
+            "(client_id, sync, record_id, lead_id, created_time, fields, placeholders, advance) "
+            "SELECT :client_id, :sync, r.record_id, r.lead_id, r.created_time, r.fields, "
+            "r.placeholders, "
             "nextval('reconciler.advance') "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (record_id text, lead_id uuid, "
             "created_time timestamptz, fields jsonb, placeholders jsonb) "
-            "ON CONFLICT (client_id, record_id) DO UPDATE "
+            "ON CONFLICT (client_id, sync, record_id) DO UPDATE "
             "SET lead_id = excluded.lead_id, fields = b.fields || excluded.fields, placeholders = "
             "(b.placeholders - ARRAY(SELECT jsonb_object_keys(excluded.fields))) "
             "|| excluded.placeholders, advance = excluded.advance"
         ),
-        {"client_id": client_id, "rows": dump(data)},
+        {**pair.keys, "rows": dump(data)},
     )
 
 
-def forget(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
+def forget(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> None:
     """Agree on nothing about these records any more."""
     connection.execute(
         text(
             "DELETE FROM reconciler.baseline "
-            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+            "WHERE client_id = :client_id AND sync = :sync AND record_id = ANY(:record_ids)"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids)},
+        {**pair.keys, "record_ids": list(record_ids)},
     )
 
 
-def verified(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
+def verified(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> None:
     """Note that these records were compared in full just now, all at the same moment."""
     connection.execute(
         text(
             "UPDATE reconciler.baseline SET verified_at = now() "
-            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+            "WHERE client_id = :client_id AND sync = :sync AND record_id = ANY(:record_ids)"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids)},
+        {**pair.keys, "record_ids": list(record_ids)},
     )
 
 
@@ -162,7 +170,7 @@ def advances(connection: Connection) -> int:
     return int(connection.execute(text("SELECT nextval('reconciler.advance')")).scalar_one())
 
 
-def advanced_since(connection: Connection, client_id: str, key: str, advance: int) -> list[str]:
+def advanced_since(connection: Connection, pair: Pair, key: str, advance: int) -> list[str]:
     """Records staged under ``key`` whose baseline was advanced after that count.
 
     Somebody read or wrote them later than this listing did: what it says of them is old.
@@ -171,8 +179,9 @@ def advanced_since(connection: Connection, client_id: str, key: str, advance: in
         text(
             "SELECT record_id FROM reconciler.staged_record s "
             "JOIN reconciler.baseline b USING (record_id) "
-            "WHERE s.run_id = :key AND b.client_id = :client_id AND b.advance > :advance"
+            "WHERE s.run_id = :key AND b.client_id = :client_id AND b.sync = :sync AND b.advance > "
+            ":advance"
         ),
-        {"key": key, "client_id": client_id, "advance": advance},
+        {"key": key, **pair.keys, "advance": advance},
     )
     return list(rows.scalars())

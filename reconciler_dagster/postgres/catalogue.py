@@ -1,4 +1,6 @@
-"""What Postgres' catalogue says about ``leads``: its columns, and what a violated rule is about."""
+"""What Postgres' catalogue says about a table that is synced: its columns, and what a violated rule
+is about.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +8,86 @@ from functools import cached_property
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.pairs import Column
-from reconciler_dagster.postgres.clients import leads_columns
+from reconciler_dagster.core.table import Table
+from reconciler_dagster.postgres.names import regclass
+
+_TEXTS = ("character varying", "text")
+# What the engine finds a row by, and the types that it can do so with.
+_KEY = ("uuid", *_TEXTS, "integer", "bigint")
+_MOMENTS = ("date", "timestamp with time zone", "timestamp without time zone")
+
+
+def columns_of(connection: Connection, table: Table) -> list[Column]:
+    """The columns. ConfigurationError where one that the engine needs is missing or of another
+    type.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT c.column_name, c.character_maximum_length, c.is_nullable = 'YES', "
+            "CASE c.data_type WHEN 'USER-DEFINED' THEN 'user-defined' ELSE c.udt_name END, "
+            "coalesce(c.datetime_precision, c.numeric_precision), c.numeric_scale, "
+            "c.column_default IS NOT NULL OR t.typdefault IS NOT NULL, "
+            "c.is_generated <> 'NEVER' OR c.is_identity = 'YES', "
+            "format_type(a.atttypid, a.atttypmod), c.domain_name, "
+            "c.column_name = ANY(:keys) OR "
+            "(c.column_name = :created_at AND c.data_type = ANY(:moments)) "
+            "FROM information_schema.columns c "
+            "JOIN pg_attribute a ON a.attrelid = to_regclass(:table) "
+            "AND a.attname = c.column_name JOIN pg_type t ON t.oid = a.atttypid "
+            "WHERE c.table_schema = :schema AND c.table_name = :name"
+        ),
+        {
+            "keys": list(table.keys),
+            "created_at": table.created_at,
+            "moments": list(_MOMENTS),
+            "table": regclass(table),
+            "schema": table.schema,
+            "name": table.name,
+        },
+    )
+    columns = [Column(*row) for row in rows]
+    _require(table, {column.name: column.sql_type.partition("(")[0] for column in columns})
+    return columns
+
+
+def _require(table: Table, types: dict[str, str]) -> None:
+    needed = {
+        table.key: _KEY,
+        table.client: ("uuid",),
+        table.record_id: _TEXTS,
+        table.active: ("boolean",),
+    }
+    missing = sorted(name for name in needed if name is not None and name not in types)
+    if missing:
+        raise ConfigurationError(
+            f"Table {table.name} has no column {', '.join(missing)}: it is not the table that the "
+            "sync's definition means."
+        )
+    for name, expected in needed.items():
+        if name is not None and types[name] not in expected:
+            raise ConfigurationError(
+                f"{table.name}.{name} is {types[name]}, expected {expected[0]}: change it back. "
+                "Until then nothing is carried over, and nothing is lost."
+            )
 
 
 class Catalogue:
     """Read on first use, for the length of one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, table: Table) -> None:
+        self._connection, self.table = connection, table
 
     @cached_property
     def columns(self) -> dict[str, Column]:
-        """Every column, by name. Raises as ``clients.leads_columns``."""
-        return {column.name: column for column in leads_columns(self._connection)}
+        """Every column, by name. Raises as ``columns_of``."""
+        return {column.name: column for column in columns_of(self._connection, self.table)}
 
     @cached_property
     def by_rule(self) -> dict[str, frozenset[str]]:
-        """Constraints and unique indexes of ``leads``: the columns that each of them looks at,
-        those in its expressions and in its condition among them.
+        """Constraints and unique indexes: the columns that each of them looks at, those in its
+        expressions and in its condition among them.
         """
         rows = self._connection.execute(
             text(
@@ -35,9 +98,10 @@ class Catalogue:
                 "AND c.oid = d.objid AND c.conrelid = d.refobjid "
                 "LEFT JOIN pg_class i ON d.classid = 'pg_class'::regclass AND i.oid = d.objid "
                 "AND i.relkind = 'i' WHERE d.refclassid = 'pg_class'::regclass "
-                "AND d.refobjid = to_regclass('public.leads') AND d.refobjsubid > 0 "
+                "AND d.refobjid = to_regclass(:table) AND d.refobjsubid > 0 "
                 "AND (c.oid IS NOT NULL OR i.oid IS NOT NULL) GROUP BY 1"
-            )
+            ),
+            {"table": regclass(self.table)},
         )
         return {row[0]: frozenset(row[1]) for row in rows}
 

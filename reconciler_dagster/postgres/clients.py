@@ -1,4 +1,4 @@
-"""The portal's clients and users, and the catalogue of its leads table."""
+"""The portal's clients and users."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.normal import identifier
-from reconciler_dagster.core.pairs import Column
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.postgres import guard
-
-# What the engine finds a lead by, and the types that it can do so with.
-_KEYS = {
-    "id": ("uuid",),
-    "client_id": ("uuid",),
-    "airtable_record_id": ("character varying", "text"),
-    "is_active": ("boolean",),
-}
+from reconciler_dagster.postgres.rows import linked_rows
 
 
 @dataclass(frozen=True)
@@ -72,44 +65,10 @@ def base_of(connection: Connection, client_id: str) -> str | None:
     return None if base_id is None else identifier(base_id)
 
 
-def directory(connection: Connection) -> Directory:
-    """All portal users: id and e-mail."""
-    rows = connection.execute(
+def directory(connection: Connection, pair: Pair | None = None) -> Directory:
+    """All portal users, by id and e-mail, and the rows that the fields of a pair link to."""
+    rows = linked_rows(connection.engine, pair) if pair else {}
+    found = connection.execute(
         text("SELECT id::text AS id, email FROM public.users WHERE email <> ''")
     )
-    return Directory({row.id: row.email for row in rows})
-
-
-def leads_columns(connection: Connection) -> list[Column]:
-    """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing or
-    of another type.
-    """
-    rows = connection.execute(
-        text(
-            "SELECT c.column_name, c.character_maximum_length, c.is_nullable = 'YES', "
-            "CASE c.data_type WHEN 'USER-DEFINED' THEN 'user-defined' ELSE c.udt_name END, "
-            "coalesce(c.datetime_precision, c.numeric_precision), c.numeric_scale, "
-            "c.column_default IS NOT NULL OR t.typdefault IS NOT NULL, "
-            "c.is_generated <> 'NEVER' OR c.is_identity = 'YES', "
-            "format_type(a.atttypid, a.atttypmod), "
-            "c.data_type IN ('date', 'timestamp with time zone', 'timestamp without time zone'), "
-            "c.domain_name FROM information_schema.columns c "
-            "JOIN pg_attribute a ON a.attrelid = to_regclass('public.leads') "
-            "AND a.attname = c.column_name JOIN pg_type t ON t.oid = a.atttypid "
-            "WHERE c.table_schema = 'public' AND c.table_name = 'leads'"
-        )
-    )
-    columns = [Column(*row) for row in rows]
-    types = {column.name: column.sql_type.partition("(")[0] for column in columns}
-    missing = _KEYS.keys() - types.keys()
-    if missing:
-        raise ConfigurationError(
-            f"Table leads has no column {', '.join(sorted(missing))}: this is no lead portal."
-        )
-    for name, expected in _KEYS.items():
-        if types[name] not in expected:
-            raise ConfigurationError(
-                f"leads.{name} is {types[name]}, expected {expected[0]}: change it back. Until "
-                "then nothing is carried over, and nothing is lost."
-            )
-    return columns
+    return Directory({row.id: row.email for row in found}, rows)

@@ -225,18 +225,21 @@ def at_once(engine: Engine) -> Iterator[Connection]:
 MANY_WRITES = 1000
 
 
-def analyze_after(engine: Engine, writes: int) -> None:
+def analyze_after(engine: Engine, table: str, writes: int) -> None:
     """Renew the statistics where a run has written so many leads that it was a large fill.
 
     Until autovacuum comes round, the next runs would be planned as for empty tables, and read all
     of them. A role that does not own the tables is warned by Postgres, and nothing else happens.
+    ``table``: quoted.
     """
     if writes < MANY_WRITES:
         return
     with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "ANALYZE public.leads, reconciler.baseline, reconciler.seen, "
-            "reconciler.staged_record, reconciler.staged_lead, reconciler.staged_change"
+        connection.execute(
+            text(
+                f"ANALYZE {table}, reconciler.baseline, reconciler.seen, "
+                "reconciler.staged_record, reconciler.staged_lead, reconciler.staged_change"
+            )
         )
 
 

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.core.sync import Pair
+
 # So few are listed again rather than left out: they are hardly more on the one page that is read
 # anyway, and the filter stays short.
 NOT_WORTH_LEAVING_OUT = 20
@@ -26,22 +28,28 @@ class Cursor:
     age: timedelta
 
 
-def load(connection: Connection, client_id: str) -> Cursor | None:
+def load(connection: Connection, pair: Pair) -> Cursor | None:
     """The cursor of a client; None before its first complete listing."""
     row = connection.execute(
         text(
             "SELECT modified_since, "
             "clock_timestamp() - moved_at AS age "
-            "FROM reconciler.cursor WHERE client_id = :client_id"
+            "FROM reconciler.cursor WHERE client_id = :client_id AND sync = :sync"
         ),
-        {"client_id": client_id},
+        pair.keys,
     ).one_or_none()
     return None if row is None else Cursor(row.modified_since, row.age)
 
 
+def age(connection: Connection, pair: Pair) -> timedelta | None:
+    """How long ago the last delta listed; None before the first complete listing."""
+    known = load(connection, pair)
+    return known.age if known else None
+
+
 def move(
     connection: Connection,
-    client_id: str,
+    pair: Pair,
     run_id: str,
     moment: datetime,
     seen: Iterable[str],
@@ -54,39 +62,40 @@ def move(
     """
     connection.execute(
         text(
-            "INSERT INTO reconciler.cursor (client_id, modified_since, run_id, moved_at) "
-            "VALUES (:client_id, :moment, :run_id, clock_timestamp() - :ago) "
-            "ON CONFLICT (client_id) DO UPDATE SET modified_since = excluded.modified_since, "
+            "INSERT INTO reconciler.cursor (client_id, sync, modified_since, run_id, moved_at) "
+            "VALUES (:client_id, :sync, :moment, :run_id, clock_timestamp() - :ago) "
+            "ON CONFLICT (client_id, sync) DO UPDATE SET modified_since = excluded.modified_since, "
             "run_id = excluded.run_id, moved_at = excluded.moved_at"
         ),
-        {"client_id": client_id, "moment": moment, "run_id": run_id, "ago": ago},
+        {**pair.keys, "moment": moment, "run_id": run_id, "ago": ago},
     )
     connection.execute(
         text(
-            "INSERT INTO reconciler.seen (client_id, record_id, listed_at) "
-            "SELECT :client_id, unnest(CAST(:seen AS text[])), :moment "
-            "ON CONFLICT (client_id, record_id) DO UPDATE SET listed_at = excluded.listed_at"
+            "INSERT INTO reconciler.seen (client_id, sync, record_id, listed_at) "
+            "SELECT :client_id, :sync, unnest(CAST(:seen AS text[])), :moment "
+            "ON CONFLICT (client_id, sync, record_id) DO UPDATE SET listed_at = excluded.listed_at"
         ),
-        {"client_id": client_id, "seen": list(seen), "moment": moment},
+        {**pair.keys, "seen": list(seen), "moment": moment},
     )
     connection.execute(
         text(
-            "DELETE FROM reconciler.seen WHERE client_id = :client_id "
+            "DELETE FROM reconciler.seen WHERE client_id = :client_id AND sync = :sync "
             "AND (listed_at < :oldest OR listed_at > :moment)"
         ),
-        {"client_id": client_id, "oldest": moment - overlap, "moment": moment},
+        {**pair.keys, "oldest": moment - overlap, "moment": moment},
     )
 
 
-def to_leave_out(connection: Connection, client_id: str) -> list[str]:
+def to_leave_out(connection: Connection, pair: Pair) -> list[str]:
     """Seen records that the next listing need not repeat: the latest ones, unless they are few."""
     seen = list(
         connection.execute(
             text(
-                "SELECT record_id FROM reconciler.seen WHERE client_id = :client_id "
+                "SELECT record_id FROM reconciler.seen WHERE client_id = :client_id AND sync = "
+                ":sync "
                 "ORDER BY listed_at DESC, record_id LIMIT :longest"
             ),
-            {"client_id": client_id, "longest": LONGEST_LEFT_OUT},
+            {**pair.keys, "longest": LONGEST_LEFT_OUT},
         ).scalars()
     )
     return seen if len(seen) > NOT_WORTH_LEAVING_OUT else []

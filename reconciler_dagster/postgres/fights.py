@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.brakes import FIGHT_RUNS
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.core.words import counted
 from reconciler_dagster.postgres.leads import DEFERRED
@@ -19,7 +20,7 @@ REMEMBERED_HOURS = 24
 
 
 def count(
-    connection: Connection, client_id: str, run_id: str, conflicts: Sequence[Mapping[str, Any]]
+    connection: Connection, pair: Pair, run_id: str, conflicts: Sequence[Mapping[str, Any]]
 ) -> set[Cell]:
     """Note values that have lost. Returns the cells whose value has now lost in so many runs that
     it is a fight: of these nothing more is kept.
@@ -29,11 +30,13 @@ def count(
     ]
     counted_ = connection.execute(
         text(
-            "INSERT INTO reconciler.fight AS f (client_id, record_id, field, losing, run_id) "
-            "SELECT :client_id, r.record_id, r.field, r.losing, :run_id "
+            "INSERT INTO reconciler.fight AS f "
+            "(client_id, sync, record_id, field, losing, run_id) "
+            "SELECT :client_id, :sync, r.record_id, r.field, r.losing, :run_id "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
             "(record_id text, field text, losing jsonb) "
-            "ON CONFLICT (client_id, record_id, field) DO UPDATE SET losing = excluded.losing, "
+            "ON CONFLICT (client_id, sync, record_id, field) DO UPDATE SET "
+            "losing = excluded.losing, "
             "run_id = excluded.run_id, seen_at = clock_timestamp(), runs = CASE "
             "WHEN f.losing IS DISTINCT FROM excluded.losing "
             "OR f.seen_at < clock_timestamp() - make_interval(hours => :hours) THEN 1 "
@@ -41,7 +44,7 @@ def count(
             "RETURNING record_id, field, runs"
         ),
         {
-            "client_id": client_id,
+            **pair.keys,
             "run_id": run_id,
             "rows": dump(rows),
             "hours": REMEMBERED_HOURS,
@@ -50,21 +53,19 @@ def count(
     return {(row.record_id, row.field) for row in counted_ if row.runs >= FIGHT_RUNS}
 
 
-def fought(
-    connection: Connection, client_id: str, record_ids: Iterable[str]
-) -> Mapping[Cell, Value]:
+def fought(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> Mapping[Cell, Value]:
     """The cells that are fought over, each with the other writer's value."""
     rows = connection.execute(
         text(
             "SELECT record_id, field, losing FROM reconciler.fight WHERE client_id = :client_id "
-            "AND runs >= :runs AND record_id = ANY(:record_ids)"
+            "AND sync = :sync AND runs >= :runs AND record_id = ANY(:record_ids)"
         ),
-        {"client_id": client_id, "runs": FIGHT_RUNS, "record_ids": list(record_ids)},
+        {**pair.keys, "runs": FIGHT_RUNS, "record_ids": list(record_ids)},
     )
     return {(row.record_id, row.field): row.losing for row in rows}
 
 
-def over(connection: Connection, client_id: str, cells: Iterable[Cell]) -> None:
+def over(connection: Connection, pair: Pair, cells: Iterable[Cell]) -> None:
     """Both sides agree: the fight is over."""
     listed = list(cells)
     if listed:
@@ -72,11 +73,11 @@ def over(connection: Connection, client_id: str, cells: Iterable[Cell]) -> None:
             text(
                 "DELETE FROM reconciler.fight f USING "
                 "unnest(CAST(:records AS text[]), CAST(:fields AS text[])) c (record_id, field) "
-                "WHERE f.client_id = :client_id AND f.record_id = c.record_id "
+                "WHERE f.client_id = :client_id AND f.sync = :sync AND f.record_id = c.record_id "
                 "AND f.field = c.field"
             ),
             {
-                "client_id": client_id,
+                **pair.keys,
                 "records": [cell[0] for cell in listed],
                 "fields": [cell[1] for cell in listed],
             },
@@ -93,11 +94,11 @@ def take_up(
             "AND (CAST(:client_id AS text) IS NULL OR client_id::text = :client_id) "
             "AND (CAST(:record_id AS text) IS NULL OR record_id = :record_id) "
             "AND (CAST(:field AS text) IS NULL OR field = :field) "
-            "RETURNING client_id, record_id), noted AS ("
-            "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
-            "SELECT DISTINCT l.client_id, l.id, l.airtable_record_id, :cause FROM looked "
-            "JOIN public.leads l ON l.client_id = looked.client_id "
-            "AND l.airtable_record_id = looked.record_id) SELECT count(*) FROM looked"
+            "RETURNING client_id, sync, record_id), noted AS ("
+            "INSERT INTO reconciler.unsettled (client_id, sync, lead_id, record_id, cause) "
+            "SELECT DISTINCT b.client_id, b.sync, b.lead_id, b.record_id, :cause "
+            "FROM looked JOIN reconciler.baseline b USING (client_id, sync, record_id)) "
+            "SELECT count(*) FROM looked"
         ),
         {
             "runs": FIGHT_RUNS,
@@ -114,14 +115,16 @@ def sentences(connection: Connection, client_id: str) -> list[str]:
     """What is fought over, a sentence for all of it; empty where nothing is."""
     rows = connection.execute(
         text(
-            "SELECT field, count(*) FROM reconciler.fight WHERE client_id = :client_id "
-            "AND runs >= :runs GROUP BY field ORDER BY count(*) DESC, field"
+            "SELECT sync, field, count(*) FROM reconciler.fight WHERE client_id = :client_id "
+            "AND runs >= :runs GROUP BY sync, field ORDER BY count(*) DESC, sync, field"
         ),
         {"client_id": client_id, "runs": FIGHT_RUNS},
     ).all()
     if not rows:
         return []
-    cells = ", ".join(f"leads.{field} of {counted(number, 'lead')}" for field, number in rows)
+    cells = ", ".join(
+        f"{sync}.{field} of {counted(number, 'record')}" for sync, field, number in rows
+    )
     return [
         f"Another program writes what the engine then puts right, in {FIGHT_RUNS} runs by now: "
         f"{cells}. The engine leaves these cells alone until somebody has looked: stop the other "

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.postgres.apply import encoded_write
 from reconciler_dagster.postgres.attempts import is_of_the_data
@@ -58,7 +59,7 @@ def rolled_back(engine: Engine, writer: Writer) -> Iterator[Connection]:
 
 def fires(
     connection: Connection,
-    client_id: str,
+    pair: Pair,
     writes: Sequence[LeadWrite],
     fields: FieldMap,
     users: Directory,
@@ -67,21 +68,24 @@ def fires(
     """Write leads, of which nothing is expected to be refused, and count. ``names``: the triggers
     to count.
     """
-    catalogue, found = Catalogue(connection), Fires()
-    encoded = [encoded_write(write, fields, users, Applied()) for write in writes]
+    catalogue, found = Catalogue(connection, pair.table), Fires()
+    encoded = [encoded_write(write, pair.map.fields, fields, users, Applied()) for write in writes]
     updates = [write for write in encoded if write.values and not write.insert]
     inserts = [write for write in encoded if write.insert]
     connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     before = _rows(connection)
-    for statement, some in ((Update(), updates), (Insert(client_id, catalogue), inserts)):
+    for statement, some in (
+        (Update(catalogue), updates),
+        (Insert(pair.client_id, catalogue), inserts),
+    ):
         by_id = {write.record_id: write for write in some}
         rows = {record_id: statement.row(write) for record_id, write in by_id.items()}
         for group in statement.groups(rows) if rows else ():
             found.fired += _explain(connection, statement, by_id, rows, group, names)
     found.rows = _rows(connection)
     found.rows.subtract(before)
-    found.rows["public.leads", "updated"] -= len(updates)
-    found.rows["public.leads", "inserted"] -= len(inserts)
+    found.rows[str(pair.table), "updated"] -= len(updates)
+    found.rows[str(pair.table), "inserted"] -= len(inserts)
     found.rows = +found.rows
     return found
 

@@ -6,6 +6,7 @@ hidden. What is wrong is told with its remedy; what can be mended is mended by `
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import md5
 from typing import Any
 
@@ -13,22 +14,21 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core import guard as judged
 from reconciler_dagster.core.guard import Facts, Fired, Trouble, Unfit
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres import trigger
+from reconciler_dagster.postgres.names import regclass
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.trigger import Watched
 
-# The tables of the portal: what a run does with them, and whether it needs every column for it.
+# Tables of the portal beside the one that is synced: what a run does with them. Of the synced one
+# it needs every column to read, and some to write.
 _NEEDED = [
-    ("public.leads", "SELECT", True),
-    ("public.leads", "INSERT", False),
-    ("public.leads", "UPDATE", False),
     ("public.clients", "SELECT", False),
     ("public.clients", "UPDATE", False),
     ("public.users", "SELECT", False),
-    ("public.lead_activity_log", "INSERT", False),
 ]
 # Rows of these must not be hidden. Commands as in pg_policy.polcmd.
-_SEEN = [("public.leads", "raw"), ("public.clients", "r"), ("public.users", "r")]
+_SEEN = [("public.clients", "r"), ("public.users", "r")]
 
 # Whether row level security may keep rows of a table from the current role: it is active, and no
 # policy lets the role see (r), add (a) or write (w) every row.
@@ -116,7 +116,7 @@ md5(concat_ws(' ',
      WHERE a.attname = ANY(:columns) AND NOT a.attisdropped),
     (SELECT string_agg(concat_ws(',', c.oid, c.relfilenode, c.relacl), ';' ORDER BY c.oid)
      FROM used JOIN pg_class c USING (oid) WHERE used.name <> 'reconciler.guard'))) AS fingerprint
-"""  # noqa: S608 - constants
+"""  # noqa: S608
 
 # Row triggers: ROW 1, BEFORE 2, INSERT 4, DELETE 8, UPDATE 16; TRUNCATE 32 (pg_trigger.tgtype).
 _TYPES = {trigger.EDIT_TRIGGER: 31, trigger.TRUNCATE_TRIGGER: 32}
@@ -128,21 +128,19 @@ _TROUBLES = """
         min(noted_at), max(noted_at)
     FROM reconciler.trigger_trouble t WHERE NOT EXISTS (
         SELECT FROM reconciler.guard g WHERE g.client_id = CAST(:client_id AS uuid)
-        AND pg_visible_in_snapshot(t.transaction, g.compared))
+        AND g.sync = :sync AND pg_visible_in_snapshot(t.transaction, g.compared))
     GROUP BY table_name, sqlstate ORDER BY min(noted_at)
 """
 
 
-def look(
-    connection: Connection, client_id: str | None = None, watched: Watched = trigger.LEADS
-) -> Facts:
+def look(connection: Connection, watched: Watched, client_id: str | None = None) -> Facts:
     """What the catalogue says of a table that is watched, and of the rights of this role.
 
     ``client_id``: whose trouble is told, that is, what its runs have not made up for yet.
     """
     row = connection.execute(text(_LOOK), _expected(watched)).one()
     facts: dict[str, Any] = {
-        "table": watched.table,
+        "table": str(watched.table),
         "kind": row.kind,
         "role": row.role,
         "fingerprint": row.fingerprint,
@@ -154,15 +152,23 @@ def look(
         "denied": list(row.denied),
     }
     if not row.gone:
-        found = {"own": trigger.OWN_SQLSTATE, "client_id": client_id}
+        found = {
+            "own": trigger.OWN_SQLSTATE,
+            "client_id": client_id,
+            "sync": watched.sync,
+        }
         facts["troubles"] = [Trouble(*row) for row in connection.execute(text(_TROUBLES), found)]
     return Facts(**facts)
 
 
 def _expected(watched: Watched) -> dict[str, Any]:
+    table = regclass(watched.table)
+    needed = [(table, "SELECT", True), (table, "INSERT", False), (table, "UPDATE", False), *_NEEDED]
+    if watched.table.log is not None:
+        needed.append((watched.table.log.table, "INSERT", False))
     return {
-        "table": watched.table,
-        "columns": watched.arguments[:3],
+        "table": table,
+        "columns": list(filter(None, watched.arguments[:3])),
         "sources": dump(
             {
                 name: md5(src.encode(), usedforsecurity=False).hexdigest()
@@ -177,14 +183,14 @@ def _expected(watched: Watched) -> dict[str, Any]:
                 for name, function in trigger.FUNCTION_BY_TRIGGER.items()
             ]
         ),
-        "needed": dump([{"name": t, "privilege": p, "whole": w} for t, p, w in _NEEDED]),
-        "seen": dump([{"name": table, "commands": commands} for table, commands in _SEEN]),
+        "needed": dump([{"name": t, "privilege": p, "whole": w} for t, p, w in needed]),
+        "seen": dump([{"name": t, "commands": c} for t, c in [(table, "raw"), *_SEEN]]),
     }
 
 
-def require(connection: Connection, client_id: str) -> Facts:
+def require(connection: Connection, pair: Pair) -> Facts:
     """A look before a run; Unfit where nothing can be carried over as things stand."""
-    facts = look(connection, client_id)
+    facts = look(connection, Watched(pair.table, pair.sync), pair.client_id)
     stopping = [str(problem) for problem in judged.problems(facts) if problem.stops]
     if stopping:
         raise Unfit(" ".join(stopping))
@@ -195,7 +201,7 @@ _CLIENTS = f"""
     SELECT has_any_column_privilege(c.oid, 'SELECT') AS may, current_user::text AS role,
         {_HIDES.format(oid="c.oid", commands=":commands")} AS hides
     FROM pg_class c WHERE c.oid = to_regclass('public.clients')
-"""  # noqa: S608 - constants
+"""  # noqa: S608
 
 
 def require_clients(connection: Connection) -> None:
@@ -210,12 +216,12 @@ def require_clients(connection: Connection) -> None:
     raise Unfit(str(problem if row.may else judged.problems(facts)[0]))
 
 
-def mend(connection: Connection, watched: Watched = trigger.LEADS) -> list[str]:
+def mend(connection: Connection, watched: Watched) -> list[str]:
     """Put functions, tables and triggers back as they have to be. Grants nothing.
 
     Returns what was wrong and is no more; empty where there was nothing to mend.
     """
-    facts = look(connection, watched=watched)
+    facts = look(connection, watched)
     wrong = list(judged.unwatched(facts))
     if not wrong or facts.kind not in ("r", "p"):
         return []
@@ -228,26 +234,42 @@ def mend(connection: Connection, watched: Watched = trigger.LEADS) -> list[str]:
             trigger.put_trigger(connection, watched, name)
         elif states != {"A"}:
             trigger.enable(connection, watched, name)
-    _remove_strays(connection, watched)
-    left = list(judged.unwatched(look(connection, watched=watched)))
+    left = list(judged.unwatched(look(connection, watched)))
     return [what for what in wrong if what not in left]
 
 
-def _remove_strays(connection: Connection, watched: Watched) -> None:
-    """Triggers under another name, or on a table that has made way for another one."""
+def is_table(connection: Connection, watched: Watched) -> bool:
+    """Whether triggers can be put there: it may be gone, or a view in its place."""
+    return look(connection, watched).kind in ("r", "p")
+
+
+def remove_strays(connection: Connection, watched: Iterable[Watched]) -> None:
+    """Triggers under another name, on a table that has made way for another one, or on one that no
+    sync names any more.
+    """
     strays = connection.execute(
         text(
             "SELECT format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::regclass) "
             "FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid "
             "WHERE p.pronamespace = to_regnamespace('reconciler') AND p.proname = ANY(:functions) "
-            "AND t.tgparentid = 0 "
-            "AND NOT (t.tgrelid = to_regclass(:table) AND t.tgname = ANY(:names))"
+            "AND t.tgparentid = 0 AND NOT EXISTS ("
+            "SELECT FROM unnest(CAST(:tables AS text[])) AS w (name) "
+            "WHERE t.tgrelid = to_regclass(w.name) AND t.tgname = ANY(:names))"
         ),
         {
             "functions": list(trigger.SOURCES),
             "names": list(trigger.FUNCTION_BY_TRIGGER),
-            "table": watched.table,
+            "tables": [regclass(one.table) for one in watched],
         },
     ).scalars()
     for statement in list(strays):
         connection.execute(text(statement.replace(":", "\\:")))
+
+
+def to_install(connection: Connection, watched: Iterable[Watched]) -> list[str]:
+    """What ``mend`` would do, a sentence each."""
+    return [
+        f"{regclass(one.table)}, for the sync {one.sync}: {what}"
+        for one in watched
+        for what in judged.unwatched(look(connection, one))
+    ]

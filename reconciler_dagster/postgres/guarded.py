@@ -13,8 +13,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.table import Table
 from reconciler_dagster.postgres.connection import sqlstate
-from reconciler_dagster.postgres.leads import quoted_name
+from reconciler_dagster.postgres.names import quoted_name, regclass
 
 CONDITION = "COALESCE(current_setting('reconciler.writer', true), '') <> 'first_contact'"
 _INSUFFICIENT_PRIVILEGE = "42501"
@@ -61,7 +62,7 @@ class PortalTrigger:
         return _anew(self.table, self.name, f"{head}{_EXECUTE}{function}", self.enabled)
 
 
-def portal_triggers(connection: Connection, table: str = "public.leads") -> list[PortalTrigger]:
+def portal_triggers(connection: Connection, table: Table) -> list[PortalTrigger]:
     """Every trigger of a table that is not the engine's, by name."""
     rows = connection.execute(
         text(
@@ -72,20 +73,22 @@ def portal_triggers(connection: Connection, table: str = "public.leads") -> list
             "WHERE t.tgrelid = to_regclass(:table) AND NOT t.tgisinternal "
             "AND p.pronamespace IS DISTINCT FROM to_regnamespace('reconciler') ORDER BY t.tgname"
         ),
-        {"table": table},
+        {"table": regclass(table)},
     )
     return [PortalTrigger(*row) for row in rows]
 
 
-def guard(connection: Connection, name: str, by: str, table: str = "public.leads") -> list[str]:
-    """Give a trigger the guard, and remember what it was. Returns the statements.
+def guard(connection: Connection, name: str, by: str, tables: Iterable[Table]) -> list[str]:
+    """Give a trigger of one of the tables the guard, and remember what it was. Returns the
+    statements.
 
     Raises ConfigurationError where there is no such trigger, or it is not this role's to change.
     """
-    known = {trigger.name: trigger for trigger in portal_triggers(connection, table)}
+    synced = list(tables)
+    known = {t.name: t for table in synced for t in portal_triggers(connection, table)}
     if name not in known:
         there = f": expected {', '.join(known)}" if known else ", nor any other of the portal's own"
-        raise ConfigurationError(f"{table} has no trigger {name}{there}.")
+        raise ConfigurationError(f"{' or '.join(map(str, synced))} has no trigger {name}{there}.")
     trigger = known[name]
     if trigger.is_guarded:
         raise ConfigurationError(f"The trigger {name} looks at reconciler.writer already.")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.reading import Row
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.staging import dump
 
 
@@ -28,14 +29,14 @@ class Entry:
     merged_over: Row
 
 
-def open_entries(connection: Connection, client_id: str) -> dict[str, list[Entry]]:
+def open_entries(connection: Connection, pair: Pair) -> dict[str, list[Entry]]:
     """What is not acknowledged, by record id, oldest first."""
     rows = connection.execute(
         text(
             "SELECT id, record_id, lead_id::text, fields, merged_over FROM reconciler.journal "
-            "WHERE client_id = :client_id AND state <> 'acknowledged' ORDER BY id"
+            "WHERE client_id = :client_id AND sync = :sync AND state <> 'acknowledged' ORDER BY id"
         ),
-        {"client_id": client_id},
+        pair.keys,
     )
     entries: dict[str, list[Entry]] = {}
     for row in rows:
@@ -45,7 +46,7 @@ def open_entries(connection: Connection, client_id: str) -> dict[str, list[Entry
 
 def plan(
     connection: Connection,
-    client_id: str,
+    pair: Pair,
     run_id: str,
     outbound: Mapping[str, Row],
     lead_ids: Mapping[str, str],
@@ -64,33 +65,34 @@ def plan(
     connection.execute(
         text(
             "INSERT INTO reconciler.journal "
-            "(run_id, client_id, lead_id, record_id, fields, merged_over) "
-            "SELECT :run_id, :client_id, r.lead_id, r.record_id, r.fields, r.merged_over "
+            "(run_id, client_id, sync, lead_id, record_id, fields, merged_over) "
+            "SELECT :run_id, :client_id, :sync, r.lead_id, r.record_id, r.fields, r.merged_over "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
             "(record_id text, lead_id uuid, fields jsonb, merged_over jsonb)"
         ),
-        {"client_id": client_id, "run_id": run_id, "rows": dump(rows)},
+        {**pair.keys, "run_id": run_id, "rows": dump(rows)},
     )
 
 
-def mark_sent(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
+def mark_sent(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> None:
     """Just before the call: from here on the outcome may be unknown."""
     connection.execute(
         text(
             "UPDATE reconciler.journal SET state = 'sent', sent_at = clock_timestamp() "
-            "WHERE client_id = :client_id AND record_id = ANY(:record_ids) AND state = 'planned'"
+            "WHERE client_id = :client_id AND sync = :sync AND record_id = ANY(:record_ids) AND "
+            "state = 'planned'"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids)},
+        {**pair.keys, "record_ids": list(record_ids)},
     )
 
 
-def close(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
+def close(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> None:
     """Acknowledged, refused or compared: in every case the outcome is known now."""
     connection.execute(
         text(
             "UPDATE reconciler.journal SET state = 'acknowledged', "
-            "acknowledged_at = clock_timestamp() WHERE client_id = :client_id "
+            "acknowledged_at = clock_timestamp() WHERE client_id = :client_id AND sync = :sync "
             "AND record_id = ANY(:record_ids) AND state <> 'acknowledged'"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids)},
+        {**pair.keys, "record_ids": list(record_ids)},
     )

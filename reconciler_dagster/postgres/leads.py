@@ -8,62 +8,58 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.core.records import WHOLE
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.connection import snapshot
+from reconciler_dagster.postgres.names import quoted, statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 
 # The cause of an entry that a run makes for a lead that it could not write, and for one whose
 # edit was not noted by the trigger.
 DEFERRED, OVERLOOKED = "busy or edited during a run", "found by comparing"
 
-# The column names come from the field map; they are quoted all the same.
+# The column names come from the definition; they are quoted all the same.
 _STAGE = """
     WITH wanted AS (
         SELECT unnest(CAST(:record_ids AS text[])) AS record_id
         UNION
-        SELECT record_id FROM reconciler.unsettled WHERE client_id = :client_id AND :edited
-        UNION  -- edited as another client's: the lead was moved there
+        SELECT record_id FROM reconciler.unsettled
+        WHERE client_id = :client_id AND sync = :sync AND :edited
+        UNION  -- edited as another client's: the row was moved there, or does not say whose it is
         SELECT u.record_id FROM reconciler.unsettled u JOIN reconciler.baseline b
-        ON b.client_id = :client_id AND b.record_id = u.record_id
-        WHERE u.client_id <> :client_id AND :edited
+        ON b.client_id = :client_id AND b.sync = :sync AND b.record_id = u.record_id
+        WHERE u.client_id IS DISTINCT FROM :client_id AND u.sync = :sync AND :edited
         UNION
         SELECT record_id FROM reconciler.baseline
-        WHERE client_id = :client_id AND :windowed
+        WHERE client_id = :client_id AND sync = :sync AND :windowed
           AND created_time >= :created_from AND created_time < :created_to
         UNION
-        SELECT airtable_record_id FROM public.leads
-        WHERE client_id = :client_id AND :everything AND airtable_record_id ~ :whole
+        SELECT {record_id} FROM {table} l
+        WHERE {is_own} AND :everything AND {record_id} ~ :whole
     ), edits AS (
         SELECT record_id, array_agg(revision) AS revisions,
             (array_agg(deleted_row ORDER BY revision DESC)
                 FILTER (WHERE deleted_row IS NOT NULL))[1] AS deleted_row
-        FROM reconciler.unsettled WHERE client_id = :client_id GROUP BY record_id
+        FROM reconciler.unsettled WHERE sync = :sync AND (client_id = :client_id OR (
+            client_id IS NULL AND record_id IN (SELECT record_id FROM wanted)))
+        GROUP BY record_id
     )
     INSERT INTO reconciler.staged_lead
         (run_id, record_id, lead_id, row_version, row, revisions, deleted_row)
-    SELECT :run_id, w.record_id, coalesce(l.id, t.lead_id), l.xmin::text, {row},
+    SELECT :run_id, w.record_id, coalesce({row_id}, t.lead_id), l.xmin::text,
+        CASE WHEN l.xmin IS NOT NULL THEN (SELECT to_jsonb(x) FROM (SELECT {columns}) x) END,
         coalesce(e.revisions, '{{}}'), coalesce(e.deleted_row, t.archived)
     FROM wanted w
-    LEFT JOIN public.leads l
-        ON l.airtable_record_id = w.record_id AND l.client_id = :client_id
+    LEFT JOIN {table} l ON {record_id} = w.record_id AND {may_be_own}
     LEFT JOIN edits e ON e.record_id = w.record_id
-    LEFT JOIN reconciler.tombstone t ON t.client_id = :client_id AND t.record_id = w.record_id
+    LEFT JOIN reconciler.tombstone t
+        ON t.client_id = :client_id AND t.sync = :sync AND t.record_id = w.record_id
 """
-
-
-def quoted(name: str) -> str:
-    """A Postgres identifier, quoted, for a statement in ``sqlalchemy.text``."""
-    return quoted_name(name).replace(":", "\\:")
-
-
-def quoted_name(name: str) -> str:
-    """A Postgres identifier, quoted."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def stage_leads(
     engine: Engine,
     run_id: str,
-    client_id: str,
+    pair: Pair,
     columns: Iterable[str],
     record_ids: Iterable[str],
     *,
@@ -80,18 +76,17 @@ def stage_leads(
     One REPEATABLE READ snapshot: a revision that it shows comes with the edit that it stands for,
     and an edit that it does not show leaves its revision unsettled.
     """
-    pairs = ", ".join(f"l.{quoted(column)}" for column in columns)
-    row = f"CASE WHEN l.id IS NOT NULL THEN (SELECT to_jsonb(x) FROM (SELECT {pairs}) x) END"  # noqa: S608
+    listed = ", ".join(f"l.{quoted(column)}" for column in columns)
     created_from, created_to = window or ("-infinity", "-infinity")
     with snapshot(engine) as connection:
         connection.execute(
             text("DELETE FROM reconciler.staged_lead WHERE run_id = :run_id"), {"run_id": run_id}
         )
         connection.execute(
-            text(_STAGE.format(row=row)),
+            statement(pair.table, _STAGE, columns=listed),
             {
                 "run_id": run_id,
-                "client_id": client_id,
+                **pair.keys,
                 "record_ids": list(record_ids),
                 "edited": edited,
                 "everything": everything,
@@ -104,24 +99,25 @@ def stage_leads(
 
 
 def lock(
-    connection: Connection, lead_ids: Iterable[str]
+    connection: Connection, pair: Pair, record_ids: Iterable[str]
 ) -> Mapping[str, tuple[str, dict[str, Any]]]:
-    """Version (xmin) and row, as JSON, of leads as they are now, by id; without those that somebody
-    else has locked. They stay as they are to the end of the transaction.
+    """Version (xmin) and row, as JSON, of rows as they are now, by record id; without those that
+    somebody else has locked. They stay as they are to the end of the transaction.
     """
     rows = connection.execute(
-        text(
-            "SELECT l.id::text AS id, l.xmin::text AS version, to_jsonb(l) AS row "
-            "FROM public.leads l WHERE l.id = ANY(CAST(:ids AS uuid[])) "
-            "FOR NO KEY UPDATE SKIP LOCKED"
+        statement(
+            pair.table,
+            "SELECT {record_id} AS record_id, l.xmin::text AS version, to_jsonb(l) AS row "
+            "FROM {table} l WHERE {record_id} = ANY(:record_ids) AND {may_be_own} "
+            "FOR NO KEY UPDATE SKIP LOCKED",
         ),
-        {"ids": list(lead_ids)},
+        {**pair.keys, "record_ids": list(record_ids)},
     )
-    return {row.id: (row.version, row.row) for row in rows}
+    return {row.record_id: (row.version, row.row) for row in rows}
 
 
 def unsettled_to_read(
-    connection: Connection, client_id: str, columns: list[str], *, every: bool = False
+    connection: Connection, pair: Pair, columns: list[str], *, every: bool = False
 ) -> list[str]:
     """Unsettled leads whose record must be read: some field has no baseline or a placeholder, or a
     run that had read the record could not write the lead. ``every``: all unsettled leads.
@@ -129,33 +125,34 @@ def unsettled_to_read(
     rows = connection.execute(
         text(
             "SELECT DISTINCT u.record_id FROM reconciler.unsettled u "
-            "LEFT JOIN reconciler.baseline b USING (client_id, record_id) "
-            "WHERE u.client_id = :client_id "
+            "LEFT JOIN reconciler.baseline b ON b.client_id = :client_id "
+            "AND b.sync = u.sync AND b.record_id = u.record_id WHERE u.sync = :sync "
+            "AND (u.client_id = :client_id OR (u.client_id IS NULL AND b.record_id IS NOT NULL)) "
             "AND (:every OR u.cause = :deferred OR b.record_id IS NULL "
             "OR b.placeholders <> '{}' OR NOT b.fields ?& CAST(:columns AS text[]))"
         ),
-        {"client_id": client_id, "columns": columns, "every": every, "deferred": DEFERRED},
+        {**pair.keys, "columns": columns, "every": every, "deferred": DEFERRED},
     )
     return [row.record_id for row in rows]
 
 
-def note_moved(connection: Connection, client_id: str, record_ids: Iterable[str]) -> dict[str, str]:
+def note_moved(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> dict[str, str]:
     """Of leads that this client's base does not have: those that another client's base is known to
     have, with its name. They were moved here, and are noted for that client too.
     """
     rows = connection.execute(
         text(
-            "WITH moved AS (SELECT b.client_id, b.lead_id, b.record_id "
-            "FROM reconciler.baseline b WHERE b.client_id <> :client_id "
+            "WITH moved AS (SELECT b.client_id, b.sync, b.lead_id, b.record_id "
+            "FROM reconciler.baseline b WHERE b.client_id <> :client_id AND b.sync = :sync "
             "AND b.record_id = ANY(:record_ids)), noted AS ("
-            "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
-            "SELECT client_id, lead_id, record_id, 'moved to another client' FROM moved m "
+            "INSERT INTO reconciler.unsettled (client_id, sync, lead_id, record_id, cause) "
+            "SELECT client_id, sync, lead_id, record_id, 'moved to another client' FROM moved m "
             "WHERE NOT EXISTS (SELECT FROM reconciler.quarantine q WHERE q.field = :whole_lead "
-            "AND q.client_id = m.client_id AND q.record_id = m.record_id)) "
+            "AND q.client_id = m.client_id AND q.sync = m.sync AND q.record_id = m.record_id)) "
             "SELECT m.record_id, c.company_name FROM moved m "
             "JOIN public.clients c ON c.id = m.client_id"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids), "whole_lead": WHOLE_LEAD},
+        {**pair.keys, "record_ids": list(record_ids), "whole_lead": WHOLE_LEAD},
     )
     return {row.record_id: row.company_name for row in rows}
 
@@ -168,19 +165,17 @@ def settle(connection: Connection, revisions: Iterable[int]) -> None:
     )
 
 
-def note(
-    connection: Connection, client_id: str, leads: Iterable[tuple[str, str]], cause: str
-) -> None:
+def note(connection: Connection, pair: Pair, leads: Iterable[tuple[str, str]], cause: str) -> None:
     """Note (lead id, record id) pairs to be looked at."""
     lead_ids, record_ids = zip(*leads, strict=True) if (leads := list(leads)) else ((), ())
     connection.execute(
         text(
-            "INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause) "
-            "SELECT :client_id, l, r, :cause "
+            "INSERT INTO reconciler.unsettled (client_id, sync, lead_id, record_id, cause) "
+            "SELECT :client_id, :sync, l, r, :cause "
             "FROM unnest(CAST(:lead_ids AS uuid[]), CAST(:record_ids AS text[])) AS n (l, r)"
         ),
         {
-            "client_id": client_id,
+            **pair.keys,
             "lead_ids": list(lead_ids),
             "record_ids": list(record_ids),
             "cause": cause,
@@ -188,46 +183,47 @@ def note(
     )
 
 
-def never_met(connection: Connection, client_id: str, record_ids: Iterable[str]) -> set[str]:
+def never_met(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> set[str]:
     """Those of the records that nothing was ever agreed on and nobody has edited: all that noted
     them was a comparison of everything.
     """
     rows = connection.execute(
         text(
-            "SELECT u.record_id FROM reconciler.unsettled u WHERE u.client_id = :client_id "
-            "AND u.record_id = ANY(:record_ids) AND NOT EXISTS (SELECT FROM reconciler.baseline b "
-            "WHERE b.client_id = u.client_id AND b.record_id = u.record_id) "
+            "SELECT u.record_id FROM reconciler.unsettled u "
+            "WHERE u.client_id = :client_id AND u.sync = :sync AND u.record_id = ANY(:record_ids) "
+            "AND NOT EXISTS (SELECT FROM reconciler.baseline b "
+            "WHERE b.client_id = u.client_id AND b.sync = u.sync AND b.record_id = u.record_id) "
             "GROUP BY u.record_id HAVING bool_and(u.cause = :overlooked)"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids), "overlooked": OVERLOOKED},
+        {**pair.keys, "record_ids": list(record_ids), "overlooked": OVERLOOKED},
     )
     return set(rows.scalars())
 
 
-def defer(connection: Connection, client_id: str, leads: Iterable[tuple[str, str]]) -> None:
+def defer(connection: Connection, pair: Pair, leads: Iterable[tuple[str, str]]) -> None:
     """Note (lead id, record id) pairs for the next run, which reads their records again."""
-    note(connection, client_id, leads, DEFERRED)
+    note(connection, pair, leads, DEFERRED)
 
 
-def whole_record_ids(connection: Connection, client_id: str) -> set[str]:
+def whole_record_ids(connection: Connection, pair: Pair) -> set[str]:
     """The record ids of a client's leads that are of Airtable's form."""
     rows = connection.execute(
-        text(
-            "SELECT airtable_record_id FROM public.leads "
-            "WHERE client_id = :client_id AND airtable_record_id ~ :whole"
+        statement(
+            pair.table, "SELECT {record_id} FROM {table} l WHERE {is_own} AND {record_id} ~ :whole"
         ),
-        {"client_id": client_id, "whole": WHOLE},
+        {**pair.keys, "whole": WHOLE},
     )
     return set(rows.scalars())
 
 
-def count(connection: Connection, client_id: str) -> tuple[int, int]:
+def count(connection: Connection, pair: Pair) -> tuple[int, int]:
     """How many leads a client has, and how many of them are the portal's own."""
     row = connection.execute(
-        text(
-            "SELECT count(*), count(*) FILTER (WHERE airtable_record_id ~ :whole IS NOT true) "
-            "FROM public.leads WHERE client_id = :client_id"
+        statement(
+            pair.table,
+            "SELECT count(*), count(*) FILTER (WHERE {record_id} ~ :whole IS NOT true) "
+            "FROM {table} l WHERE {is_own}",
         ),
-        {"client_id": client_id, "whole": WHOLE},
+        {**pair.keys, "whole": WHOLE},
     ).one()
     return row[0], row[1]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from reconciler_dagster.config import ConfigurationError, project_file
+from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.postgres import guard
 from reconciler_dagster.postgres.connection import sqlstate
+from reconciler_dagster.postgres.trigger import Watched
+from reconciler_dagster.syncs.in_force import DEFAULT
+from reconciler_dagster.syncs.reading import read_all
+from reconciler_dagster.syncs.resolve import resolve
 
 if TYPE_CHECKING:  # imported where something is migrated: every command asks `is_current`
     from alembic.config import Config
@@ -28,11 +34,14 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-def upgrade(engine: Engine, revision: str = "head") -> list[str]:
+def upgrade(
+    engine: Engine, revision: str = "head", syncs: Iterable[SyncMap] | None = None
+) -> list[str]:
     """Bring a database up: an empty one gets the portal's tables, an existing one is adopted.
 
-    What keeps edits from being noted is mended, whatever version the database was at. Returns what
-    that was. Raises ConfigurationError where the role does not own the table.
+    The tables of the syncs (those that run where nothing is set) are watched: what keeps their
+    edits from being noted is mended, whatever version the database was at. Returns what that was.
+    Raises ConfigurationError where the role does not own the table.
     """
     with engine.begin() as connection:
         connection.execute(text(_LOCK))
@@ -41,7 +50,7 @@ def upgrade(engine: Engine, revision: str = "head") -> list[str]:
                 from alembic import command  # slow to import, and seldom needed
 
                 command.upgrade(_config(connection), revision)
-            return guard.mend(connection) if revision == "head" else []
+            return _watch(connection, tables_of(syncs)) if revision == "head" else []
         except ProgrammingError as error:
             if sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
                 raise
@@ -49,6 +58,30 @@ def upgrade(engine: Engine, revision: str = "head") -> list[str]:
                 "This database role may not do what a migration needs: run `reconciler migrate` "
                 "as the owner of the portal's tables."
             ) from None
+
+
+def tables_of(syncs: Iterable[SyncMap] | None = None) -> list[Watched]:
+    """The tables that triggers belong on."""
+    chosen = [resolve(read_all()[name]) for name in DEFAULT] if syncs is None else syncs
+    return [Watched(sync.table, sync.name) for sync in chosen]
+
+
+def would_do(engine: Engine, syncs: Iterable[SyncMap]) -> list[str]:
+    """What ``upgrade`` would do, a sentence each; empty where it would do nothing."""
+    with engine.connect() as connection:
+        if not _is_newest(connection):
+            return [
+                "The engine's tables in the schema reconciler are brought up to date.",
+                *(f"Triggers are put on {one.table}." for one in tables_of(syncs)),
+            ]
+        return guard.to_install(connection, tables_of(syncs))
+
+
+def _watch(connection: Connection, wanted: list[Watched]) -> list[str]:
+    mended = [what for one in wanted for what in guard.mend(connection, one)]
+    if all(guard.is_table(connection, one) for one in wanted):
+        guard.remove_strays(connection, wanted)
+    return mended
 
 
 def downgrade(engine: Engine, revision: str = "base") -> None:

@@ -15,33 +15,36 @@ from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.guard import Facts, problems
 from reconciler_dagster.core.reading import differing
 from reconciler_dagster.core.records import WHOLE
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres import baseline
-from reconciler_dagster.postgres.clients import directory, leads_columns
+from reconciler_dagster.postgres.catalogue import columns_of
+from reconciler_dagster.postgres.clients import directory
 from reconciler_dagster.postgres.connection import snapshot
-from reconciler_dagster.postgres.leads import OVERLOOKED, note, quoted
+from reconciler_dagster.postgres.leads import OVERLOOKED, note
+from reconciler_dagster.postgres.names import quoted, statement
 
-# What is noted already is not overlooked.
-_NOT_NOTED = """NOT EXISTS (SELECT FROM reconciler.unsettled u
-    WHERE u.client_id = :client_id AND u.record_id = {record_id})"""
-
+# Rows that do not hold what was agreed on; what is noted already is not overlooked.
 _AGREED = """
     SELECT b.lead_id::text, b.record_id, b.fields || b.placeholders,
-        CASE WHEN l.id IS NOT NULL THEN (SELECT to_jsonb(x) FROM (SELECT {columns}) x) END
-    FROM reconciler.baseline b LEFT JOIN public.leads l
-        ON l.client_id = b.client_id AND l.airtable_record_id = b.record_id
-    WHERE b.client_id = :client_id AND {not_noted}
+        CASE WHEN l.xmin IS NOT NULL THEN (SELECT to_jsonb(x) FROM (SELECT {columns}) x) END
+    FROM reconciler.baseline b LEFT JOIN {table} l
+        ON {record_id} = b.record_id AND {may_be_own}
+    WHERE b.client_id = :client_id AND b.sync = :sync
+    AND NOT EXISTS (SELECT FROM reconciler.unsettled u
+        WHERE u.client_id = :client_id AND u.sync = :sync AND u.record_id = b.record_id)
 """
 
 # Leads of which nothing is agreed on. What is known to be missing, or refused as a whole, is on its
 # way to a person already.
 _UNMET = """
-    SELECT l.id::text, l.airtable_record_id FROM public.leads l
-    WHERE l.client_id = :client_id AND l.is_active AND l.airtable_record_id ~ :whole
-    AND {not_noted}
+    SELECT {row_id}::text, {record_id} FROM {table} l
+    WHERE {is_own} AND {active} AND {record_id} ~ :whole
+    AND NOT EXISTS (SELECT FROM reconciler.unsettled u
+        WHERE u.client_id = :client_id AND u.sync = :sync AND u.record_id = {record_id})
     AND NOT EXISTS (SELECT FROM reconciler.baseline b
-        WHERE b.client_id = l.client_id AND b.record_id = l.airtable_record_id)
-    AND NOT EXISTS (SELECT FROM reconciler.tombstone t WHERE t.client_id = l.client_id
-        AND t.record_id = l.airtable_record_id AND t.state <> 'returned')
+        WHERE b.client_id = :client_id AND b.sync = :sync AND b.record_id = {record_id})
+    AND NOT EXISTS (SELECT FROM reconciler.tombstone t WHERE t.client_id = :client_id
+        AND t.sync = :sync AND t.record_id = {record_id} AND t.state <> 'returned')
 """
 
 
@@ -56,7 +59,7 @@ class Overlooked:
 
 
 def find(
-    engine: Engine, client_id: str, fields: FieldMap, facts: Facts, *, dry_run: bool = False
+    engine: Engine, pair: Pair, fields: FieldMap, facts: Facts, *, dry_run: bool = False
 ) -> Overlooked:
     """Compare the client's leads where edits may have been overlooked, and note those that differ,
     so that the run at hand takes them over. A dry run notes nothing.
@@ -64,72 +67,65 @@ def find(
     Within the client's lock. ``facts``: from a look before this.
     """
     with snapshot(engine) as connection:
-        if not _may_have_been(connection, client_id, facts):
+        if not _may_have_been(connection, pair, facts):
             return Overlooked(False, [])
         found: list[tuple[str, str]] = []
-        compared = baseline.exists(connection, client_id)  # else the first contact sees to it
+        compared = baseline.exists(connection, pair)  # else the first contact sees to it
         if compared:
-            found = [*_differing(connection, client_id, fields), *_unmet(connection, client_id)]
+            found = [*_differing(connection, pair, fields), *_unmet(connection, pair)]
         if not dry_run:
-            note(connection, client_id, found, OVERLOOKED)
-            _remember(connection, client_id, facts)
+            note(connection, pair, found, OVERLOOKED)
+            _remember(connection, pair, facts)
     if not dry_run:
         _forget_troubles(engine)
     return Overlooked(compared, found)
 
 
-def _may_have_been(connection: Connection, client_id: str, facts: Facts) -> bool:
+def _may_have_been(connection: Connection, pair: Pair, facts: Facts) -> bool:
     if problems(facts):
         return True
     row = connection.execute(
         text(
             "SELECT fingerprint, pg_snapshot_xmin(compared) >= horizon AS final "
-            "FROM reconciler.guard WHERE client_id = :client_id"
+            "FROM reconciler.guard WHERE client_id = :client_id AND sync = :sync"
         ),
-        {"client_id": client_id},
+        pair.keys,
     ).one_or_none()
     return row is None or row.fingerprint != facts.fingerprint or not row.final
 
 
-def _differing(
-    connection: Connection, client_id: str, fields: FieldMap
-) -> Iterator[tuple[str, str]]:
+def _differing(connection: Connection, pair: Pair, fields: FieldMap) -> Iterator[tuple[str, str]]:
     """Leads that do not hold what was agreed on, or are not there."""
-    users = directory(connection)
-    columns = {column.name for column in leads_columns(connection)} & set(fields.columns)
+    users = directory(connection, pair)
+    known = {column.name for column in columns_of(connection, pair.table)}
+    columns = known & set(fields.columns)
     chosen = ", ".join(f"l.{quoted(column)}" for column in sorted(columns))
-    not_noted = _NOT_NOTED.format(record_id="b.record_id")
-    rows = connection.execute(
-        text(_AGREED.format(columns=chosen, not_noted=not_noted)).execution_options(yield_per=2000),
-        {"client_id": client_id},
-    )
+    differing_rows = statement(pair.table, _AGREED, columns=chosen)
+    rows = connection.execute(differing_rows.execution_options(yield_per=2000), pair.keys)
     for lead_id, record_id, agreed, lead in rows:
         if lead is None or any(differing(lead, agreed, fields.only(columns), users)):
             yield lead_id, record_id
 
 
-def _unmet(connection: Connection, client_id: str) -> list[tuple[str, str]]:
-    not_noted = _NOT_NOTED.format(record_id="l.airtable_record_id")
-    rows = connection.execute(
-        text(_UNMET.format(not_noted=not_noted)), {"client_id": client_id, "whole": WHOLE}
-    )
+def _unmet(connection: Connection, pair: Pair) -> list[tuple[str, str]]:
+    rows = connection.execute(statement(pair.table, _UNMET), {**pair.keys, "whole": WHOLE})
     return [(row[0], row[1]) for row in rows]
 
 
-def _remember(connection: Connection, client_id: str, facts: Facts) -> None:
+def _remember(connection: Connection, pair: Pair, facts: Facts) -> None:
     """What was looked at, and what this comparison saw: it is the last one if every transaction
     had ended that was under way when the change was first met.
     """
     connection.execute(
         text(
-            "INSERT INTO reconciler.guard AS g (client_id, fingerprint, compared, horizon) "
-            "SELECT :client_id, :fingerprint, s, pg_snapshot_xmax(s) "
-            "FROM pg_current_snapshot() AS s ON CONFLICT (client_id) DO UPDATE SET "
+            "INSERT INTO reconciler.guard AS g (client_id, sync, fingerprint, compared, horizon) "
+            "SELECT :client_id, :sync, :fingerprint, s, pg_snapshot_xmax(s) "
+            "FROM pg_current_snapshot() AS s ON CONFLICT (client_id, sync) DO UPDATE SET "
             "horizon = CASE WHEN g.fingerprint = excluded.fingerprint THEN g.horizon "
             "ELSE excluded.horizon END, fingerprint = excluded.fingerprint, "
             "compared = excluded.compared, compared_at = clock_timestamp()"
         ),
-        {"client_id": client_id, "fingerprint": facts.fingerprint},
+        {**pair.keys, "fingerprint": facts.fingerprint},
     )
 
 

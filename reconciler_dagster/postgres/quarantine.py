@@ -5,6 +5,7 @@ A retry always takes the current value, never the one that was refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +14,10 @@ from typing import Literal
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.postgres.encoding import storable
+from reconciler_dagster.postgres.names import statement
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.redaction import redacted
 
@@ -39,10 +42,8 @@ class Refusal:
     value: Value = None
 
 
-def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> None:
-    """Quarantine cells, or note a further failed attempt. Of several reasons for one cell, the
-    first is kept.
-    """
+def put(connection: Connection, pair: Pair, refusals: Iterable[Refusal]) -> None:
+    """Quarantine cells, or note a further failed attempt. Of a cell's reasons the first is kept."""
     first: dict[tuple[str, str, Direction], Refusal] = {}
     for refusal in refusals:
         first.setdefault((refusal.record_id, refusal.field, refusal.direction), refusal)
@@ -59,12 +60,12 @@ def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> 
     connection.execute(
         text(
             "INSERT INTO reconciler.quarantine AS q "
-            "(client_id, record_id, field, direction, value, reason, next_attempt_at) "
-            "SELECT :client_id, r.record_id, r.field, r.direction, r.value, r.reason, "
+            "(client_id, sync, record_id, field, direction, value, reason, next_attempt_at) "
+            "SELECT :client_id, :sync, r.record_id, r.field, r.direction, r.value, r.reason, "
             "clock_timestamp() + make_interval(mins => :first) "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
             "(record_id text, field text, direction text, reason text, value jsonb) "
-            "ON CONFLICT (client_id, record_id, field, direction) DO UPDATE SET "
+            "ON CONFLICT (client_id, sync, record_id, field, direction) DO UPDATE SET "
             "value = excluded.value, reason = excluded.reason, attempts = q.attempts + 1, "
             "last_seen_at = clock_timestamp(), next_attempt_at = clock_timestamp() + "
             "make_interval(mins => CAST(least(:longest, :first * power(2, least(q.attempts, 20))) "
@@ -72,7 +73,7 @@ def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> 
             "OR q.value IS DISTINCT FROM excluded.value OR q.reason <> excluded.reason"
         ),
         {
-            "client_id": client_id,
+            **pair.keys,
             "rows": storable(connection, dump(rows)),
             "first": FIRST_WAIT_MINUTES,
             "longest": LONGEST_WAIT_MINUTES,
@@ -81,22 +82,22 @@ def put(connection: Connection, client_id: str, refusals: Iterable[Refusal]) -> 
 
 
 def cells(
-    connection: Connection, client_id: str, record_ids: Iterable[str]
+    connection: Connection, pair: Pair, record_ids: Iterable[str]
 ) -> set[tuple[str, str, str]]:
     """What is in quarantine of these records: record id, field, direction."""
     rows = connection.execute(
         text(
             "SELECT record_id, field, direction FROM reconciler.quarantine "
-            "WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+            "WHERE client_id = :client_id AND sync = :sync AND record_id = ANY(:record_ids)"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids)},
+        {**pair.keys, "record_ids": list(record_ids)},
     )
     return {(row[0], row[1], row[2]) for row in rows}
 
 
 def release(
     connection: Connection,
-    client_id: str,
+    pair: Pair,
     record_ids: Iterable[str],
     still_refused: Collection[tuple[str, str, str]],
     unread: Collection[str],
@@ -107,7 +108,7 @@ def release(
     """
     connection.execute(
         text(
-            "DELETE FROM reconciler.quarantine q WHERE client_id = :client_id "
+            "DELETE FROM reconciler.quarantine q WHERE client_id = :client_id AND sync = :sync "
             "AND record_id = ANY(:record_ids) AND (record_id <> ALL(:unread) "
             "OR (direction = 'to_airtable' AND field <> :whole_lead)) AND NOT EXISTS ("
             "SELECT FROM jsonb_to_recordset(CAST(:kept AS jsonb)) AS r "
@@ -115,7 +116,7 @@ def release(
             "AND r.field = q.field AND r.direction = q.direction)"
         ),
         {
-            "client_id": client_id,
+            **pair.keys,
             "record_ids": list(record_ids),
             "unread": list(unread),
             "whole_lead": WHOLE_LEAD,
@@ -129,34 +130,32 @@ def release(
     )
 
 
-def release_sent(
-    connection: Connection, client_id: str, sent: Mapping[str, Collection[str]]
-) -> None:
+def release_sent(connection: Connection, pair: Pair, sent: Mapping[str, Collection[str]]) -> None:
     """Drain what Airtable took: record id to fields."""
     cells = [(record_id, field) for record_id, fields in sent.items() for field in fields]
     connection.execute(
         text(
             "DELETE FROM reconciler.quarantine q USING "
             "unnest(CAST(:record_ids AS text[]), CAST(:fields AS text[])) AS s (record_id, field) "
-            "WHERE q.client_id = :client_id AND q.direction = 'to_airtable' "
+            "WHERE q.client_id = :client_id AND q.sync = :sync AND q.direction = 'to_airtable' "
             "AND q.record_id = s.record_id AND q.field = s.field"
         ),
         {
-            "client_id": client_id,
+            **pair.keys,
             "record_ids": [record_id for record_id, _ in cells],
             "fields": [field for _, field in cells],
         },
     )
 
 
-def due(connection: Connection, client_id: str, at: datetime) -> list[str]:
+def due(connection: Connection, pair: Pair, at: datetime) -> list[str]:
     """Records with a cell whose next attempt is due at that moment."""
     rows = connection.execute(
         text(
             "SELECT DISTINCT record_id FROM reconciler.quarantine "
-            "WHERE client_id = :client_id AND next_attempt_at <= :at"
+            "WHERE client_id = :client_id AND sync = :sync AND next_attempt_at <= :at"
         ),
-        {"client_id": client_id, "at": at},
+        {**pair.keys, "at": at},
     )
     return [row.record_id for row in rows]
 
@@ -209,10 +208,10 @@ def retry(
             "AND (CAST(:record_id AS text) IS NULL OR record_id = :record_id) "
             "AND (CAST(:field AS text) IS NULL OR field = :field) "
             "AND (CAST(:direction AS text) IS NULL OR direction = :direction) "
-            "RETURNING client_id, record_id, field), "
+            "RETURNING client_id, sync, record_id, field), "
             "freed AS (UPDATE reconciler.own_write w SET runs = least(w.runs, :often - 1) "
-            "FROM chosen c WHERE w.client_id = c.client_id AND w.record_id = c.record_id "
-            "AND w.field = c.field) SELECT count(*) FROM chosen"
+            "FROM chosen c WHERE w.client_id = c.client_id AND w.sync = c.sync "
+            "AND w.record_id = c.record_id AND w.field = c.field) SELECT count(*) FROM chosen"
         ),
         {
             "client_id": client_id,
@@ -225,17 +224,51 @@ def retry(
     return int(chosen.scalar_one())
 
 
-def records(connection: Connection, client_id: str) -> set[str]:
+def records(connection: Connection, pair: Pair) -> set[str]:
     """Every record with a cell in quarantine."""
     rows = connection.execute(
-        text("SELECT DISTINCT record_id FROM reconciler.quarantine WHERE client_id = :client_id"),
-        {"client_id": client_id},
+        text(
+            "SELECT DISTINCT record_id FROM reconciler.quarantine "
+            "WHERE client_id = :client_id AND sync = :sync"
+        ),
+        pair.keys,
     )
     return set(rows.scalars())
 
 
+def records_by_client(connection: Connection) -> Counter[str]:
+    """How many records of each client have a cell in quarantine, in any of its syncs."""
+    rows = connection.execute(
+        text(
+            "SELECT client_id::text, count(DISTINCT (sync, record_id)) FROM reconciler.quarantine "
+            "GROUP BY client_id"
+        )
+    )
+    return Counter({row[0]: row[1] for row in rows})
+
+
+def resolvable(connection: Connection, pair: Pair) -> list[str]:
+    """Records with a link in quarantine whose rows are all there by now."""
+    found: set[str] = set()
+    for column, sync in pair.links.items():
+        rows = connection.execute(
+            statement(
+                pair.map.linked[sync],
+                "SELECT q.record_id FROM reconciler.quarantine q "
+                "WHERE q.client_id = :client_id AND q.sync = :sync AND q.field = :column "
+                "AND q.direction = 'to_postgres' AND q.value IS NOT NULL AND NOT EXISTS ("
+                "SELECT FROM jsonb_array_elements_text(CASE jsonb_typeof(q.value) "
+                "WHEN 'array' THEN q.value ELSE jsonb_build_array(q.value) END) AS wanted (id) "
+                "WHERE NOT EXISTS (SELECT FROM {table} l WHERE {record_id} = wanted.id))",
+            ),
+            {**pair.keys, "column": column},
+        )
+        found |= set(rows.scalars())
+    return sorted(found)
+
+
 def waiting_values(
-    connection: Connection, client_id: str, record_ids: Iterable[str], at: datetime
+    connection: Connection, pair: Pair, record_ids: Iterable[str], at: datetime
 ) -> Mapping[tuple[str, str], Value]:
     """Outbound cells not due at that moment, with the value that was refused: no use sending it
     again.
@@ -243,9 +276,9 @@ def waiting_values(
     rows = connection.execute(
         text(
             "SELECT record_id, field, value FROM reconciler.quarantine "
-            "WHERE client_id = :client_id AND record_id = ANY(:record_ids) "
+            "WHERE client_id = :client_id AND sync = :sync AND record_id = ANY(:record_ids) "
             "AND direction = 'to_airtable' AND next_attempt_at > :at"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids), "at": at},
+        {**pair.keys, "record_ids": list(record_ids), "at": at},
     )
     return {(row.record_id, row.field): row.value for row in rows}

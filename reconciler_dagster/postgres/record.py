@@ -9,29 +9,34 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.core.sync import Pair
+from reconciler_dagster.core.table import Table
+from reconciler_dagster.postgres.names import filled
 from reconciler_dagster.postgres.staging import dump
 
 
 def conflicts(
-    connection: Connection, client_id: str, run_id: str, rows: Iterable[Mapping[str, Any]]
+    connection: Connection, pair: Pair, run_id: str, rows: Iterable[Mapping[str, Any]]
 ) -> None:
     """Keep what lost. Rows: record_id, lead_id, field, kind, baseline, winning, losing."""
     connection.execute(
         text(
-            "INSERT INTO reconciler.conflict (run_id, client_id, lead_id, record_id, field, kind, "
+            "INSERT INTO reconciler.conflict (run_id, client_id, sync, lead_id, record_id, field, "
+            "kind, "
             "baseline_value, winning_value, losing_value) "
-            "SELECT :run_id, :client_id, r.lead_id, r.record_id, r.field, r.kind, r.baseline, "
+            "SELECT :run_id, :client_id, :sync, r.lead_id, r.record_id, r.field, r.kind, "
+            "r.baseline, "
             "r.winning, r.losing FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
             "(lead_id uuid, record_id text, field text, kind text, baseline jsonb, "
             "winning jsonb, losing jsonb)"
         ),
-        {"run_id": run_id, "client_id": client_id, "rows": dump(list(rows))},
+        {"run_id": run_id, **pair.keys, "rows": dump(list(rows))},
     )
 
 
 def history(
     connection: Connection,
-    client_id: str,
+    pair: Pair,
     run_id: str,
     side: str,
     rows: Iterable[Mapping[str, Any]],
@@ -40,12 +45,13 @@ def history(
     connection.execute(
         text(
             "INSERT INTO reconciler.history "
-            "(run_id, client_id, lead_id, record_id, field, side, old_value, new_value) "
-            "SELECT :run_id, :client_id, r.lead_id, r.record_id, r.field, :side, r.old, r.new "
+            "(run_id, client_id, sync, lead_id, record_id, field, side, old_value, new_value) "
+            "SELECT :run_id, :client_id, :sync, r.lead_id, r.record_id, r.field, :side, r.old, "
+            "r.new "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r "
             "(lead_id uuid, record_id text, field text, old jsonb, new jsonb)"
         ),
-        {"run_id": run_id, "client_id": client_id, "side": side, "rows": dump(list(rows))},
+        {"run_id": run_id, **pair.keys, "side": side, "rows": dump(list(rows))},
     )
 
 
@@ -61,15 +67,22 @@ class Change:
     changed_at: datetime
 
 
-def history_of(connection: Connection, lead: str) -> list[Change] | None:
-    """What was written in a lead, newest first; None where there is no such lead.
+def history_of(connection: Connection, tables: Iterable[Table], lead: str) -> list[Change] | None:
+    """What was written in a row, newest first; None where there is no such row.
 
-    ``lead``: its id, or its record id.
+    ``tables``: those that are synced. ``lead``: its id, or its record id.
     """
+    rows_of = " UNION ".join(
+        filled(
+            table,
+            "SELECT {row_id}::text FROM {table} l "
+            "WHERE {record_id} = :lead OR {row_id}::text = :lead",
+        )
+        for table in tables
+    )
     known = connection.execute(
         text(
-            "SELECT id::text FROM public.leads WHERE id::text = :lead OR airtable_record_id = :lead"
-            " UNION SELECT lead_id::text FROM reconciler.baseline "
+            f"{rows_of} UNION SELECT lead_id::text FROM reconciler.baseline "  # noqa: S608
             "WHERE lead_id::text = :lead OR record_id = :lead"
         ),
         {"lead": lead},

@@ -9,18 +9,22 @@ from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.core.normal import identifier
 from reconciler_dagster.core.records import LENGTH, WHOLE, is_record_id
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres import leads, quarantine
 from reconciler_dagster.postgres.attempts import is_of_the_data
+from reconciler_dagster.postgres.names import quoted, statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 
 # Of ids that are too long, those that may be one with something around it; ``identifier`` judges.
-_MAY_BE_ONE = (
-    "length(airtable_record_id) > :length "
-    "AND regexp_replace(airtable_record_id, '[^A-Za-z0-9]', '', 'g') ~ :whole"
-)
+_MAY_BE_ONE = """
+    FROM {table} l WHERE {is_own} AND length({record_id}) > :length
+    AND regexp_replace({record_id}, '[^A-Za-z0-9]', '', 'g') ~ :whole
+"""
+_LOCK = "SELECT {row_id}::text AS id, {record_id} AS wrong" + _MAY_BE_ONE
+_FIND = "SELECT {record_id}" + _MAY_BE_ONE
 
 
-def mend(connection: Connection, client_id: str) -> None:
+def mend(connection: Connection, pair: Pair) -> None:
     """Take blanks out of the record ids of leads, so that each meets its record; the lead is noted,
     for its edits were not: to the trigger it was one of the portal's own.
 
@@ -28,12 +32,8 @@ def mend(connection: Connection, client_id: str) -> None:
     or that Postgres refuses to correct, is quarantined.
     """
     found = connection.execute(
-        text(
-            "SELECT l.id::text AS id, l.airtable_record_id AS wrong "  # noqa: S608 - a constant
-            f"FROM public.leads l WHERE l.client_id = :client_id AND {_MAY_BE_ONE} "
-            "FOR UPDATE OF l SKIP LOCKED"
-        ),
-        {"client_id": client_id, "length": LENGTH, "whole": WHOLE},
+        statement(pair.table, _LOCK + "FOR UPDATE OF l SKIP LOCKED"),
+        {**pair.keys, "length": LENGTH, "whole": WHOLE},
     ).all()
     if found:  # refused at the statement, not at the commit, where it stops all
         connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
@@ -44,7 +44,7 @@ def mend(connection: Connection, client_id: str) -> None:
         why = "the clean id is another lead's: remove one of the two"
         try:
             with connection.begin_nested():
-                renamed = _rename(connection, client_id, row.id, row.wrong, right)
+                renamed = _rename(connection, pair, row.id, row.wrong, right)
         except DBAPIError as error:
             if not is_of_the_data(error):
                 raise
@@ -52,52 +52,52 @@ def mend(connection: Connection, client_id: str) -> None:
         if not renamed:
             reason = f"The lead's record id has blanks in it, and {why}"
             quarantine.put(
-                connection, client_id, [Refusal(row.wrong, WHOLE_LEAD, "to_airtable", reason)]
+                connection, pair, [Refusal(row.wrong, WHOLE_LEAD, "to_airtable", reason)]
             )
-    _forget_corrected(connection, client_id)
+    _forget_corrected(connection, pair)
 
 
-def pasted(connection: Connection, client_id: str, record_ids: Collection[str]) -> set[str]:
+def pasted(connection: Connection, pair: Pair, record_ids: Collection[str]) -> set[str]:
     """Of some record ids those that a lead of the client has, with blanks around."""
     rows = connection.execute(
-        text(
-            "SELECT airtable_record_id FROM public.leads "  # noqa: S608 - a constant
-            f"WHERE client_id = :client_id AND {_MAY_BE_ONE}"
-        ),
-        {"client_id": client_id, "length": LENGTH, "whole": WHOLE},
+        statement(pair.table, _FIND),
+        {**pair.keys, "length": LENGTH, "whole": WHOLE},
     )
     return {identifier(wrong) for wrong in rows.scalars()} & set(record_ids)
 
 
-def _forget_corrected(connection: Connection, client_id: str) -> None:
+def _forget_corrected(connection: Connection, pair: Pair) -> None:
     """Refusals of ids that no lead has any more: corrected here, or by a person."""
     connection.execute(
-        text(
-            "DELETE FROM reconciler.quarantine q WHERE client_id = :client_id "
+        statement(
+            pair.table,
+            "DELETE FROM reconciler.quarantine q WHERE client_id = :client_id AND sync = :sync "
             "AND length(record_id) > :length AND NOT EXISTS "
-            "(SELECT FROM public.leads WHERE airtable_record_id = q.record_id)"
+            "(SELECT FROM {table} l WHERE {record_id} = q.record_id)",
         ),
-        {"client_id": client_id, "length": LENGTH},
+        {**pair.keys, "length": LENGTH},
     )
 
 
-def _rename(connection: Connection, client_id: str, lead_id: str, wrong: str, right: str) -> bool:
+def _rename(connection: Connection, pair: Pair, lead_id: str, wrong: str, right: str) -> bool:
     """Whether it could be done."""
-    ids = {"client_id": client_id, "lead_id": lead_id, "wrong": wrong, "right": right}
+    ids = {**pair.keys, "lead_id": lead_id, "wrong": wrong, "right": right}
     renamed = connection.execute(
-        text(
-            "UPDATE public.leads SET airtable_record_id = :right WHERE id = :lead_id "
-            "AND NOT EXISTS (SELECT FROM public.leads WHERE airtable_record_id = :right)"
+        statement(
+            pair.table,
+            "UPDATE {table} l SET {column} = :right WHERE {record_id} = :wrong AND {is_own} "
+            "AND NOT EXISTS (SELECT FROM {table} l WHERE {record_id} = :right)",
+            column=quoted(pair.table.record_id),
         ),
         ids,
     )
     if not renamed.rowcount:
         return False
-    leads.note(connection, client_id, [(lead_id, right)], leads.DEFERRED)
+    leads.note(connection, pair, [(lead_id, right)], leads.DEFERRED)
     connection.execute(
         text(
-            "UPDATE reconciler.unsettled SET record_id = :right "
-            "WHERE client_id = :client_id AND lead_id = :lead_id AND record_id = :wrong"
+            "UPDATE reconciler.unsettled SET record_id = :right WHERE client_id = :client_id "
+            "AND sync = :sync AND lead_id = :lead_id AND record_id = :wrong"
         ),
         ids,
     )

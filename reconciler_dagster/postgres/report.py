@@ -9,43 +9,45 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core import reading
 from reconciler_dagster.core.binding import bind
-from reconciler_dagster.core.fields import LEADS, FieldMap
+from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.records import WHOLE
-from reconciler_dagster.postgres import bindings, tombstones, windows
-from reconciler_dagster.postgres.clients import directory, leads_columns
+from reconciler_dagster.core.sync import Pair
+from reconciler_dagster.postgres import bindings, decisions, windows
+from reconciler_dagster.postgres.catalogue import columns_of
+from reconciler_dagster.postgres.clients import directory
+from reconciler_dagster.postgres.names import statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 from reconciler_dagster.postgres.runs import DRY
 from reconciler_dagster.redaction import redacted
 
 _FIGURES = f"""
     WITH gone AS (  -- complete listings did not have them, and nothing was done about it yet
-        SELECT record_id FROM reconciler.tombstone WHERE client_id = :client_id
+        SELECT record_id FROM reconciler.tombstone WHERE client_id = :client_id AND sync = :sync
         AND listings > 0 AND state NOT IN ('returned', 'deleted')
     ), agreed AS (
         SELECT count(*) AS leads, count(g.record_id) AS gone,
-            count(*) FILTER (WHERE l.id IS NULL AND g.record_id IS NULL) AS without_lead
+            count(*) FILTER (WHERE {{record_id}} IS NULL AND g.record_id IS NULL) AS without_lead
         FROM reconciler.baseline b LEFT JOIN gone g USING (record_id)
-        LEFT JOIN public.leads l
-            ON l.client_id = b.client_id AND l.airtable_record_id = b.record_id
-        WHERE b.client_id = :client_id
+        LEFT JOIN {{table}} l ON {{record_id}} = b.record_id AND {{may_be_own}}
+        WHERE b.client_id = :client_id AND b.sync = :sync
     ), active AS (
         SELECT count(*) AS leads,
             count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NULL
-                AND l.airtable_record_id ~ :whole) AS unmet,
+                AND {{record_id}} ~ :whole) AS unmet,
             count(*) FILTER (WHERE b.record_id IS NULL AND g.record_id IS NOT NULL) AS gone,
-            count(*) FILTER (WHERE l.airtable_record_id ~ :whole IS NOT true) AS portal_only
-        FROM public.leads l LEFT JOIN gone g ON g.record_id = l.airtable_record_id
-        LEFT JOIN reconciler.baseline b
-            ON b.client_id = l.client_id AND b.record_id = l.airtable_record_id
-        WHERE l.client_id = :client_id AND l.is_active
+            count(*) FILTER (WHERE {{record_id}} ~ :whole IS NOT true) AS portal_only
+        FROM {{table}} l LEFT JOIN gone g ON g.record_id = {{record_id}}
+        LEFT JOIN reconciler.baseline b ON b.client_id = :client_id AND b.sync = :sync
+            AND b.record_id = {{record_id}}
+        WHERE {{is_own}} AND {{active}}
     )
     SELECT c.company_name, agreed.leads AS baseline, agreed.leads - agreed.gone AS airtable,
         active.leads AS postgres, agreed.gone + active.gone AS missing,
         agreed.without_lead, active.unmet AS not_in_airtable, active.portal_only,
         (SELECT count(DISTINCT lead_id) FROM reconciler.unsettled
-         WHERE client_id = c.id) AS unsettled,
+         WHERE client_id = c.id AND sync = :sync) AS unsettled,
         (SELECT count(*) FROM reconciler.conflict
-         WHERE client_id = c.id AND restored_at IS NULL
+         WHERE client_id = c.id AND sync = :sync AND restored_at IS NULL
            AND happened_at > clock_timestamp() - interval '7 days') AS conflicts,
         (SELECT max(s.finished_at) FROM reconciler.run_summary s
          WHERE s.client_id = c.id AND s.state = 'succeeded' AND NOT {DRY}) AS last_success,
@@ -57,7 +59,7 @@ _FIGURES = f"""
 """  # noqa: S608 - a constant
 
 
-def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
+def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
     """One client, in plain values; times are datetimes in UTC.
 
     ``leads``: ``baseline`` agreed on, ``airtable`` as last listed (that is, less what is missing
@@ -76,18 +78,19 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
     said of it, for a week. ``last_failure``: why the last run failed; None where it did not. Dry
     runs do not count as runs.
     """
-    figures = connection.execute(text(_FIGURES), {"client_id": client_id, "whole": WHOLE}).one()
-    never, oldest = windows.oldest_verified(connection, client_id)
-    refused = _quarantine(connection, client_id)
+    found = statement(pair.table, _FIGURES)
+    figures = connection.execute(found, {**pair.keys, "whole": WHOLE}).one()
+    never, oldest = windows.oldest_verified(connection, pair)
+    refused = _quarantine(connection, pair)
     by_field = Counter(field for _, field in refused.elements())
-    remembered = bindings.remembered(connection, client_id)
+    remembered = bindings.remembered(connection, pair)
     bound = remembered.values()
-    listed = [binding.as_field() for binding in bound if binding.field_id and binding.type]
-    in_use = bind(LEADS, listed, leads_columns(connection), remembered).fields
-    moved = bindings.notice(connection, client_id)
-    differing, held_back = _fields(connection, client_id, in_use, refused)
+    listed = [field for binding in bound for field in binding.as_fields()]
+    in_use = bind(pair.map, listed, columns_of(connection, pair.table), remembered).fields
+    moved = bindings.notice(connection, pair)
+    differing, held_back = _fields(connection, pair, in_use, refused)
     return {
-        "client_id": str(client_id),
+        "client_id": pair.client_id,
         "company_name": figures.company_name,
         "leads": {
             "airtable": figures.airtable,
@@ -105,7 +108,7 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
         "quarantine_by_field": dict(by_field.most_common()),
         "conflicts_last_7_days": figures.conflicts,
         "missing": figures.missing,
-        "deletions_pending": tombstones.pending(connection, client_id),
+        "deletions_pending": decisions.pending(connection, pair),
         "stopped_fields": [redacted(binding.problem) for binding in bound if binding.problem],
         "moved_at": moved[0] if moved else None,
         "moved": moved[1] if moved else None,
@@ -116,34 +119,37 @@ def drift_report(connection: Connection, client_id: str) -> dict[str, Any]:
     }
 
 
-def _quarantine(connection: Connection, client_id: str) -> Counter[tuple[str, str]]:
+def _quarantine(connection: Connection, pair: Pair) -> Counter[tuple[str, str]]:
     """Record and field of each refusal; one may be refused both ways."""
     rows = connection.execute(
-        text("SELECT record_id, field FROM reconciler.quarantine WHERE client_id = :client_id"),
-        {"client_id": client_id},
+        text(
+            "SELECT record_id, field FROM reconciler.quarantine WHERE client_id = :client_id AND "
+            "sync = :sync"
+        ),
+        pair.keys,
     )
     return Counter((row.record_id, row.field) for row in rows)
 
 
 def _fields(
-    connection: Connection, client_id: str, in_use: FieldMap, refused: Counter[tuple[str, str]]
+    connection: Connection, pair: Pair, in_use: FieldMap, refused: Counter[tuple[str, str]]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Leads by field that differ from what was agreed on, and whose value is held back; the most
     frequent first. A cell in quarantine has another reason not to be agreed on.
     """
-    users = directory(connection)
+    users = directory(connection, pair)
     differing: Counter[str] = Counter()
     held_back: Counter[str] = Counter()
-    rows = connection.execute(
-        text(
-            "SELECT b.record_id, to_jsonb(l), b.fields FROM reconciler.baseline b "
-            "JOIN public.leads l ON l.client_id = b.client_id "
-            "AND l.airtable_record_id = b.record_id WHERE b.client_id = :client_id AND l.is_active"
-        ).execution_options(yield_per=2000),
-        {"client_id": client_id},
+    together = statement(
+        pair.table,
+        "SELECT b.record_id, to_jsonb(l), b.fields FROM reconciler.baseline b "
+        "JOIN {table} l ON {record_id} = b.record_id AND {may_be_own} "
+        "WHERE b.client_id = :client_id AND b.sync = :sync AND {active}",
     )
-    mapped = LEADS.refined(in_use)
-    for record_id, lead, agreed in rows:
+    mapped = pair.map.fields.refined(in_use)
+    for record_id, lead, agreed in connection.execute(
+        together.execution_options(yield_per=2000), pair.keys
+    ):
         differing.update(reading.differing(lead, agreed, mapped, users))
         for field in in_use:
             if field.column not in agreed and (record_id, field.column) not in refused:

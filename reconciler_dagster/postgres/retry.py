@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection
 
 from reconciler_dagster.config import ConfigurationError
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.postgres import fights, quarantine
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 
 
 def retry_chosen(
-    connection: Connection, client_id: str | None, record_id: str | None, field: str | None
+    connection: Connection,
+    columns: Collection[str],
+    client_id: str | None,
+    record_id: str | None,
+    field: str | None,
 ) -> int:
     """Make cells due, and have those put right once more that another writer has fought over;
-    returns how many. ConfigurationError where a choice matches none: it may be
-    a slip of the pen, and "0 cells" would look like success.
+    returns how many. ``columns``: all that are mapped. ConfigurationError where a choice matches
+    none: "0 cells" would look like success.
     """
     if client_id is not None:
         find_client(connection, client_id)
-    if field not in (None, WHOLE_LEAD, *LEADS.columns):
+    if field not in (None, WHOLE_LEAD, *columns):
         raise ConfigurationError(
-            f"'{field}' is no field: expected a mapped column of leads, as "
+            f"'{field}' is no field: expected a mapped column, as "
             f"`reconciler quarantine list` shows it, or '{WHOLE_LEAD}'."
         )
     count = quarantine.retry(connection, client_id, record_id, field)

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.encoding import storable
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.redaction import redacted, redacted_values
@@ -201,7 +202,7 @@ def standing(
     return [(row[0], Summary(*row[1:])) for row in rows]
 
 
-def unproved_since(connection: Connection, client_id: str) -> datetime | None:
+def unproved_since(connection: Connection, pair: Pair) -> datetime | None:
     """Since when the lead that waits longest for its first full comparison could have had it:
     since its record was created, or since the client's first run that ended well.
     """
@@ -211,11 +212,12 @@ def unproved_since(connection: Connection, client_id: str) -> datetime | None:
             "FROM reconciler.baseline b, "
             "(SELECT min(finished_at) AS first FROM reconciler.run_summary s "
             f"WHERE client_id = :client_id AND state = 'succeeded' AND NOT {DRY}) f "
-            "WHERE b.client_id = :client_id AND b.verified_at IS NULL AND NOT EXISTS ("
+            "WHERE b.client_id = :client_id AND b.sync = :sync AND b.verified_at IS NULL "
+            "AND NOT EXISTS ("
             "SELECT FROM reconciler.tombstone t WHERE t.client_id = b.client_id "
-            "AND t.record_id = b.record_id AND t.state <> 'returned')"
+            "AND t.sync = b.sync AND t.record_id = b.record_id AND t.state <> 'returned')"
         ),
-        {"client_id": client_id},
+        pair.keys,
     ).scalar()
 
 

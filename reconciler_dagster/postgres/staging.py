@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.reading import Problems, Row
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.encoding import storable
 
 LEFTOVERS = "1 day"
@@ -123,8 +124,8 @@ def drop_records(connection: Connection, run_id: str, records: Iterable[str]) ->
 
 def looks_retyped(
     connection: Connection,
+    pair: Pair,
     run_id: str,
-    client_id: str,
     blanks: Mapping[str, Any],
     texts: Iterable[str],
 ) -> bool:
@@ -137,22 +138,24 @@ def looks_retyped(
             text(
                 "SELECT EXISTS (SELECT FROM reconciler.staged_record s "
                 "JOIN reconciler.baseline b ON b.client_id = :client_id "
-                "AND b.record_id = s.record_id, jsonb_each(CAST(:blanks AS jsonb)) k "
-                "WHERE s.run_id = :run_id AND s.fields -> k.key = k.value "
+                "AND b.sync = :sync AND b.record_id = s.record_id, "
+                "jsonb_each(CAST(:blanks AS jsonb)) k WHERE s.run_id = :run_id AND s.fields -> "
+                "k.key = k.value "
                 "AND b.fields -> k.key <> k.value) "
                 "OR EXISTS (SELECT FROM reconciler.staged_record s, "
                 "jsonb_object_keys(s.unreadable) u WHERE s.run_id = :run_id AND NOT EXISTS ("
-                "SELECT FROM reconciler.quarantine q WHERE q.client_id = :client_id "
-                "AND q.record_id = s.record_id AND q.field = u AND q.direction = 'to_postgres')) "
+                "SELECT FROM reconciler.quarantine q "
+                "WHERE q.client_id = :client_id AND q.sync = :sync AND q.record_id = s.record_id "
+                "AND q.field = u AND q.direction = 'to_postgres')) "
                 "OR EXISTS (SELECT FROM reconciler.staged_record s "
                 "JOIN unnest(CAST(:texts AS text[])) AS t ON right(s.fields ->> t, 1) = chr(10) "
                 "LEFT JOIN reconciler.baseline b ON b.client_id = :client_id "
-                "AND b.record_id = s.record_id WHERE s.run_id = :run_id "
+                "AND b.sync = :sync AND b.record_id = s.record_id WHERE s.run_id = :run_id "
                 "AND s.fields -> t IS DISTINCT FROM b.fields -> t)"
             ),
             {
                 "run_id": run_id,
-                "client_id": client_id,
+                **pair.keys,
                 "blanks": dump(dict(blanks)),
                 "texts": list(texts),
             },

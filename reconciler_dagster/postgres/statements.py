@@ -1,4 +1,4 @@
-"""The two statements that write leads, for any number of rows and any set of columns."""
+"""The two statements that write rows, for any number of rows and any set of columns."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from reconciler_dagster.core.left_out import LeftOut, Way, Ways
-from reconciler_dagster.core.pairs import CREATED_AT, KEYS
+from reconciler_dagster.core.table import Table
 from reconciler_dagster.postgres.catalogue import Catalogue
-from reconciler_dagster.postgres.leads import quoted_name
+from reconciler_dagster.postgres.names import qualified_name, quoted_name
 from reconciler_dagster.postgres.writes import LeadWrite
-
-# A lead that was not written is missing from the answer.
-_ANSWER = "RETURNING l.airtable_record_id, to_jsonb(l)"
 
 
 class Statement(Protocol):
@@ -39,19 +36,19 @@ class Statement(Protocol):
 
 @dataclass(frozen=True)
 class Insert:
-    """New leads of a client. A record that has a lead already is passed over."""
+    """New rows of a client. A record that has a row already is passed over."""
 
     client_id: str
     catalogue: Catalogue
 
     def row(self, write: LeadWrite) -> dict[str, Any]:
         """See Statement: the columns that are there and that may be written."""
-        columns = self.catalogue.columns
+        table, columns = self.catalogue.table, self.catalogue.columns
         row = {c: v for c, v in write.row.items() if c in columns and not columns[c].generated}
-        created_at = columns.get(CREATED_AT)
+        created_at = columns.get(table.created_at or "")
         if write.created_time and created_at and created_at.is_filled and not created_at.generated:
-            row.setdefault(CREATED_AT, write.created_time)
-        return {column: value for column, value in row.items() if column not in KEYS}
+            row.setdefault(created_at.name, write.created_time)
+        return {column: value for column, value in row.items() if column not in table.keys}
 
     def groups(self, rows: Mapping[str, dict[str, Any]]) -> Iterable[list[str]]:
         """See Statement: those of the same columns, for a column that is not named has its default.
@@ -68,35 +65,45 @@ class Insert:
 
     def sql(self, columns: Iterable[str], rows: str) -> str:
         """See Statement."""
-        names = [quoted_name(column) for column in columns]
-        types = [
-            f", {name} {self.catalogue.columns[column].sql_type}"
-            for name, column in zip(names, columns, strict=True)
-        ]
+        table, known = self.catalogue.table, self.catalogue.columns
+        given = self._keys() | {c: f"r.{quoted_name(c)}" for c in columns}
+        types = {c: "uuid" if c in table.keys else known[c].sql_type for c in given}
+        types[table.record_id] = "text"
+        declared = ", ".join(f"{quoted_name(name)} {type_}" for name, type_ in types.items())
         return (
-            "INSERT INTO public.leads AS l (id, client_id, airtable_record_id"  # noqa: S608 - quoted
-            f"{''.join(f', {name}' for name in names)}) "
-            "SELECT CASE WHEN EXISTS (SELECT FROM public.leads t WHERE t.id = r.id) "
-            "THEN gen_random_uuid() ELSE r.id END, r.client_id, r.airtable_record_id"
-            f"{''.join(f', r.{name}' for name in names)} FROM jsonb_to_recordset({rows}) AS r "
-            f"(id uuid, client_id uuid, airtable_record_id text{''.join(types)}) "
-            f"ON CONFLICT (airtable_record_id) DO NOTHING {_ANSWER}"
+            f"INSERT INTO {qualified_name(table)} AS l ({', '.join(map(quoted_name, given))}) "  # noqa: S608
+            f"SELECT {', '.join(given.values())} FROM jsonb_to_recordset({rows}) AS r ({declared}) "
+            f"ON CONFLICT ({quoted_name(table.record_id)}) DO NOTHING {_answer(table)}"
         )
+
+    def _keys(self) -> dict[str, str]:
+        """Key, client and record id, and what each is given. A key that is no uuid is left to
+        Postgres.
+        """
+        table = self.catalogue.table
+        keys = {c: f"r.{quoted_name(c)}" for c in (table.client, table.record_id) if c is not None}
+        if self.catalogue.columns[table.key].type == "uuid":
+            key = quoted_name(table.key)
+            keys[table.key] = (
+                f"CASE WHEN EXISTS (SELECT FROM {qualified_name(table)} t WHERE t.{key} = r.{key}) "
+                f"THEN gen_random_uuid() ELSE r.{key} END"
+            )
+        return keys
 
     def parameter(self, write: LeadWrite, row: Mapping[str, Any]) -> dict[str, Any]:
         """See Statement."""
-        keys = {"id": write.lead_id, "client_id": self.client_id}
-        return {**row, **keys, "airtable_record_id": write.record_id}
+        table = self.catalogue.table
+        keys = {table.key: write.lead_id, table.client: self.client_id}
+        return {**row, **{c: v for c, v in keys.items() if c}, table.record_id: write.record_id}
 
     def ways(self, write: LeadWrite, row: Mapping[str, Any]) -> Ways:
         """See Statement: by what the lead had, else by the column's default, else empty; not at all
         where it must be given.
         """
-        ways = {}
+        ways, had = {}, write.before
         for column, value in row.items():
             known = self.catalogue.columns[column]
-            has_other = column in write.before and write.before[column] != value
-            before = [Way.BEFORE] if has_other else []
+            before = [Way.BEFORE] if column in had and had[column] != value else []
             default = [Way.DEFAULT] if known.may_be_left_out else []
             empty = [Way.NULL] if known.has_default and known.nullable else []
             ways[column] = before + default + empty
@@ -105,7 +112,9 @@ class Insert:
 
 @dataclass(frozen=True)
 class Update:
-    """Leads that are there."""
+    """Rows that are there."""
+
+    catalogue: Catalogue
 
     def row(self, write: LeadWrite) -> dict[str, Any]:
         """See Statement."""
@@ -117,32 +126,39 @@ class Update:
 
     def sql(self, columns: Iterable[str], rows: str) -> str:
         """See Statement."""
-        names = [quoted_name(column) for column in columns]
+        table, names = self.catalogue.table, [quoted_name(column) for column in columns]
         if not names:  # all cells were left out
             return "SELECT CAST(NULL AS text), CAST(NULL AS jsonb)"
         new = ", ".join(f"p.{name}" for name in names)
+        record_id = quoted_name(table.record_id)
         return (
-            f"UPDATE public.leads l SET ({', '.join(names)}) = ROW({new}) "  # noqa: S608 - quoted
-            f"FROM jsonb_to_recordset({rows}) AS r (id uuid, changes jsonb), "
+            f"UPDATE {qualified_name(table)} l SET ({', '.join(names)}) = ROW({new}) "  # noqa: S608
+            f"FROM jsonb_to_recordset({rows}) AS r (record_id text, changes jsonb), "
             "LATERAL (SELECT (jsonb_populate_record(old, r.changes)).* "
-            f"FROM public.leads old WHERE old.id = r.id) p WHERE l.id = r.id {_ANSWER}"
+            f"FROM {qualified_name(table)} old WHERE old.{record_id} = r.record_id) p "
+            f"WHERE l.{record_id} = r.record_id {_answer(table)}"
         )
 
     def parameter(self, write: LeadWrite, row: Mapping[str, Any]) -> dict[str, Any]:
         """See Statement."""
-        return {"id": write.lead_id, "changes": dict(row)}
+        return {"record_id": write.record_id, "changes": dict(row)}
 
     def ways(self, write: LeadWrite, row: Mapping[str, Any]) -> Ways:
         """See Statement: what the lead has stays."""
         return {column: [Way.DEFAULT] for column in row}
 
 
+def _answer(table: Table) -> str:
+    """A row that was not written is missing from the answer."""
+    return f"RETURNING l.{quoted_name(table.record_id)}, to_jsonb(l)"
+
+
 def without(write: LeadWrite, row: Mapping[str, Any], left_out: LeftOut) -> dict[str, Any]:
     """A lead's row whose cells are left out in these ways."""
-    rest = dict(row)
+    rest, had = dict(row), write.before
     for column, way in left_out.items():
         if way is Way.DEFAULT:
             del rest[column]
         else:
-            rest[column] = write.before[column] if way is Way.BEFORE else None
+            rest[column] = had[column] if way is Way.BEFORE else None
     return rest

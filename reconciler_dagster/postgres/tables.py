@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.config import ConfigurationError
-from reconciler_dagster.postgres.leads import quoted
+from reconciler_dagster.postgres.names import quoted
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def columns_of(connection: Connection, table: str) -> list[TableColumn]:
     found = [TableColumn(*row) for row in rows]
     if not found:
         raise ConfigurationError(
-            f"There is no table {table}: expected one with its schema, like public.leads."
+            f"There is no table {table}: expected one with its schema, like sales.contacts."
         )
     return found
 

@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.deletions import State
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres import baseline
+from reconciler_dagster.postgres.names import filled, quoted, statement
 from reconciler_dagster.postgres.staging import dump
-from reconciler_dagster.postgres.windows import EXPECTED
+from reconciler_dagster.postgres.windows import expected
 from reconciler_dagster.redaction import redacted
 
 # Missing for a reason that may be an accident, or already gone: what the limit is held against.
@@ -39,17 +41,17 @@ class Tombstone:
 
 
 def load(
-    connection: Connection, client_id: str, record_ids: Iterable[str] | None = None
+    connection: Connection, pair: Pair, record_ids: Iterable[str] | None = None
 ) -> dict[str, Tombstone]:
     """The tombstones of some records, or of all, by record id."""
     rows = connection.execute(
         text(
             "SELECT record_id, lead_id::text, state, listings, run_id, missing_since, reason "
-            "FROM reconciler.tombstone WHERE client_id = :client_id "
+            "FROM reconciler.tombstone WHERE client_id = :client_id AND sync = :sync "
             "AND (:everything OR record_id = ANY(:record_ids)) ORDER BY missing_since, record_id"
         ),
         {
-            "client_id": client_id,
+            **pair.keys,
             "everything": record_ids is None,
             "record_ids": list(record_ids or ()),
         },
@@ -57,46 +59,34 @@ def load(
     return {row.record_id: Tombstone(row[0], row[1], State(row[2]), *row[3:]) for row in rows}
 
 
-def counted(connection: Connection, client_id: str) -> int:
+def counted(connection: Connection, pair: Pair) -> int:
     """Leads that are missing, wait for a person, or were deleted unasked within a day."""
     return int(
         connection.execute(
             text(
                 "SELECT count(*) FROM reconciler.tombstone "  # noqa: S608 - a constant
-                f"WHERE client_id = :client_id AND ({_COUNTED})"
+                f"WHERE client_id = :client_id AND sync = :sync AND ({_COUNTED})"
             ),
-            {"client_id": client_id},
+            pair.keys,
         ).scalar_one()
     )
 
 
-def pending(connection: Connection, client_id: str) -> int:
-    """Deletions that wait for a person."""
-    return int(
-        connection.execute(
-            text(
-                "SELECT count(*) FROM reconciler.tombstone "
-                "WHERE client_id = :client_id AND state = 'awaiting_approval'"
-            ),
-            {"client_id": client_id},
-        ).scalar_one()
-    )
-
-
-def suspect(connection: Connection, client_id: str, record_ids: Iterable[str]) -> None:
+def suspect(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> None:
     """A record that was asked for by id and is not there: its window is to be listed soon."""
     connection.execute(
         text(
             "INSERT INTO reconciler.tombstone "  # noqa: S608 - a constant
-            "(client_id, record_id, lead_id, created_time, reason, looked_at) "
-            "SELECT client_id, record_id, lead_id, created_time, "
-            f"'Airtable has no such record.', '-infinity' FROM {EXPECTED} k "
-            "WHERE client_id = :client_id AND record_id = ANY(:record_ids) "
-            "ON CONFLICT (client_id, record_id) DO UPDATE SET state = 'missing', listings = 0, "
-            "missing_since = clock_timestamp(), looked_at = '-infinity' "
+            "(client_id, sync, record_id, lead_id, created_time, reason, looked_at) "
+            "SELECT :client_id, :sync, record_id, lead_id, created_time, "
+            f"'Airtable has no such record.', '-infinity' FROM {expected(pair)} k "
+            "WHERE record_id = ANY(:record_ids) "
+            "ON CONFLICT (client_id, sync, record_id) "
+            "DO UPDATE SET state = 'missing', listings = 0, missing_since = clock_timestamp(), "
+            "looked_at = '-infinity' "
             "WHERE tombstone.state = 'returned'"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids)},
+        {**pair.keys, "record_ids": list(record_ids)},
     )
 
 
@@ -110,21 +100,18 @@ class Absence:
     reason: str
 
 
-def absent(
-    connection: Connection, client_id: str, run_id: str, absences: Iterable[Absence]
-) -> None:
+def absent(connection: Connection, pair: Pair, run_id: str, absences: Iterable[Absence]) -> None:
     """Note absences."""
     rows = [asdict(absence) | {"reason": redacted(absence.reason)} for absence in absences]
     connection.execute(
         text(
             "INSERT INTO reconciler.tombstone AS t "  # noqa: S608 - a constant
-            "(client_id, record_id, lead_id, created_time, state, listings, run_id, reason) "
-            "SELECT k.client_id, k.record_id, k.lead_id, k.created_time, r.state, r.listings, "
-            ":run_id, r.reason "
+            "(client_id, sync, record_id, lead_id, created_time, state, listings, run_id, reason) "
+            "SELECT :client_id, :sync, k.record_id, k.lead_id, k.created_time, r.state, "
+            "r.listings, :run_id, r.reason "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (record_id text, "
-            f"state text, listings int, reason text) JOIN {EXPECTED} k USING (record_id) "
-            "WHERE k.client_id = :client_id "
-            "ON CONFLICT (client_id, record_id) DO UPDATE SET "
+            f"state text, listings int, reason text) JOIN {expected(pair)} k USING (record_id) "
+            "ON CONFLICT (client_id, sync, record_id) DO UPDATE SET "
             # A person may have decided since the tombstones were read.
             "state = CASE WHEN t.state IN ('approved', 'rejected') THEN t.state "
             "ELSE excluded.state END, listings = excluded.listings, "
@@ -132,49 +119,51 @@ def absent(
             "ELSE t.missing_since END, "
             "run_id = excluded.run_id, reason = excluded.reason, looked_at = clock_timestamp()"
         ),
-        {"client_id": client_id, "run_id": run_id, "rows": dump(rows)},
+        {**pair.keys, "run_id": run_id, "rows": dump(rows)},
     )
 
 
-def bury(connection: Connection, client_id: str, run_id: str, record_ids: Collection[str]) -> int:
+def bury(connection: Connection, pair: Pair, run_id: str, record_ids: Collection[str]) -> int:
     """Delete leads softly: archive them, deactivate them, say so in their log, forget agreement.
 
     Within the caller's ``connection.writing``. The row and its log stay; a lead that somebody
     has locked is left for the next time. Returns how many were deactivated.
     """
     parameters: dict[str, Any] = {
-        "client_id": client_id,
+        **pair.keys,
         "run_id": run_id,
-        "record_ids": _free(connection, client_id, record_ids),
+        "record_ids": _free(connection, pair, record_ids),
     }
     connection.execute(
-        text(
+        statement(
+            pair.table,
             "UPDATE reconciler.tombstone t SET state = 'deleted', run_id = :run_id, "
-            "deleted_at = clock_timestamp(), archived = to_jsonb(l) FROM public.leads l "
-            "WHERE t.client_id = :client_id AND t.record_id = ANY(:record_ids) "
-            "AND l.client_id = t.client_id AND l.airtable_record_id = t.record_id"
+            "deleted_at = clock_timestamp(), archived = to_jsonb(l) FROM {table} l "
+            "WHERE t.client_id = :client_id AND t.sync = :sync AND t.record_id = ANY(:record_ids) "
+            "AND {may_be_own} AND {record_id} = t.record_id",
         ),
         parameters,
     )
     connection.execute(
         text(
             "UPDATE reconciler.tombstone SET state = 'deleted', run_id = :run_id, "
-            "deleted_at = clock_timestamp() WHERE client_id = :client_id "
+            "deleted_at = clock_timestamp() WHERE client_id = :client_id AND sync = :sync "
             "AND record_id = ANY(:record_ids) AND state <> 'deleted'"
         ),
         parameters,
     )
     deactivated = _set_active(
         connection,
+        pair,
         parameters,
         False,
-        "lead_deleted",
+        "deleted",
         "Deactivated: the record was deleted in Airtable.",
     )
-    baseline.forget(connection, client_id, parameters["record_ids"])
+    baseline.forget(connection, pair, parameters["record_ids"])
     connection.execute(
         text(
-            "DELETE FROM reconciler.quarantine WHERE client_id = :client_id "
+            "DELETE FROM reconciler.quarantine WHERE client_id = :client_id AND sync = :sync "
             "AND record_id = ANY(:record_ids)"
         ),
         parameters,
@@ -183,112 +172,90 @@ def bury(connection: Connection, client_id: str, run_id: str, record_ids: Collec
 
 
 def _set_active(
-    connection: Connection, parameters: dict[str, Any], active: bool, event: str, description: str
+    connection: Connection,
+    pair: Pair,
+    parameters: dict[str, Any],
+    active: bool,
+    event: str,
+    description: str,
 ) -> int:
-    """Switch leads and say so in their log. Returns how many were not so already."""
+    """Switch rows, where they can be, and say so in the portal's log. Returns how many were not so
+    already.
+    """
+    if pair.table.active is None:
+        return 0
+    switch = filled(
+        pair.table,
+        "UPDATE {table} l SET {column} = :active WHERE {may_be_own} "
+        "AND {record_id} = ANY(:record_ids) AND {active} <> :active RETURNING l.*",
+        column=quoted(pair.table.active),
+    )
+    told = pair.table.log.sql if pair.table.log else "SELECT FROM switched"
     return connection.execute(
-        text(
-            "WITH switched AS (UPDATE public.leads SET is_active = :active "
-            "WHERE client_id = :client_id AND airtable_record_id = ANY(:record_ids) "
-            "AND is_active <> :active RETURNING id, airtable_record_id, client_id) "
-            "INSERT INTO public.lead_activity_log (id, event_type, event_category, lead_id, "
-            "lead_airtable_id, client_id, description, source, execution_id, timestamp, "
-            "created_at) SELECT gen_random_uuid(), CAST(:event AS text), 'sync', id, "
-            "airtable_record_id, client_id, CAST(:description AS text), 'reconciler', :run_id, "
-            "clock_timestamp(), clock_timestamp() FROM switched"
-        ),
+        text(f"WITH switched AS ({switch}) {told}"),
         {**parameters, "active": active, "event": event, "description": description},
     ).rowcount
 
 
-def _free(connection: Connection, client_id: str, record_ids: Collection[str]) -> list[str]:
+def _free(connection: Connection, pair: Pair, record_ids: Collection[str]) -> list[str]:
     """Those of the records whose lead could be locked at once, or is not there."""
-    parameters = {"client_id": client_id, "record_ids": list(record_ids)}
-    there = (
-        "FROM public.leads WHERE client_id = :client_id AND airtable_record_id = ANY(:record_ids)"
+    parameters = {**pair.keys, "record_ids": list(record_ids)}
+    there = filled(
+        pair.table,
+        "SELECT {record_id} FROM {table} l WHERE {may_be_own} AND {record_id} = ANY(:record_ids)",
     )
-    leads = set(
-        connection.execute(text(f"SELECT airtable_record_id {there}"), parameters).scalars()
-    )
-    free = set(
-        connection.execute(
-            text(f"SELECT airtable_record_id {there} FOR NO KEY UPDATE SKIP LOCKED"), parameters
-        ).scalars()
-    )
+    leads = set(connection.execute(text(there), parameters).scalars())
+    skipping = text(f"{there} FOR NO KEY UPDATE SKIP LOCKED")
+    free = set(connection.execute(skipping, parameters).scalars())
     return [record_id for record_id in record_ids if record_id in free or record_id not in leads]
 
 
-def returned(connection: Connection, client_id: str, run_id: str, record_ids: list[str]) -> int:
+def returned(connection: Connection, pair: Pair, run_id: str, record_ids: list[str]) -> int:
     """Records that Airtable has after all: what was under way is cancelled, what was deactivated
     is active again, under the same lead id. Within ``connection.writing``. Returns how many.
     """
-    parameters = {"client_id": client_id, "run_id": run_id, "record_ids": record_ids}
+    parameters = {**pair.keys, "run_id": run_id, "record_ids": record_ids}
+    active = pair.table.active
     back = connection.execute(
         text(
-            "SELECT record_id, state, coalesce((archived ->> 'is_active')::boolean, true) AS was "
-            "FROM reconciler.tombstone WHERE client_id = :client_id "
+            "SELECT record_id, state, "
+            "coalesce((archived ->> CAST(:active AS text))::boolean, true) AS was "
+            "FROM reconciler.tombstone WHERE client_id = :client_id AND sync = :sync "
             "AND record_id = ANY(:record_ids) AND state <> 'returned' FOR UPDATE"
         ),
-        parameters,
+        {**parameters, "active": active},
     ).all()
     if not back:
         return 0
     revive = [row.record_id for row in back if row.state == "deleted" and row.was]
     _set_active(
         connection,
+        pair,
         {**parameters, "record_ids": revive},
         True,
-        "lead_restored",
+        "restored",
         "Active again: the record is back in Airtable.",
     )
     connection.execute(
         text(
             "UPDATE reconciler.tombstone SET state = 'returned', listings = 0, archived = NULL, "
-            "run_id = :run_id WHERE client_id = :client_id AND record_id = ANY(:record_ids)"
+            "run_id = :run_id WHERE client_id = :client_id AND sync = :sync "
+            "AND record_id = ANY(:record_ids)"
         ),
         {**parameters, "record_ids": [row.record_id for row in back]},
     )
     return len(back)
 
 
-def decide(
-    connection: Connection,
-    client_id: str,
-    record_ids: Collection[str] | None,
-    state: State,
-    decided_by: str,
-) -> list[str]:
-    """A person's word on deletions that wait for one; all of them where no ids are given.
-
-    Returns the records that were decided on.
-    """
-    rows = connection.execute(
-        text(
-            "UPDATE reconciler.tombstone SET state = :state, decided_by = :decided_by, "
-            "decided_at = clock_timestamp() WHERE client_id = :client_id "
-            "AND state IN ('awaiting_approval', 'rejected') "
-            "AND CASE WHEN :everything THEN state = 'awaiting_approval' "
-            "ELSE record_id = ANY(:record_ids) END RETURNING record_id"
-        ),
-        {
-            "client_id": client_id,
-            "everything": record_ids is None,
-            "record_ids": list(record_ids or ()),
-            "state": state,
-            "decided_by": decided_by,
-        },
-    )
-    return list(rows.scalars())
-
-
-def to_look_at(connection: Connection, client_id: str, minutes: int) -> datetime | None:
+def to_look_at(connection: Connection, pair: Pair, minutes: int) -> datetime | None:
     """When the record was created whose absence most needs a second listing; None without one."""
     return connection.execute(
         text(
-            "SELECT created_time FROM reconciler.tombstone WHERE client_id = :client_id "
+            "SELECT created_time FROM reconciler.tombstone WHERE client_id = :client_id AND sync = "
+            ":sync "
             "AND state = 'missing' "
             "AND looked_at < clock_timestamp() - make_interval(mins => :minutes) "
             "ORDER BY looked_at, created_time LIMIT 1"
         ),
-        {"client_id": client_id, "minutes": minutes},
+        {**pair.keys, "minutes": minutes},
     ).scalar()

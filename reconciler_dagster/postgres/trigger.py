@@ -13,27 +13,25 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.records import WHOLE
+from reconciler_dagster.core.table import Table
+from reconciler_dagster.postgres.names import qualified
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A table whose edits are noted, and the names of its columns: the key, the client, the record
-    id, and the one that holds when a row was last edited, if it has any.
-    """
+    """A table whose edits are noted, and the sync that they are noted for."""
 
-    table: str
-    key: str
-    client: str
-    record_id: str
-    stamp: str
+    table: Table
+    sync: str
 
     @property
     def arguments(self) -> list[str]:
-        """What the trigger is told, in this order."""
-        return [self.key, self.client, self.record_id, self.stamp]
+        """What the trigger is told, in this order: the columns of the key, the client, the record
+        id and the stamp, empty where there is none; and the sync.
+        """
+        own = self.table
+        return [own.key, own.client or "", own.record_id, own.updated_at or "", self.sync]
 
-
-LEADS = Watched("public.leads", "id", "client_id", "airtable_record_id", "updated_at")
 
 NOTE_EDIT, NOTE_TRUNCATE = "note_edit", "note_truncate"
 # The name sorts last: Postgres fires triggers by name, and an older updated_at trigger of the
@@ -57,8 +55,9 @@ _NOTE_TROUBLE = """
         END;"""
 
 _NOTE_EDIT = """
--- Arguments: the columns of the key, the client, the record id and the stamp.
+-- Arguments: the columns of the key, the client, the record id and the stamp; the sync.
 DECLARE
+    needed text[] := array_remove(TG_ARGV[0:2], '');
     before jsonb; -- OLD and NEW, the one as it was and the other as it is to be
     after jsonb;
     was jsonb; -- the same of an update, without the stamp
@@ -112,24 +111,25 @@ BEGIN
         IF current_setting('reconciler.trouble', true) = 'noted' THEN
             IF TG_OP = 'DELETE' THEN RETURN OLD; ELSE RETURN NEW; END IF;
         END IF;
-        IF NOT COALESCE(after, before) ?& TG_ARGV[0:2] THEN
+        IF NOT COALESCE(after, before) ?& needed THEN
             RAISE EXCEPTION USING ERRCODE = '{own}', MESSAGE =
-                'it does not have the columns ' || array_to_string(TG_ARGV[0:2], ', ');
+                'it does not have the columns ' || array_to_string(needed, ', ');
         END IF;
-        -- Leads of the portal's own have a record id of another shape, or none.
+        -- Rows of the portal's own have a record id of another shape, or none.
         IF before ->> TG_ARGV[2] ~ '{record_id}'
             AND before -> TG_ARGV[2] IS DISTINCT FROM after -> TG_ARGV[2]
         THEN
-            INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause, deleted_row)
-            VALUES ((before ->> TG_ARGV[1])::uuid, (before ->> TG_ARGV[0])::uuid,
-                before ->> TG_ARGV[2],
+            INSERT INTO reconciler.unsettled
+                (sync, client_id, lead_id, record_id, cause, deleted_row)
+            VALUES (TG_ARGV[4], (before ->> TG_ARGV[1])::uuid,
+                reconciler.row_id(before ->> TG_ARGV[0]), before ->> TG_ARGV[2],
                 CASE TG_OP WHEN 'DELETE' THEN 'deleted' ELSE 'record id changed' END,
                 CASE TG_OP WHEN 'DELETE' THEN before END);
         END IF;
         IF after ->> TG_ARGV[2] ~ '{record_id}' THEN
-            INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause)
-            VALUES ((after ->> TG_ARGV[1])::uuid, (after ->> TG_ARGV[0])::uuid,
-                after ->> TG_ARGV[2], lower(TG_OP));
+            INSERT INTO reconciler.unsettled (sync, client_id, lead_id, record_id, cause)
+            VALUES (TG_ARGV[4], (after ->> TG_ARGV[1])::uuid,
+                reconciler.row_id(after ->> TG_ARGV[0]), after ->> TG_ARGV[2], lower(TG_OP));
         END IF;
     EXCEPTION WHEN OTHERS THEN{note_trouble}
     END;
@@ -139,8 +139,9 @@ END"""
 _NOTE_TRUNCATE = """
 BEGIN
     BEGIN
-        INSERT INTO reconciler.unsettled (client_id, lead_id, record_id, cause)
-        SELECT client_id, lead_id, record_id, 'truncated' FROM reconciler.baseline;
+        INSERT INTO reconciler.unsettled (sync, client_id, lead_id, record_id, cause)
+        SELECT sync, client_id, lead_id, record_id, 'truncated' FROM reconciler.baseline
+        WHERE sync = TG_ARGV[4];
     EXCEPTION WHEN OTHERS THEN{note_trouble}
     END;
     RETURN NULL;
@@ -160,11 +161,13 @@ SOURCES = {NOTE_EDIT: _filled(_NOTE_EDIT), NOTE_TRUNCATE: _filled(_NOTE_TRUNCATE
 
 # Made again where they are missing: all that they held is found by comparing.
 TABLES = """
--- Leads to look at again. Append-only, so that no writer ever waits for another here; a lead is
--- settled by deleting exactly the revisions that were read.
+-- Rows to look at again. Append-only, so that no writer ever waits for another here; a row is
+-- settled by deleting exactly the revisions that were read. No client: the row does not say whose
+-- it is, and belongs to whoever has met its record.
 CREATE TABLE IF NOT EXISTS reconciler.unsettled (
     revision bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    client_id uuid NOT NULL,
+    client_id uuid,
+    sync text NOT NULL,
     lead_id uuid NOT NULL,
     record_id text NOT NULL,
     cause text NOT NULL,
@@ -172,7 +175,7 @@ CREATE TABLE IF NOT EXISTS reconciler.unsettled (
     noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX IF NOT EXISTS unsettled_client_id_revision_idx
-    ON reconciler.unsettled (client_id, revision);
+    ON reconciler.unsettled (client_id, sync, revision);
 
 -- Transactions whose edits the trigger could not note; each is one row, whatever it wrote.
 CREATE TABLE IF NOT EXISTS reconciler.trigger_trouble (
@@ -184,21 +187,33 @@ CREATE TABLE IF NOT EXISTS reconciler.trigger_trouble (
     noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- What table and trigger looked like when the leads of a client were last known to be watched.
+-- What table and trigger looked like when the rows of a client were last known to be watched.
 CREATE TABLE IF NOT EXISTS reconciler.guard (
-    client_id uuid PRIMARY KEY,
+    client_id uuid NOT NULL,
+    sync text NOT NULL,
     fingerprint text NOT NULL,
     -- What the last comparison saw, and what it must have seen to be the last one: transactions
     -- that were under way when something had changed may have written without being noted.
     compared pg_snapshot NOT NULL,
     horizon xid8 NOT NULL,
-    compared_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    compared_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (client_id, sync)
 );
+"""
+
+# What the engine knows a row by: its key where that is a uuid, else one that follows from the key.
+ROW_ID = """
+CREATE OR REPLACE FUNCTION reconciler.row_id(key text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $source$
+    SELECT CASE WHEN key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN key
+        ELSE md5(key) END::uuid
+$source$
 """
 
 
 def put_functions(connection: Connection) -> None:
     """Write the functions as this version has them."""
+    connection.execute(text(ROW_ID))
     settings = " ".join(f"SET {name} = {value}" for name, value in SETTINGS.items())
     for name, source in SOURCES.items():
         connection.execute(
@@ -212,11 +227,12 @@ def put_functions(connection: Connection) -> None:
 def put_trigger(connection: Connection, watched: Watched, name: str) -> None:
     """Make one of the triggers anew. It also fires for what replication and restores write."""
     arguments = ", ".join(literal(argument) for argument in watched.arguments)
+    table = qualified(watched.table)
     when = {
-        EDIT_TRIGGER: f"BEFORE INSERT OR UPDATE OR DELETE ON {watched.table} FOR EACH ROW",
-        TRUNCATE_TRIGGER: f"AFTER TRUNCATE ON {watched.table} FOR EACH STATEMENT",
+        EDIT_TRIGGER: f"BEFORE INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW",
+        TRUNCATE_TRIGGER: f"AFTER TRUNCATE ON {table} FOR EACH STATEMENT",
     }[name]
-    connection.execute(text(f"DROP TRIGGER IF EXISTS {name} ON {watched.table}"))
+    connection.execute(text(f"DROP TRIGGER IF EXISTS {name} ON {table}"))
     connection.execute(
         text(
             f"CREATE TRIGGER {name} {when} "
@@ -228,23 +244,10 @@ def put_trigger(connection: Connection, watched: Watched, name: str) -> None:
 
 def enable(connection: Connection, watched: Watched, name: str) -> None:
     """Switch a trigger on, for ordinary sessions and for replication."""
-    connection.execute(text(f"ALTER TABLE {watched.table} ENABLE ALWAYS TRIGGER {name}"))
+    table = qualified(watched.table)
+    connection.execute(text(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"))
 
 
 def literal(value: str) -> str:
     """A text as a literal, for a statement in ``sqlalchemy.text``."""
     return "'" + value.replace("'", "''").replace(":", "\\:") + "'"
-
-
-def install(connection: Connection) -> None:
-    """Functions, tables and triggers, on a database that has none of them."""
-    connection.execute(text(TABLES))
-    put_functions(connection)
-    for name in FUNCTION_BY_TRIGGER:
-        put_trigger(connection, LEADS, name)
-
-
-def remove(connection: Connection) -> None:
-    """Take the functions away, and every trigger with them, wherever its table is by now."""
-    for name in FUNCTION_BY_TRIGGER.values():
-        connection.execute(text(f"DROP FUNCTION IF EXISTS reconciler.{name}() CASCADE"))

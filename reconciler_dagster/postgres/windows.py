@@ -10,83 +10,101 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.windows import FIRST_MONTH, Known
+from reconciler_dagster.postgres.names import filled
 
 # Leads known to be missing are looked after as deletions; they are never verified.
 _PRESENT = """
-    FROM reconciler.baseline b WHERE b.client_id = :client_id AND NOT EXISTS (
-        SELECT FROM reconciler.tombstone t WHERE t.client_id = b.client_id
+    FROM reconciler.baseline b WHERE b.client_id = :client_id AND b.sync = :sync AND NOT EXISTS (
+        SELECT FROM reconciler.tombstone t WHERE t.client_id = b.client_id AND t.sync = b.sync
         AND t.record_id = b.record_id AND t.state <> 'returned')
 """
 
 
-# Every lead that Airtable ought to have. A portal that was there before us may hold leads whose
-# records are long gone, and nothing was ever agreed on for them. Once a client was listed as a
-# whole (it has a cursor), what was not met is one of these. When it was created in Airtable nobody
-# knows: it is looked for where the lead was created. A lead of the portal's own is not expected.
-EXPECTED = f"""(
-    SELECT client_id, record_id, lead_id, created_time FROM reconciler.baseline
+def expected(pair: Pair) -> str:
+    """A subquery of every row that Airtable ought to have: record_id, lead_id, created_time. Takes
+    the parameters of the pair.
+
+    A portal that was there before us may hold rows whose records are long gone, and nothing was
+    ever agreed on for them. Once a client was listed as a whole (it has a cursor), what was not met
+    is one of these. When it was created in Airtable nobody knows: it is looked for where the row
+    was created. A row of the portal's own is not expected.
+    """
+    switched = "false" if pair.table.active is None else "true"
+    return filled(pair.table, _EXPECTED, whole=WHOLE, switched=switched)
+
+
+_EXPECTED = """(
+    SELECT record_id, lead_id, created_time FROM reconciler.baseline
+    WHERE client_id = :client_id AND sync = :sync
     UNION ALL
-    SELECT l.client_id, l.airtable_record_id, l.id, l.created_at FROM public.leads l
-    WHERE l.is_active AND l.airtable_record_id ~ '{WHOLE}'
-      AND EXISTS (SELECT FROM reconciler.cursor c WHERE c.client_id = l.client_id)
-      AND NOT EXISTS (SELECT FROM reconciler.baseline b
-                      WHERE b.client_id = l.client_id AND b.record_id = l.airtable_record_id)
-)"""  # noqa: S608 - a constant
+    SELECT {record_id}, {row_id}, {created_at} FROM {table} l
+    WHERE {is_own} AND {active} AND {record_id} ~ '{whole}'
+      AND EXISTS (SELECT FROM reconciler.cursor
+                  WHERE client_id = :client_id AND sync = :sync)
+      AND NOT EXISTS (SELECT FROM reconciler.baseline b WHERE b.client_id = :client_id
+                      AND b.sync = :sync AND b.record_id = {record_id})
+      AND ({switched} OR NOT EXISTS (SELECT FROM reconciler.tombstone t
+                      WHERE t.client_id = :client_id AND t.sync = :sync
+                      AND t.record_id = {record_id} AND t.state = 'deleted'))
+)"""
 
 
-def known_leads(connection: Connection, client_id: str) -> list[Known]:
+def known_leads(connection: Connection, pair: Pair) -> list[Known]:
     """Every lead that ought to be listed, in order of creation."""
     rows = connection.execute(
         text(f"SELECT b.created_time, b.verified_at {_PRESENT} ORDER BY b.created_time"),
-        {"client_id": client_id},
+        pair.keys,
     )
     return [Known(*row) for row in rows]
 
 
-def oldest_verified(connection: Connection, client_id: str) -> tuple[int, datetime | None]:
+def oldest_verified(connection: Connection, pair: Pair) -> tuple[int, datetime | None]:
     """How many leads were never compared in full, and when the stalest of the others was."""
     row = connection.execute(
         text(f"SELECT count(*) FILTER (WHERE verified_at IS NULL), min(verified_at) {_PRESENT}"),
-        {"client_id": client_id},
+        pair.keys,
     ).one()
     return int(row[0]), row[1]
 
 
-def leads_by_month(connection: Connection, client_id: str) -> dict[str, int]:
+def leads_by_month(connection: Connection, pair: Pair) -> dict[str, int]:
     """How many leads each month is known to hold."""
     rows = connection.execute(
         text(
             "SELECT greatest(to_char(created_time AT TIME ZONE 'UTC', 'YYYY-MM-01'), :first), "
-            "count(*) FROM reconciler.baseline WHERE client_id = :client_id GROUP BY 1"
+            "count(*) FROM reconciler.baseline WHERE client_id = :client_id AND sync = :sync "
+            "GROUP BY 1"
         ),
-        {"client_id": client_id, "first": FIRST_MONTH},
+        {**pair.keys, "first": FIRST_MONTH},
     )
     return {row[0]: row[1] for row in rows}
 
 
-def leads_of(connection: Connection, client_id: str, scope: Scope) -> set[str]:
+def leads_of(connection: Connection, pair: Pair, scope: Scope) -> set[str]:
     """Records of a window that a complete listing of it ought to have."""
     rows = connection.execute(
         text(
-            f"SELECT record_id FROM {EXPECTED} k WHERE client_id = :client_id "  # noqa: S608
-            "AND created_time >= CAST(:start AS timestamptz) "
+            f"SELECT record_id FROM {expected(pair)} k "  # noqa: S608
+            "WHERE created_time >= CAST(:start AS timestamptz) "
             "AND created_time < CAST(:end AS timestamptz)"
         ),
-        {"client_id": client_id, **_bounds(scope)},
+        {**pair.keys, **_bounds(scope)},
     )
     return set(rows.scalars())
 
 
-def creation_times(connection: Connection, client_id: str, scope: Scope) -> list[datetime]:
+def creation_times(connection: Connection, pair: Pair, scope: Scope) -> list[datetime]:
     """When the records of a window were created on which something is agreed, in order."""
     rows = connection.execute(
         text(
-            "SELECT created_time FROM reconciler.baseline WHERE client_id = :client_id "
+            "SELECT created_time FROM reconciler.baseline "
+            "WHERE client_id = :client_id AND sync = :sync "
             "AND created_time >= CAST(:start AS timestamptz) "
             "AND created_time < CAST(:end AS timestamptz) ORDER BY created_time"
         ),
-        {"client_id": client_id, **_bounds(scope)},
+        {**pair.keys, **_bounds(scope)},
     )
     return list(rows.scalars())
 
@@ -111,7 +129,7 @@ def spent_by_hour(connection: Connection, base_id: str, purpose: str, hours: int
 
 def note_months(
     connection: Connection,
-    client_id: str,
+    pair: Pair,
     months: Iterable[str],
     moment: datetime,
     noted_at: datetime,
@@ -119,13 +137,13 @@ def note_months(
     """Months that were listed from ``moment`` on and reconciled. ``noted_at``: on our clock."""
     connection.execute(
         text(
-            "INSERT INTO reconciler.month_listing (client_id, month, moment, noted_at) "
-            "SELECT :client_id, unnest(CAST(:months AS text[])), :moment, :noted_at "
-            "ON CONFLICT (client_id, month) DO UPDATE SET moment = excluded.moment, "
+            "INSERT INTO reconciler.month_listing (client_id, sync, month, moment, noted_at) "
+            "SELECT :client_id, :sync, unnest(CAST(:months AS text[])), :moment, :noted_at "
+            "ON CONFLICT (client_id, sync, month) DO UPDATE SET moment = excluded.moment, "
             "noted_at = excluded.noted_at, reconciled_at = clock_timestamp()"
         ),
         {
-            "client_id": client_id,
+            **pair.keys,
             "months": list(months),
             "moment": moment,
             "noted_at": noted_at,
@@ -134,7 +152,7 @@ def note_months(
 
 
 def covered_since(
-    connection: Connection, client_id: str, months: Collection[str]
+    connection: Connection, pair: Pair, months: Collection[str]
 ) -> tuple[datetime, timedelta] | None:
     """The moment from which on a delta can go on, on Airtable's clock, and how long ago it was on
     ours; None unless every month has been listed.
@@ -142,9 +160,10 @@ def covered_since(
     row = connection.execute(
         text(
             "SELECT count(*), min(moment), clock_timestamp() - min(noted_at) "
-            "FROM reconciler.month_listing WHERE client_id = :client_id AND month = ANY(:months)"
+            "FROM reconciler.month_listing WHERE client_id = :client_id AND sync = :sync "
+            "AND month = ANY(:months)"
         ),
-        {"client_id": client_id, "months": list(months)},
+        {**pair.keys, "months": list(months)},
     ).one()
     return (row[1], row[2]) if row[0] == len(set(months)) else None
 
@@ -160,7 +179,7 @@ class Left:
 
 
 def left_of_great_sync(
-    connection: Connection, client_id: str, months: Sequence[str], *, afresh: bool
+    connection: Connection, pair: Pair, months: Sequence[str], *, afresh: bool
 ) -> Left:
     """Of a Great Sync that was cut off, the months that are left; else all of them.
 
@@ -171,32 +190,34 @@ def left_of_great_sync(
             text(
                 "SELECT array(SELECT m FROM unnest(g.months) AS m WHERE NOT EXISTS ("
                 "SELECT FROM reconciler.month_listing l WHERE l.client_id = g.client_id "
-                "AND l.month = m AND l.reconciled_at >= g.started_at) ORDER BY m), g.started_at "
-                "FROM reconciler.great_sync g WHERE g.client_id = :client_id "
+                "AND l.sync = g.sync AND l.month = m AND l.reconciled_at >= g.started_at) ORDER BY "
+                "m), g.started_at "
+                "FROM reconciler.great_sync g WHERE g.client_id = :client_id AND g.sync = :sync "
                 "AND g.finished_at IS NULL AND g.months = CAST(:months AS text[]) "
                 "AND g.started_at > clock_timestamp() - interval '1 day'"
             ),
-            {"client_id": client_id, "months": list(months)},
+            {**pair.keys, "months": list(months)},
         ).one_or_none()
         if row is not None and row[0]:
             return Left(list(row[0]), row[1])
     connection.execute(
         text(
-            "INSERT INTO reconciler.great_sync (client_id, months) VALUES (:client_id, :months) "
-            "ON CONFLICT (client_id) DO UPDATE SET months = excluded.months, "
+            "INSERT INTO reconciler.great_sync (client_id, sync, months) "
+            "VALUES (:client_id, :sync, :months) "
+            "ON CONFLICT (client_id, sync) DO UPDATE SET months = excluded.months, "
             "started_at = clock_timestamp(), finished_at = NULL"
         ),
-        {"client_id": client_id, "months": list(months)},
+        {**pair.keys, "months": list(months)},
     )
     return Left(list(months))
 
 
-def finish_great_sync(connection: Connection, client_id: str) -> None:
+def finish_great_sync(connection: Connection, pair: Pair) -> None:
     """All its months are done."""
     connection.execute(
         text(
             "UPDATE reconciler.great_sync SET finished_at = clock_timestamp() "
-            "WHERE client_id = :client_id"
+            "WHERE client_id = :client_id AND sync = :sync"
         ),
-        {"client_id": client_id},
+        pair.keys,
     )

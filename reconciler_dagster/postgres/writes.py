@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler_dagster.core.codecs import Codec
-from reconciler_dagster.core.fields import LEADS, FieldMap
+from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.left_out import Found
 from reconciler_dagster.core.reading import Row
+from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 
@@ -20,8 +21,8 @@ class LeadWrite:
 
     ``row_version``: xmin when it was read. ``insert``: the lead is not there. What ``values`` do
     not say of it is then filled from ``deleted_row`` (what it was before somebody deleted it, if
-    known), and after that from ``remembered`` (what is agreed on). ``created_time``: of the record,
-    ISO text.
+    known), and after that from ``remembered`` (what is agreed on), and then ``blanks``.
+    ``created_time``: of the record, ISO text.
     """
 
     record_id: str
@@ -30,22 +31,22 @@ class LeadWrite:
     values: Row
     insert: bool = False
     remembered: Row = field(default_factory=dict)
+    blanks: Row = field(default_factory=dict)
     deleted_row: dict[str, Any] | None = None
     created_time: str | None = None
 
     @property
     def row(self) -> dict[str, Any]:
         """A new lead's row, once encoded."""
-        return self.remembered | (self.deleted_row or {}) | self.values
+        return self.blanks | self.remembered | (self.deleted_row or {}) | self.values
 
     @property
     def before(self) -> dict[str, Any]:
         """What the lead is known to have had, once encoded. A blank that is more than NULL may be
         one that nobody gave it.
         """
-        known = self.remembered | (self.deleted_row or {})
-        blank = {f.column: f.codec.blank for f in LEADS if f.codec.blank is not None}
-        return {c: v for c, v in known.items() if c not in blank or v != blank[c]}
+        known = self.blanks | self.remembered | (self.deleted_row or {})
+        return {c: v for c, v in known.items() if c not in self.blanks or v != self.blanks[c]}
 
 
 @dataclass
@@ -65,9 +66,10 @@ class Applied:
 @dataclass(frozen=True)
 class Took:
     """Notes what Postgres made of a write: cells may have been left out, a trigger of the portal
-    may change or drop it, and what is not there must not count as agreed.
+    may change or drop it, and what is not there must not count as agreed. ``fields``: those in use.
     """
 
+    declared: SyncMap
     fields: FieldMap
     users: Directory
     applied: Applied
@@ -93,7 +95,11 @@ class Took:
             if (column not in told or column in why) and not self._differs(value, row, column)
         }
         self.applied.inserted[write.record_id] = stands
-        self._hold_places(write.record_id, row, set(LEADS.columns) - stands)
+        # Not of a field that this base may do without: it is met when it comes.
+        known = {
+            f.column for f in self.declared.fields if not f.optional or f.column in self.fields
+        }
+        self._hold_places(write.record_id, row, known - stands)
 
     def hold(self, write: LeadWrite, reason: str) -> None:
         """A new lead that could not be inserted at all."""
@@ -123,13 +129,14 @@ class Took:
         return values.keys() - refused.keys()
 
     def _hold_places(self, record_id: str, row: Mapping[str, Any], columns: set[str]) -> None:
-        places = {c: self._canonical(c, row) for c in columns & row.keys() if c in LEADS.columns}
+        known = columns & row.keys() & set(self.declared.fields.columns)
+        places = {column: self._canonical(column, row) for column in known}
         if places:
             self.applied.placeholders.setdefault(record_id, {}).update(places)
 
     def _canonical(self, column: str, row: Mapping[str, Any]) -> Any:
         """None where it cannot be read."""
-        if column not in LEADS:
+        if column not in self.declared.fields:
             return row.get(column)
         try:
             return self._codec(column).from_postgres(row.get(column), self.users)
@@ -137,10 +144,10 @@ class Took:
             return None
 
     def _codec(self, column: str) -> Codec:
-        return (self.fields if column in self.fields else LEADS)[column].codec
+        return (self.fields if column in self.fields else self.declared.fields)[column].codec
 
     def _differs(self, value: Any, row: Mapping[str, Any], column: str) -> bool:
-        if column not in LEADS:
+        if column not in self.declared.fields:
             return bool(row.get(column) != value)
         codec = self._codec(column)
         try:

@@ -41,6 +41,7 @@ from reconciler_dagster.supervisor.plan import (
     substitutes,
     write_running,
 )
+from reconciler_dagster.syncs.in_force import maps
 
 LEADS = 2000
 _READY_CEILING = 180
@@ -186,9 +187,10 @@ class Stack:
         return {name: self._postgres.url(name) for name in ("portal", "dagster")}
 
     def _prepare_portal(self, plan: Plan, migrating: bool) -> None:
-        portal = engine(Settings.load().require_database_url())
+        settings = Settings.load()
+        portal = engine(settings.require_database_url())
         if migrating:
-            upgrade(portal)
+            upgrade(portal, syncs=maps(settings).values())
         if plan.is_demo:
             demo.seed(portal, DEMO_BASE_ID)
         portal.dispose()

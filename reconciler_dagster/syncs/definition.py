@@ -7,6 +7,7 @@ JSON schema is made from it. Reading files is `reading.py`'s.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -69,6 +70,18 @@ class AirtableTable(Strict):
     )
 
 
+class Log(Strict):
+    """Where the portal keeps a log of its rows."""
+
+    table: Annotated[str, StringConstraints(pattern=_TABLE)] = Field(
+        description="The table with its schema."
+    )
+    sql: Annotated[str, StringConstraints(min_length=1)] = Field(
+        description="What notes rows that were switched off or on: it reads them from `switched`, "
+        "and the parameters :event (row_deleted, row_restored), :description and :run_id."
+    )
+
+
 class PostgresTable(Strict):
     """The Postgres side: the table, and the columns that the engine itself needs to know."""
 
@@ -92,6 +105,9 @@ class PostgresTable(Strict):
     )
     updated_at: Column | None = Field(
         "updated_at", description="The column that is stamped with every edit."
+    )
+    log: Log | None = Field(
+        None, description="The portal's log, which is told of deletions in Airtable."
     )
 
 
@@ -163,6 +179,15 @@ class SyncDefinition(Strict):
         for base_id in self.clients:
             self.for_base(base_id)  # says what is wrong with an override
         return self
+
+    def without_links_beyond(self, syncs: Collection[str]) -> SyncDefinition:
+        """Without optional links to syncs that are not in force."""
+        kept = {
+            column: field
+            for column, field in self.fields.items()
+            if not (field.optional and field.to and field.to not in syncs)
+        }
+        return self if len(kept) == len(self.fields) else self.model_copy(update={"fields": kept})
 
     def for_base(self, base_id: str) -> SyncDefinition:
         """The definition as it holds for one base, without overrides.

@@ -88,7 +88,7 @@ def read_folder(folder: Path) -> dict[str, SyncDefinition]:
     return found
 
 
-def read_all(folder: Path | None) -> dict[str, SyncDefinition]:
+def read_all(folder: Path | None = None) -> dict[str, SyncDefinition]:
     """The shipped definitions, or those of a folder, parents before children.
 
     Raises DefinitionError, also where a link points to a sync that is not there.

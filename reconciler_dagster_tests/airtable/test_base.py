@@ -53,11 +53,11 @@ def base(sandbox: SandboxClient) -> Base:
 
 
 def field_id(base: Base, name: str) -> str:
-    return next(f.id for f in base.schema().fields if f.name == name)
+    return next(f.id for f in base.schema("Leads").fields if f.name == name)
 
 
 def test_the_schema_comes_with_types_and_options(base: Base) -> None:
-    schema = base.schema()
+    schema = base.schema("Leads")
     by_name = {field.name: field for field in schema.fields}
     assert schema.name == "Leads"
     assert by_name["ICP Score"].type == "formula"
@@ -71,7 +71,7 @@ def test_the_schema_comes_with_types_and_options(base: Base) -> None:
 
 
 def test_every_call_on_the_wire_is_counted(sandbox: SandboxClient, base: Base) -> None:
-    table = base.schema().id
+    table = base.schema("Leads").id
     list(base.records(table, None, [field_id(base, "Email")]))
     sandbox.fault("status", status=503, method="GET")
     list(base.records(table, None, []))
@@ -83,7 +83,7 @@ def test_a_modification_in_the_asked_second_is_listed(sandbox: SandboxClient, ba
     sandbox.advance(3600)
     sandbox.edit(record_id, {"Company": "x"})
     edited = datetime.fromisoformat(sandbox.record(record_id)["lastModified"])
-    table = base.schema().id
+    table = base.schema("Leads").id
 
     def listed(moment: datetime, *left_out: object) -> list[str]:
         pages = base.records(table, modified_since(moment, *left_out), [])  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def test_a_modification_in_the_asked_second_is_listed(sandbox: SandboxClient, ba
 def test_windows_of_creation_are_half_open_and_tile(sandbox: SandboxClient, base: Base) -> None:
     created = sorted(record["createdTime"] for record in sandbox.records().values())
     cut = datetime.fromisoformat(created[60]).astimezone(UTC)
-    table = base.schema().id
+    table = base.schema("Leads").id
 
     def count(start: datetime | None, end: datetime | None) -> int:
         return sum(len(page) for page in base.records(table, created_between(start, end), []))
@@ -111,7 +111,7 @@ def test_windows_of_creation_are_half_open_and_tile(sandbox: SandboxClient, base
 def test_reading_by_id_leaves_out_what_is_gone_or_no_id(sandbox: SandboxClient, base: Base) -> None:
     first, second = sorted(sandbox.records())[:2]
     sandbox.delete(second)
-    found = base.read(base.schema().id, [first, second, "rec'); DROP", "nonsense"], [])
+    found = base.read(base.schema("Leads").id, [first, second, "rec'); DROP", "nonsense"], [])
     assert [record.id for record in found] == [first]
 
 
@@ -120,11 +120,11 @@ def test_a_patch_is_all_or_nothing_and_answers_whole_records(
 ) -> None:
     first, second = sorted(sandbox.records())[:2]
     hrq, email = field_id(base, "HRQ Status"), field_id(base, "Email")
-    table = base.schema().id
+    table = base.schema("Leads").id
     with pytest.raises(AirtableError, match="INVALID_MULTIPLE_CHOICE_OPTIONS"):
-        base.patch(table, {first: {hrq: "Archive"}, second: {hrq: "Nowhere"}})
+        base.write(table, {first: {hrq: "Archive"}, second: {hrq: "Nowhere"}})
     assert sandbox.record(first)["fields"].get("HRQ Status") != "Archive"
-    (answer,) = base.patch(table, {first: {hrq: "Archive"}})
+    (answer,) = base.write(table, {first: {hrq: "Archive"}})
     assert answer.cells[hrq] == "Archive"
     assert answer.cells.get(email) == sandbox.record(first)["fields"].get("Email")
 
@@ -133,12 +133,12 @@ def test_a_patch_is_all_or_nothing_and_answers_whole_records(
 def test_a_write_without_an_answer_is_not_sent_again(
     sandbox: SandboxClient, base: Base, act: str
 ) -> None:
-    record_id, table = min(sandbox.records()), base.schema().id
+    record_id, table = min(sandbox.records()), base.schema("Leads").id
     hrq = field_id(base, "HRQ Status")
     sandbox.reset_calls()
     sandbox.fault(act, method="PATCH", status=500)
     with pytest.raises(OutcomeUnknown):
-        base.patch(table, {record_id: {hrq: "Archive"}})
+        base.write(table, {record_id: {hrq: "Archive"}})
     assert [call["method"] for call in sandbox.calls()] == ["PATCH"]
 
 
@@ -146,14 +146,14 @@ def test_a_write_without_an_answer_is_not_sent_again(
 def test_a_read_without_a_whole_answer_is_asked_again(
     sandbox: SandboxClient, base: Base, act: str
 ) -> None:
-    table = base.schema().id
+    table = base.schema("Leads").id
     sandbox.fault(act, method="GET")
     assert sum(len(page) for page in base.records(table, None, [])) == 120
 
 
 def test_a_429_locks_the_base_and_the_call_is_repeated(sandbox: SandboxClient) -> None:
     base = open_base(sandbox, RECONCILER_LOCKOUT_SECONDS=30)
-    table = base.schema().id
+    table = base.schema("Leads").id
     sandbox.fault("status", status=429, times=2)
     assert sum(len(page) for page in base.records(table, None, [])) == 120
     bucket = base.transport.bucket
@@ -163,7 +163,7 @@ def test_a_429_locks_the_base_and_the_call_is_repeated(sandbox: SandboxClient) -
 
 
 def test_the_monthly_limit_is_not_tried_again(sandbox: SandboxClient, base: Base) -> None:
-    table = base.schema().id
+    table = base.schema("Leads").id
     sandbox.switch(monthly_cap=1)
     sandbox.reset_calls()
     with pytest.raises(MonthlyLimitReached):
@@ -175,20 +175,20 @@ def test_the_monthly_limit_is_not_tried_again(sandbox: SandboxClient, base: Base
     ("settings", "sentence"),
     [
         ({"airtable_api_key": "patWrong"}, "AIRTABLE_API_KEY is not accepted"),
-        ({"airtable_leads_table": "Nope"}, "has no table 'Nope'.*set AIRTABLE_LEADS_TABLE"),
+        ({}, "has no table 'Nope'.*set AIRTABLE_LEADS_TABLE"),
     ],
 )
 def test_wrong_settings_are_one_sentence(
     sandbox: SandboxClient, settings: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=sentence):
-        open_base(sandbox, **settings).schema()
+        open_base(sandbox, **settings).schema("Nope")
 
 
 def test_no_message_tells_the_token(sandbox: SandboxClient) -> None:
     base = open_base(sandbox, airtable_api_key="patSecret0000")
     with pytest.raises(ConfigurationError) as error:
-        base.schema()
+        base.schema("Leads")
     assert "patSecret" not in str(error.value)
     assert "patSecret" not in repr(base.transport.__dict__)
 
@@ -212,9 +212,9 @@ def test_a_call_that_cannot_be_made_is_a_wrong_setting_and_no_answer(
     settings = right.model_copy(update=broken)
     base = Base(settings, sandbox.base_id, Unlimited())
     for call in (
-        lambda: base.schema(),
+        lambda: base.schema("Leads"),
         lambda: list(base.records("tblLeads000000000", None, [])),
-        lambda: base.patch("tblLeads000000000", {"rec00000000000000": {}}),
+        lambda: base.write("tblLeads000000000", {"rec00000000000000": {}}),
         lambda: token_owner(settings),
     ):
         with pytest.raises(ConfigurationError) as refused:
@@ -228,7 +228,7 @@ def test_a_call_that_cannot_be_made_is_a_wrong_setting_and_no_answer(
 def test_a_page_without_a_reason_is_told_by_its_status(
     sandbox: SandboxClient, base: Base, status: int
 ) -> None:
-    table = base.schema().id
+    table = base.schema("Leads").id
     sandbox.fault("status", status=status, body="<html>Blocked</html>", times=None)
     with pytest.raises(AirtableError) as refused:
         list(base.records(table, None, []))

@@ -8,6 +8,8 @@ from reconciler_dagster.core.binding import Binding, BoundMap, bind
 from reconciler_dagster.core.codecs import Text
 from reconciler_dagster.core.fields import FieldMap, MappedField
 from reconciler_dagster.core.pairs import AirtableField, Column
+from reconciler_dagster.core.sync import SyncMap
+from reconciler_dagster.core.table import Table
 
 FIELDS = FieldMap(
     [
@@ -15,6 +17,7 @@ FIELDS = FieldMap(
         MappedField("Status", "status", ("singleSelect", "formula"), Text(limit=50), both=True),
     ]
 )
+SYNC = SyncMap("leads", "Leads", Table("public", "leads", "id", "record"), FIELDS)
 COMPANY = AirtableField("fld1", "Company", "singleLineText")
 STATUS = AirtableField("fld2", "Status", "singleSelect", ("A", "B"))
 COLUMNS = [Column("company", 255, True), Column("status", 50, True)]
@@ -24,7 +27,7 @@ def check(
     *fields: AirtableField, columns: list[Column] = COLUMNS, before: BoundMap | None = None
 ) -> BoundMap:
     remembered = {b.column: b for b in before.bindings} if before else {}
-    return bind(FIELDS, fields, columns, remembered)
+    return bind(SYNC, fields, columns, remembered)
 
 
 def test_all_well() -> None:
@@ -110,9 +113,9 @@ def test_an_undo_of_a_deletion_is_recognised_by_the_remembered_id() -> None:
 
 def test_a_column_that_a_new_lead_needs_and_nobody_fills_is_named() -> None:
     needs = Column("region", None, False)
-    filled = [Column(name, None, False) for name in ("id", "client_id", "airtable_record_id")]
+    filled = [Column(n, None, False, is_filled=True) for n in ("id", "client_id", "record")]
     may = [Column("mood", None, False, has_default=True), Column("free", None, True)]
-    created = Column("created_at", None, False, is_moment=True)
+    created = Column("created_at", None, False, is_filled=True)
     bound = check(COMPANY, STATUS, columns=[*COLUMNS, needs, *filled, *may, created])
     (sentence,) = bound.unfilled
     assert sentence.startswith("leads.region is NOT NULL without default and not mapped")
@@ -124,3 +127,36 @@ def test_a_column_that_postgres_fills_itself_cannot_be_mapped() -> None:
     columns = [Column("company", 255, True, generated=True), COLUMNS[1]]
     (problem,) = check(COMPANY, STATUS, columns=columns).problems
     assert "filled by Postgres itself" in problem
+
+
+def test_a_field_that_a_row_needs_may_feed_a_column_that_needs_a_value() -> None:
+    needed = SyncMap("t", "T", SYNC.table, FieldMap([replace(FIELDS["company"], required=True)]))
+    strict = [Column("company", 255, False)]
+    assert bind(needed, [COMPANY], strict, {}).problems == []
+    assert "cannot hold an empty cell" in check(COMPANY, STATUS, columns=strict).problems[0]
+
+
+def test_of_several_fields_those_that_the_base_has_are_bound_and_followed() -> None:
+    several = SyncMap(
+        "t", "T", SYNC.table, FieldMap([replace(FIELDS["company"], also=("Firm", "Shop"))])
+    )
+    firm, shop = replace(COMPANY, id="fld8", name="Firm"), replace(COMPANY, id="fld9", name="Shop")
+    bound = bind(several, [shop, COMPANY], COLUMNS, {})
+    assert bound.ids_by_column == {"company": ["fld1", "fld9"]}
+    remembered = {b.column: b for b in bound.bindings}
+    renamed = bind(several, [replace(shop, name="Store"), COMPANY, firm], COLUMNS, remembered)
+    assert renamed.ids_by_column == {"company": ["fld1", "fld8", "fld9"]}
+    assert renamed.notes == ("'Shop' is now called 'Store'; followed by its id.",)
+    (none,) = bind(several, [STATUS], COLUMNS, {}).problems
+    assert "no such field" in none
+
+
+def test_a_field_that_a_base_may_do_without_is_no_problem_and_met_when_it_comes() -> None:
+    may = SyncMap("t", "T", SYNC.table, FieldMap([replace(FIELDS["company"], optional=True)]))
+    without = bind(may, [STATUS], COLUMNS, {})
+    assert (without.problems, without.fields.columns) == ([], [])
+    remembered = {b.column: b for b in without.bindings}
+    again = bind(may, [STATUS], COLUMNS, remembered)
+    assert again.bindings == without.bindings
+    there = bind(may, [COMPANY], COLUMNS, remembered)
+    assert (there.fields.columns, there.changed) == (["company"], ("company",))

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from reconciler_dagster.core.codecs import (
     Checkbox,
     Choice,
-    CommaList,
     DateTime,
     Flag,
     Integer,
     Text,
-    UserEmail,
 )
-from reconciler_dagster.core.fields import LEADS
+from reconciler_dagster.core.lists import CommaList
+from reconciler_dagster.core.people import UserEmail
 from reconciler_dagster.core.values import Directory, Unreadable
+from reconciler_dagster_tests.mapping import LEADS
 
 ANN_ID = "5b0c2a3e-0000-4000-8000-000000000001"
 USERS = Directory({ANN_ID: "Ann@Portal.example"})

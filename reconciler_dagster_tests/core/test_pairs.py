@@ -7,19 +7,19 @@ import pytest
 from reconciler_dagster.core.codecs import (
     Checkbox,
     Choice,
-    CommaList,
     DateTime,
     Flag,
     Integer,
     Text,
-    UserEmail,
 )
 from reconciler_dagster.core.fields import MappedField
+from reconciler_dagster.core.lists import CommaList
 from reconciler_dagster.core.pairs import AirtableField, Column, fitted, loss, too_long
+from reconciler_dagster.core.people import UserEmail
 
 
 def pair(codec: Any, field: AirtableField, column: Column) -> str | None:
-    return loss(MappedField("Field", "column", (field.type,), codec), field, column)
+    return loss(MappedField("Field", "column", (field.type,), codec), field, column, "leads")
 
 
 def airtable(type_: str, **more: Any) -> AirtableField:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import Problems, Row, from_postgres, refuse
 from reconciler_dagster.core.values import Directory
+from reconciler_dagster_tests.mapping import LEADS
 
 
 def no_x(text: str) -> str | None:

@@ -25,6 +25,7 @@ from reconciler_dagster.postgres import connection
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
+from reconciler_dagster.syncs.in_force import leads
 
 
 def run_once(run_id: str) -> None:
@@ -34,7 +35,7 @@ def run_once(run_id: str) -> None:
     portal = engine(settings.require_database_url())
     with portal.connect() as opened:
         client = active_clients(opened)[0]
-    session = Session(settings, portal, client, run_id, "delta")
+    session = Session(settings, portal, client, leads(settings, client.base_id), run_id, "delta")
     with client_lock(portal, client.id, run_id, 5, seconds=settings.lease_seconds):
         pull_airtable(session, CHANGED)
         pull_postgres(session)

@@ -200,7 +200,7 @@ def test_names_and_reasons_that_the_database_cannot_store_hold_nothing_up(
                 connection, acme.client.id, run.run_id, state="failed", message=f"No {SMILE}"
             )
             refused = Refusal(record_id, "title", "to_airtable", f"Airtable says {SMILE}")
-            quarantine.put(connection, acme.client.id, [refused])
+            quarantine.put(connection, acme.pair, [refused])
         told = acme.sql("SELECT message, findings FROM reconciler.run_summary")
         assert told == [("No ?", {"doubts": ["?"]})]
 

@@ -10,7 +10,7 @@ import pytest
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine.deletions import carry_out_approved
-from reconciler_dagster.postgres import tombstones
+from reconciler_dagster.postgres import decisions
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster.postgres.report import drift_report
 from reconciler_dagster_tests.windows import inactive, session, states, sweep, waiting
@@ -205,7 +205,7 @@ def test_many_small_deletions_add_up_to_the_limit(many: World) -> None:
 
 def decide(acme: World, state: State, record_ids: list[str] | None = None) -> None:
     with acme.engine.begin() as connection:
-        tombstones.decide(connection, acme.client.id, record_ids, state, "Ann")
+        decisions.decide(connection, acme.pair, record_ids, state, "Ann")
 
 
 def test_what_is_approved_is_deleted_unless_it_is_back(many: World) -> None:
@@ -245,7 +245,7 @@ def test_the_report_tells_what_is_missing(many: World) -> None:
     sweep(many)
     many.sql("UPDATE leads SET company = 'differs' WHERE airtable_record_id = :id", id=gone[0])
     with many.engine.connect() as connection:
-        report = drift_report(connection, many.client.id)
+        report = drift_report(connection, many.pair)
     assert report["leads"] == {"airtable": 299, "baseline": 300, "postgres": 300}
     assert report["differing_fields"] == {"company": 1}
     assert (report["missing"], report["deletions_pending"], report["unsettled"]) == (1, 0, 1)
@@ -342,6 +342,6 @@ def test_a_lead_of_the_portal_s_own_is_no_deleted_one(many: World, own: str) -> 
     assert inactive(many) == set()
     assert states(many) == {}
     with many.engine.connect() as connection:
-        told = drift_report(connection, many.client.id)
+        told = drift_report(connection, many.pair)
     assert (told["portal_only"], told["not_in_airtable"], told["missing"]) == (1, 0, 0)
     many.assert_quiet()

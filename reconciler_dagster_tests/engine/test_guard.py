@@ -29,7 +29,9 @@ def ids(acme: World, count: int) -> list[str]:
 
 def told(acme: World) -> list[str]:
     with acme.engine.connect() as connection:
-        return [str(problem) for problem in problems(guard.look(connection, acme.client.id))]
+        watched = trigger.Watched(acme.map.table, acme.map.name)
+        facts = guard.look(connection, watched, acme.client.id)
+    return [str(problem) for problem in problems(facts)]
 
 
 def edit_deleted_and_emptied(acme: World) -> None:
@@ -294,7 +296,7 @@ def test_a_lead_of_the_portal_s_own_is_nobody_s_to_miss(acme: World, own: str | 
     assert acme.value("SELECT count(*) FROM reconciler.unsettled") == 0
     assert acme.value("SELECT notes FROM leads WHERE first_name = 'Own'") == "by hand"
     with acme.engine.connect() as connection:
-        report = drift_report(connection, acme.client.id)
+        report = drift_report(connection, acme.pair)
     assert (report["portal_only"], report["not_in_airtable"]) == (1, 0)
     assert unexplained(report) == []
     acme.assert_quiet()

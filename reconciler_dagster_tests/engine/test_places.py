@@ -9,6 +9,7 @@ import pytest
 
 from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.postgres import bindings
@@ -267,11 +268,11 @@ def test_it_is_told_once_by_whichever_run_comes_first(acme: World) -> None:
     restored(acme)
     assert acme.session("first").bound
     with acme.engine.begin() as connection:
-        told = bindings.tell(connection, acme.client.id, "second")
+        told = bindings.tell(connection, acme.pair, "second")
         assert said(told)
-        assert bindings.tell(connection, acme.client.id, "second") == told  # the step is run again
-        assert bindings.tell(connection, acme.client.id, "third") == []
-        assert bindings.notice(connection, acme.client.id) is not None
+        assert bindings.tell(connection, acme.pair, "second") == told  # the step is run again
+        assert bindings.tell(connection, acme.pair, "third") == []
+        assert bindings.notice(connection, acme.pair) is not None
 
 
 def test_a_client_with_the_same_base_is_another_client(acme: World) -> None:
@@ -279,7 +280,7 @@ def test_a_client_with_the_same_base_is_another_client(acme: World) -> None:
     acme.sync()
     twin = replace(acme.client, id=str(acme.value("SELECT gen_random_uuid()")))
     with acme.engine.connect() as connection:
-        assert bindings.bound(connection, twin.id) is None
+        assert bindings.bound(connection, Pair(twin.id, acme.map)) is None
 
 
 # A lead that moved to another client

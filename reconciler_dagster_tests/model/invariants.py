@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.send import SENDERS
+from reconciler_dagster_tests.mapping import LEADS
 from reconciler_dagster_tests.model.memory import Cell, Memory, Notes, Outcome, bare_lines
 from reconciler_dagster_tests.model.people import FIELDS, look, whole_seconds
 from reconciler_dagster_tests.world import Ran, World

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Engine, text
 
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.postgres.clients import directory
 from reconciler_dagster_tests.adopted import ADOPT
+from reconciler_dagster_tests.mapping import LEADS
 
 NAMES = [
     ("Ada", "Marsh"), ("Bruno", "Keller"), ("Chiara", "Rossi"), ("David", "Okafor"),

@@ -13,18 +13,19 @@ from sqlalchemy.exc import DataError
 
 from reconciler_dagster.core.codecs import (
     Checkbox,
-    CommaList,
     DateTime,
     Flag,
     Integer,
     Text,
 )
 from reconciler_dagster.core.fields import MappedField
+from reconciler_dagster.core.lists import CommaList
 from reconciler_dagster.core.pairs import AirtableField, Column, fitted, loss
 from reconciler_dagster.core.values import Directory, Unreadable
-from reconciler_dagster.postgres.clients import leads_columns
+from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster_tests.mapping import SYNC
 
 TYPES = [
     "text", "varchar(8)", "char(8)", "name", "smallint", "integer", "bigint", "numeric",
@@ -58,7 +59,7 @@ def columns(
         for number, type_ in enumerate(TYPES):
             connection.exec_driver_sql(f"ALTER TABLE leads ADD COLUMN c{number} {type_}")
         connection.commit()
-        named = {column.name: column for column in leads_columns(connection)}
+        named = {column.name: column for column in columns_of(connection, SYNC.table)}
         yield connection, [named[f"c{number}"] for number in range(len(TYPES))]
     own.dispose()
 
@@ -72,7 +73,7 @@ def test_what_is_accepted_comes_back_as_it_went(
     field, codecs, cells = data.draw(st.sampled_from(FIELDS))
     column = data.draw(st.sampled_from(all_of_them))
     mapped = MappedField("F", column.name, (field.type,), data.draw(st.sampled_from(codecs)))
-    assume(loss(mapped, field, column) is None)
+    assume(loss(mapped, field, column, "leads") is None)
     codec = fitted(mapped, field, column).codec
     cell = data.draw(cells)
     try:
@@ -105,7 +106,7 @@ def test_most_types_have_a_field_that_fits(
 ) -> None:
     column = columns[1][TYPES.index(type_)]
     assert any(
-        loss(MappedField("F", column.name, (field.type,), codec), field, column) is None
+        loss(MappedField("F", column.name, (field.type,), codec), field, column, "t") is None
         for field, codecs, _ in FIELDS
         for codec in codecs
     )

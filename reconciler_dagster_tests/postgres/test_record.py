@@ -23,9 +23,9 @@ def test_every_change_carried_over_is_kept_with_its_side(acme: World) -> None:
     acme.update(record_id, sms_stop_reason="asked to")
     second = acme.sync().session.run_id
     with acme.engine.connect() as connection:
-        by_record = history_of(connection, record_id)
-        by_lead = history_of(connection, acme.lead(record_id)["id"])
-        assert history_of(connection, "recNobody00000000") is None
+        by_record = history_of(connection, [acme.map.table], record_id)
+        by_lead = history_of(connection, [acme.map.table], acme.lead(record_id)["id"])
+        assert history_of(connection, [acme.map.table], "recNobody00000000") is None
     assert by_record == by_lead
     assert [(c.field, c.side, c.old, c.new, c.run_id) for c in by_record or []] == [
         ("sms_stop_reason", "airtable", None, "asked to", second),
@@ -41,7 +41,9 @@ def test_the_history_is_kept_for_as_long_as_was_set(acme: World) -> None:
         acme.sql("UPDATE reconciler.history SET changed_at = changed_at - interval '89 days'")
     acme.sync()
     with acme.engine.connect() as connection:
-        assert [change.new for change in history_of(connection, record_id) or []] == ["young"]
+        assert [
+            change.new for change in history_of(connection, [acme.map.table], record_id) or []
+        ] == ["young"]
 
 
 def test_what_is_closed_is_forgotten_like_the_history(acme: World) -> None:

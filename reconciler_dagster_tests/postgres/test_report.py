@@ -26,7 +26,7 @@ def acme(portal_db: str) -> Iterator[World]:
 
 def report(acme: World) -> dict[str, Any]:
     with acme.engine.connect() as connection:
-        return drift_report(connection, acme.client.id)
+        return drift_report(connection, acme.pair)
 
 
 def unnoticed(acme: World, statement: str, **parameters: Any) -> None:
@@ -131,7 +131,7 @@ def test_quarantine_is_counted_by_field_and_whole_leads_apart(acme: World) -> No
     with acme.engine.begin() as connection:
         cells = [(first, "notes"), (second, "notes"), (second, "company"), (third, WHOLE_LEAD)]
         refusals = [Refusal(record, field, "to_airtable", "no") for record, field in cells]
-        put(connection, acme.client.id, refusals)
+        put(connection, acme.pair, refusals)
     told = report(acme)
     assert (told["quarantine"], told["quarantined_leads"]) == (4, 1)
     assert told["quarantine_by_field"] == {"notes": 2, "company": 1}

@@ -11,8 +11,10 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from reconciler_dagster.core.table import Table
 from reconciler_dagster.postgres import trigger
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster_tests.mapping import SYNC
 
 RECORD = "recAAAAAAAAAAAAAA"
 LEAD = (
@@ -122,7 +124,7 @@ MOVES = {
     "id is a number": (
         "ALTER TABLE leads DROP COLUMN id CASCADE; "
         "ALTER TABLE leads ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY",
-        "22P02",
+        True,
         True,
     ),
     "no record id": ("ALTER TABLE leads DROP COLUMN airtable_record_id", "RC001", True),
@@ -340,7 +342,7 @@ def test_a_partitioned_table(portal: Engine, key: str, stamped: bool) -> None:
                 f"FOR VALUES WITH (MODULUS 3, REMAINDER {number})",
             )
         for name in trigger.FUNCTION_BY_TRIGGER:
-            trigger.put_trigger(connection, trigger.LEADS, name)
+            trigger.put_trigger(connection, trigger.Watched(SYNC.table, SYNC.name), name)
         run(connection, "INSERT INTO leads SELECT * FROM plain")
         before = run(connection, "SELECT updated_at FROM leads")
         assert run(connection, "UPDATE leads SET notes = 'a'") == 1
@@ -364,7 +366,9 @@ def test_a_writer_whose_search_path_and_rights_are_its_own(portal: Engine) -> No
 
 def test_a_trigger_for_another_table(portal: Engine) -> None:
     """It is told its columns; those of the leads stand nowhere in it."""
-    things = trigger.Watched("public.things", "key", "owner", "record", "touched")
+    things = trigger.Watched(
+        Table("public", "things", "key", "record", "owner", updated_at="touched"), "things"
+    )
     with portal.begin() as connection:
         run(
             connection,

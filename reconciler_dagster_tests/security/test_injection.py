@@ -76,12 +76,12 @@ def test_a_column_name_of_the_field_map_is_a_name(acme: World, column: str) -> N
     )[0]
     nasty = FieldMap([MappedField("Company", column, ("singleLineText",), Text())])
     with pytest.raises(ProgrammingError, match="does not exist"):
-        stage_leads(acme.engine, "run", acme.client.id, [column], [record_id])
+        stage_leads(acme.engine, "run", acme.pair, [column], [record_id])
     write = LeadWrite(record_id, lead_id, version, {column: "x"})
     with (
         acme.engine.connect() as connection,
         pytest.raises(ProgrammingError, match="does not exist"),
         writing(connection),
     ):
-        apply_writes(connection, acme.client.id, [write], nasty, Directory())
+        apply_writes(connection, acme.pair, [write], nasty, Directory())
     assert acme.value("SELECT count(*) FROM leads") == 40

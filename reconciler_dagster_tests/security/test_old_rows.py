@@ -7,9 +7,11 @@ from collections.abc import Callable
 from sqlalchemy import Engine, text
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.quarantine import held
 from reconciler_dagster.postgres.report import drift_report
 from reconciler_dagster.redaction import redacted_values
+from reconciler_dagster_tests.mapping import SYNC
 from reconciler_dagster_tests.portal import data
 from reconciler_dagster_tests.portal.conftest import Server, db, serve, settings, signed_in, world
 from reconciler_dagster_tests.security.marked import TOKEN, assert_untold
@@ -71,6 +73,6 @@ def test_a_message_that_was_stored_with_the_token_is_answered_without_it(
     assert sum("Invalid header value" in page.text for page in pages) >= 5
     assert_untold("".join(page.text for page in pages), [TOKEN])
     with db.connect() as connection:
-        assert_untold(str(drift_report(connection, str(client))), [TOKEN])
+        assert_untold(str(drift_report(connection, Pair(str(client), SYNC))), [TOKEN])
         told = redacted_values([vars(cell) for cell in held(connection)])
     assert_untold(str(told), [TOKEN])

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 from sqlalchemy import RowMapping
 
-from reconciler_dagster.portal.admin_actions import label
+from reconciler_dagster.portal import admin_actions
 from reconciler_dagster.redaction import redacted
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -77,6 +79,12 @@ def purpose(name: str) -> str:
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+@pass_context
+def label(context: Context, column: str) -> str:
+    """A column as people know it."""
+    return admin_actions.label(context["sync_map"], column)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

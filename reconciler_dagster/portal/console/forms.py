@@ -123,7 +123,7 @@ def take_back(conflict_id: Annotated[RequestId, Path()], visit: SentForm) -> Res
     return _act(
         visit,
         "/conflicts",
-        lambda connection: admin_actions.take_back(connection, visit.user, conflict_id),
+        lambda connection: admin_actions.take_back(connection, visit.sync, visit.user, conflict_id),
         "Taken back: the value is in the portal again, and goes to Airtable with the next sync.",
     )
 
@@ -152,7 +152,12 @@ def rule_on_deletion(
         visit,
         "/deletions",
         lambda connection: admin_actions.rule_on_deletion(
-            connection, visit.user, client.id, record_id, ruling
+            connection,
+            visit.portal.pair(client.id, client.airtable_base_id),
+            visit.user,
+            client.id,
+            record_id,
+            ruling,
         ),
         f"The deletion is {ruling}.",
     )

@@ -14,7 +14,7 @@ from reconciler_dagster.notices import store
 from reconciler_dagster.notices.kinds import KINDS
 from reconciler_dagster.notices.settings import NoticeSettings
 from reconciler_dagster.portal import leads, plain, queries, sync_requests
-from reconciler_dagster.portal.admin_actions import EDITABLE
+from reconciler_dagster.portal.admin_actions import editable
 from reconciler_dagster.portal.console.display import chart
 from reconciler_dagster.portal.console.month import month_chart
 from reconciler_dagster.portal.console.session import SignedInVisit, Visit
@@ -80,7 +80,7 @@ def drift(visit: SignedInVisit) -> Response:
     """How far both sides agree, field by field, as a fragment."""
     client = visit.require_client()
     with visit.portal.transaction() as connection:
-        report = drift_report(connection, str(client.id))
+        report = drift_report(connection, visit.portal.pair(client.id, client.airtable_base_id))
     return visit.page("_drift.html", report=report, unexplained=unexplained(report))
 
 
@@ -120,7 +120,7 @@ def conflicts(visit: SignedInVisit) -> Response:
     client = visit.require_client()
     with visit.portal.transaction() as connection:
         found = queries.conflicts(connection, client.id)
-    return visit.page("conflicts.html", conflicts=found, editable=EDITABLE)
+    return visit.page("conflicts.html", conflicts=found, editable=editable(visit.sync))
 
 
 @router.get("/quarantine")
@@ -193,7 +193,7 @@ def lead(lead_id: UUID, visit: SignedInVisit) -> Response:
     with visit.portal.transaction() as connection:
         found = leads.get_detail(connection, visit.user, lead_id)
         notes = leads.get_notes(connection, visit.user, lead_id)
-        fields = queries.lead_fields(connection, visit.user, lead_id)
+        fields = queries.lead_fields(connection, visit.sync, visit.user, lead_id)
         history = defaultdict(list)
         for change in queries.history_of_lead(connection, lead_id):
             history[change["field"]].append(change)

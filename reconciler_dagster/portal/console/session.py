@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import quote, unquote, urlsplit
 from uuid import UUID
@@ -13,6 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import text
 
 from reconciler_dagster.core.adoption import State
+from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.notices import store
 from reconciler_dagster.portal import auth, queries
 from reconciler_dagster.portal.auth import Role, User
@@ -64,6 +66,11 @@ class Visit:
             raise not_found("client yet: the portal's clients table is empty")
         return self.client
 
+    @cached_property
+    def sync(self) -> SyncMap:
+        """How the leads of the client that is looked at are mapped."""
+        return self.portal.leads(self.client.airtable_base_id if self.client else None)
+
     def page(self, template: str, **context: Any) -> Response:
         """A page with what the frame around it needs."""
         notice = unquote(self.request.cookies.get(NOTICE, ""))
@@ -73,6 +80,7 @@ class Visit:
             "clients": self.clients,
             "client": self.client,
             "badges": self._badges(),
+            "sync_map": self.sync,
             "notice": {"kind": kind, "message": message} if message else None,
             "ui_url": self.portal.settings.dagster_ui_url
             if self.user.role is Role.SUPER_ADMIN

@@ -1,0 +1,75 @@
+"""What is in force: one sync for one base, and one sync of one client. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cached_property
+
+from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.links import Link, Links
+from reconciler_dagster.core.reading import Row
+from reconciler_dagster.core.table import Table
+
+
+@dataclass(frozen=True)
+class SyncMap:
+    """A definition with the overrides of one base in it. ``airtable``: name or id of the table.
+
+    ``linked``: the Postgres tables of the syncs that fields link to. ``every``: how often its delta
+    runs by schedule.
+    """
+
+    name: str
+    airtable: str
+    table: Table
+    fields: FieldMap
+    linked: Mapping[str, Table] = field(default_factory=dict)
+    every: timedelta = timedelta(minutes=15)
+
+    @cached_property
+    def blanks(self) -> Row:
+        """What a new row's columns hold where nobody knows better."""
+        blanks = {mapped.column: mapped.codec.blank for mapped in self.fields}
+        return {column: blank for column, blank in blanks.items() if blank is not None}
+
+    def found_in(self, airtable: str) -> SyncMap:
+        """The same with another Airtable table."""
+        return replace(self, airtable=airtable)
+
+    def linking(self, tables: Mapping[str, Table]) -> SyncMap:
+        """The same, with those tables that its fields link to."""
+        wanted = {
+            mapped.codec.to for mapped in self.fields if isinstance(mapped.codec, Link | Links)
+        }
+        return replace(self, linked={name: tables[name] for name in sorted(wanted)})
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One sync of one client: what cursor, baseline, quarantine and all other memory is about."""
+
+    client_id: str
+    map: SyncMap
+
+    @property
+    def sync(self) -> str:
+        """The sync's name."""
+        return self.map.name
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Columns that link to rows, each with the sync whose rows they are."""
+        fields = self.map.fields
+        return {m.column: m.codec.to for m in fields if isinstance(m.codec, Link | Links)}
+
+    @property
+    def table(self) -> Table:
+        """The Postgres side."""
+        return self.map.table
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The parameters ``:client_id`` and ``:sync`` of a statement."""
+        return {"client_id": self.client_id, "sync": self.map.name}

@@ -1,0 +1,24 @@
+"""Links that waited for their rows: filled in the run that has brought these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler_dagster.engine.push import push_all
+from reconciler_dagster.engine.session import Session
+from reconciler_dagster.postgres import quarantine
+
+
+def fill_links(sessions: Iterable[Session]) -> int:
+    """Once every sync of a run has been pushed: read the records again whose links can be resolved
+    by now, and carry them out. Returns how many writes stayed without an answer.
+    """
+    unknown = 0
+    for session in sessions:
+        if not session.pair.links:
+            continue
+        with session.engine.connect() as connection:
+            record_ids = quarantine.resolvable(connection, session.pair)
+        if record_ids:
+            unknown += len(push_all(session, record_ids).unknown)
+    return unknown

@@ -1,0 +1,153 @@
+"""Two linked syncs of one client over another domain, without a line of Python for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from reconciler_dagster.postgres.choices import choose
+from reconciler_dagster_tests.crm import Crm, crm
+
+
+@pytest.fixture
+def two(portal_db: str) -> Iterator[Crm]:
+    with crm(portal_db) as here:
+        yield here
+
+
+def deal(two: Crm, record_id: str) -> dict[str, Any]:
+    return dict(
+        two.acme.value("SELECT to_jsonb(d) FROM crm.deals d WHERE airtable_id = :r", r=record_id)
+    )
+
+
+def cells(two: Crm, record_id: str) -> dict[str, Any]:
+    return dict(two.deals.record(record_id)["fields"])
+
+
+def waiting(two: Crm) -> list[Any]:
+    return [
+        tuple(row)
+        for row in two.acme.sql(
+            "SELECT sync, field, direction, reason FROM reconciler.quarantine ORDER BY 1, 2"
+        )
+    ]
+
+
+def test_both_are_met_linked_and_kept_in_step_in_one_run(two: Crm) -> None:
+    other = two.firms.add({"Name": "Globex"})
+    two.sync()
+    firm = two.firms.add({"Name": "Acme", "City": "Rome"})
+    first = two.deals.add(
+        {
+            "Name": "Big one",
+            "Amount": 1234.5,
+            "Tags": ["new", "hot"],
+            "Closes": "2026-03-01",
+            "Firm": [firm],
+        }
+    )
+    two.sync()
+    ((key, city),) = two.acme.sql("SELECT id, city FROM crm.firms WHERE name = 'Acme'")
+    row = deal(two, first)
+    assert (city, row["firm_id"], row["amount"]) == ("Rome", key, 1234.5)
+    assert (row["tags"], row["closes_on"], row["is_open"]) == (["hot", "new"], "2026-03-01", True)
+    assert waiting(two) == []
+    assert two.quiet() == (2, 0, 0), "a quiet run costs one call a sync"
+    assert two.acme.sql("SELECT DISTINCT sync FROM reconciler.baseline ORDER BY 1") == [
+        ("deals",),
+        ("firms",),
+    ]
+
+    two.acme.sql(
+        "UPDATE crm.deals SET amount = 99.99, tags = '{old}', is_open = false, "
+        "firm_id = (SELECT id FROM crm.firms WHERE name = 'Globex')"
+    )
+    two.deals.edit(first, {"Closes": None, "Name": "Bigger"})
+    two.sync()
+    there = cells(two, first)
+    assert (there["Amount"], there["Tags"], there["Closed"]) == (99.99, ["old"], True)
+    assert there["Firm"] == [other]
+    assert (deal(two, first)["name"], deal(two, first)["closes_on"]) == ("Bigger", None)
+    two.sync()
+    assert two.quiet() == (2, 0, 0)
+
+
+def test_a_link_whose_row_is_not_there_waits_and_is_filled_by_the_run_that_brings_it(
+    two: Crm,
+) -> None:
+    nameless = two.firms.add({"City": "Oslo"})
+    first = two.deals.add({"Name": "Early", "Firm": [nameless]})
+    two.sync()
+    assert two.acme.value("SELECT count(*) FROM crm.firms") == 0, "a firm needs a name"
+    assert deal(two, first)["firm_id"] is None
+    ((sync, field, direction, reason),) = waiting(two)
+    assert (sync, field, direction) == ("deals", "firm_id", "to_postgres")
+    assert f"{nameless} of firms, whose row is not there yet" in reason
+    assert cells(two, first)["Firm"] == [nameless], "nobody has cleared it"
+
+    two.firms.edit(nameless, {"Name": "Late"})
+    two.sync()
+    assert deal(two, first)["firm_id"] == two.acme.value("SELECT id FROM crm.firms")
+    assert waiting(two) == []
+
+
+def test_a_cell_on_hold_waits_for_a_person(two: Crm) -> None:
+    first = two.deals.add({"Name": "Held", "Next step": "call"})
+    two.sync()
+    two.deals.edit(first, {"Next step": "write"})
+    two.acme.sql("UPDATE crm.deals SET next_step = 'visit'")
+    two.sync()
+    assert (cells(two, first)["Next step"], deal(two, first)["next_step"]) == ("write", "visit")
+    ((_, field, _, reason),) = waiting(two)
+    assert field == "next_step"
+    assert "--take airtable" in reason
+    two.sync()
+    assert (cells(two, first)["Next step"], deal(two, first)["next_step"]) == ("write", "visit")
+
+    with two.acme.engine.begin() as connection:
+        pair = two.pair("deals")
+        assert not choose(connection, pair, "r", first, "name", "postgres")
+        assert choose(connection, pair, "r", first, "next_step", "postgres")
+    two.sync()
+    assert (cells(two, first)["Next step"], deal(two, first)["next_step"]) == ("visit", "visit")
+    assert waiting(two) == []
+    assert two.acme.sql("SELECT field, winning_value, losing_value FROM reconciler.conflict") == [
+        ("next_step", "visit", "write")
+    ]
+
+
+def test_a_clash_that_postgres_wins_is_kept_once_airtable_has_it(two: Crm) -> None:
+    first = two.deals.add({"Name": "Owned", "Owner": "ann"})
+    two.sync()
+    two.deals.edit(first, {"Owner": "bob"})
+    two.acme.sql("UPDATE crm.deals SET owner = 'cyd'")
+    two.sync()
+    assert (cells(two, first)["Owner"], deal(two, first)["owner"]) == ("cyd", "cyd")
+    two.sync()
+    assert two.acme.sql("SELECT field, winning_value, losing_value FROM reconciler.conflict") == [
+        ("owner", "cyd", "bob")
+    ]
+
+
+def test_a_field_added_to_the_text_is_live_with_the_next_run(two: Crm) -> None:
+    first = two.deals.add({"Name": "Growing"})
+    two.sync()
+    two.acme.sql("ALTER TABLE crm.deals ADD COLUMN note text")
+    two.deals.create_field("Note", "multilineText")
+    two.deals.edit(first, {"Note": "hello"})
+    two.texts["deals"] += "  note: {from: Note, edited: both}\n"
+    two.sync()
+    assert deal(two, first)["note"] == "hello"
+    assert two.quiet() == (2, 0, 0)
+
+
+def test_the_leads_know_nothing_of_it(two: Crm) -> None:
+    two.firms.add({"Name": "Acme"})
+    two.sync()
+    two.acme.sync()
+    two.acme.assert_converged()
+    assert two.acme.value("SELECT count(*) FROM reconciler.baseline WHERE sync = 'leads'") == 1
+    assert two.quiet() == (2, 0, 0)

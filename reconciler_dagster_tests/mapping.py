@@ -1,0 +1,9 @@
+"""The shipped definitions as the engine takes them, for tests."""
+
+from __future__ import annotations
+
+from reconciler_dagster.syncs.reading import read_all
+from reconciler_dagster.syncs.resolve import resolve
+
+SYNC = resolve(read_all()["leads"].without_links_beyond(["leads"]))
+LEADS = SYNC.fields
