@@ -45,7 +45,7 @@ def test_once_somebody_has_looked_the_cells_are_put_right(acme: World) -> None:
         cron(acme)
         acme.sync()
     with acme.engine.begin() as connection:
-        assert retry_chosen(connection, None, None, "status") == 40
+        assert retry_chosen(connection, ["status"], None, None, "status") == 40
     assert told(acme) == []
     acme.sync()
     acme.assert_converged()
@@ -86,5 +86,5 @@ def test_a_run_counts_once(acme: World, runs: int) -> None:
     with acme.engine.begin() as connection:
         for number in range(runs):
             for _ in range(2):
-                found = fights.count(connection, acme.client.id, f"run {number}", [cell])
+                found = fights.count(connection, acme.pair, f"run {number}", [cell])
     assert found == ({("rec1", "status")} if runs == 3 else set())

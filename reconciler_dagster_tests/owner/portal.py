@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.reading import from_airtable
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
+from reconciler_dagster_tests.mapping import LEADS
 from reconciler_dagster_tests.world import World, world
 
 _TABLES = """

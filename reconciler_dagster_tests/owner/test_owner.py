@@ -14,6 +14,7 @@ from reconciler_dagster.core.rehearsal import Report
 from reconciler_dagster.engine.first_contact import rehearse_client
 from reconciler_dagster.postgres import guarded
 from reconciler_dagster.postgres.migrate import downgrade
+from reconciler_dagster_tests.mapping import SYNC
 from reconciler_dagster_tests.orchestration.conftest import point_at
 from reconciler_dagster_tests.owner.portal import (
     CAMPAIGN_PAGE,
@@ -39,7 +40,7 @@ def portal(empty_db: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
 
 
 def rehearsed(here: World) -> Report:
-    return rehearse_client(here.session(dry_run=True))
+    return rehearse_client([here.session(dry_run=True)])
 
 
 def logged(here: World) -> int:
@@ -181,15 +182,17 @@ def test_a_guard_is_given_and_taken_back_exactly(portal: World) -> None:
     )
     before = portal.sql(look)
     with portal.engine.begin() as connection:
-        names = [trigger.name for trigger in guarded.portal_triggers(connection)]
+        names = [trigger.name for trigger in guarded.portal_triggers(connection, SYNC.table)]
         assert names == ["Odd 'one'", "always", "sms_activity_logger"]
         for name in names:
-            guarded.guard(connection, name, "ann")
+            guarded.guard(connection, name, "ann", [SYNC.table])
             with pytest.raises(ConfigurationError, match="already"):
-                guarded.guard(connection, name, "ann")
+                guarded.guard(connection, name, "ann", [SYNC.table])
         with pytest.raises(ConfigurationError, match="has no trigger other"):
-            guarded.guard(connection, "other", "ann")
-        assert all(trigger.is_guarded for trigger in guarded.portal_triggers(connection))
+            guarded.guard(connection, "other", "ann", [SYNC.table])
+        assert all(
+            trigger.is_guarded for trigger in guarded.portal_triggers(connection, SYNC.table)
+        )
     during = portal.sql(look)
     assert [row[2] for row in during] == [row[2] for row in before]
     assert sum("reconciler.writer" in row[1] for row in during) == 3
