@@ -34,7 +34,7 @@ def test_ten_rounds_of_an_old_cron(acme: World) -> None:
         sentences.append(told(acme))
     assert counts == [40, 80, *[80] * 8], "of a fight nothing more is kept"
     assert [len(found) for found in sentences] == [0, 0, *[1] * 8]
-    assert "leads.status of 40 leads" in sentences[-1][0]
+    assert "leads.status of 40 records" in sentences[-1][0]
     assert acme.cell(record_id, "SMS Stop Reason") == "because 9", "people's edits arrive"
     assert {row[0] for row in acme.sql("SELECT DISTINCT status FROM leads")} == {"Cron"}
     acme.assert_quiet()
@@ -69,7 +69,7 @@ def test_an_edit_in_airtable_goes_through_although_the_portal_fights(acme: World
     acme.update(record_id, status="Other")
     acme.sync()
     assert acme.lead(record_id)["status"] == (acme.cell(record_id, "SMS Status") or "New")
-    assert "leads.status of 39 leads" in told(acme)[0]
+    assert "leads.status of 39 records" in told(acme)[0]
 
 
 def test_what_is_a_day_old_is_another_story(acme: World) -> None:
