@@ -15,7 +15,6 @@ from reconciler_dagster.config import Settings
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.connection import engine
 
-
 # Seconds that a call may be longer on its way than another one, and nobody sees it.
 UNSEEN_WAY = 0.03
 
