@@ -53,7 +53,7 @@ LONGEST_GUESS = 1.0
 
 
 class Slot(Protocol):
-    """When a call was to go, by this process' clock (``time.monotonic``)."""
+    """When a call counts as arrived, by this process' clock (``time.monotonic``)."""
 
     @property
     def began(self) -> float:
@@ -66,8 +66,10 @@ class Bucket(Protocol):
     def take(self) -> Slot:
         """Wait for a slot."""
 
-    def arrived_late(self, slot: Any, delay: float) -> None:
-        """Tell that the call of a slot may have arrived so many seconds after it."""
+    def arrived_late(self, slot: Any, delay: float) -> Slot:
+        """Tell that the call of a slot may have arrived so many seconds after it. Returns the slot
+        as it counts from now on.
+        """
 
     def lock_out(self, seconds: float, reason: str) -> None:
         """Keep every process from calling this base."""
@@ -95,7 +97,7 @@ class Transport(HTTPAdapter):
         retry_seconds: float,
     ) -> None:
         super().__init__(max_retries=0)
-        self._journey = Journey()
+        self._journey = Journey(self._tell_left)
         time_requests(self, self._journey)
         self.base_id, self.bucket, self._lockout_seconds = base_id, bucket, lockout_seconds
         self._token = token
@@ -173,6 +175,7 @@ class Transport(HTTPAdapter):
     ) -> requests.Response:
         """One request on the wire. After a 429 everybody keeps away from the base."""
         self.calls += 1
+        self._slot = slot
         self._journey.left, self._journey.delay = time.monotonic(), None
         try:
             called = f"{request.method} to Airtable"
@@ -191,7 +194,7 @@ class Transport(HTTPAdapter):
         self.answered += 1
         elapsed = time.monotonic() - self._journey.left
         self._keep_time(response, elapsed)
-        self._tell_delay(str(request.method), slot, elapsed)
+        self._tell_delay(str(request.method), elapsed)
         if response.status_code == 429:
             refusal = from_response(response, self.base_id)
             if isinstance(refusal, MonthlyLimitReached):
@@ -204,7 +207,12 @@ class Transport(HTTPAdapter):
             raise from_response(response, self.base_id)
         return response
 
-    def _tell_delay(self, method: str, slot: Slot, elapsed: float) -> None:
+    def _tell_left(self) -> None:
+        """Before the answer, which may take longer than until the next calls go."""
+        late = self._journey.left - self._slot.began
+        self._slot = self.bucket.arrived_late(self._slot, late)
+
+    def _tell_delay(self, method: str, elapsed: float) -> None:
         """When the request left is known, and mostly how late it arrived. Where that is not: of
         what it took longer than the fastest one, all may have been its way there, up to a second.
         """
@@ -213,7 +221,7 @@ class Transport(HTTPAdapter):
         delay = self._journey.delay
         if delay is None:
             delay = min(elapsed - fastest, LONGEST_GUESS) if elapsed > fastest else 0.0
-        self.bucket.arrived_late(slot, self._journey.left - slot.began + delay)
+        self.bucket.arrived_late(self._slot, self._journey.left - self._slot.began + delay)
 
     def _keep_time(self, response: requests.Response, elapsed: float) -> None:
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,10 +68,11 @@ def delay_between(before: Trip | None, after: Trip | None) -> float | None:
 
 class Journey:
     """The last request of one transport. ``left``: when it had left here (``time.monotonic``);
-    ``delay``: see ``delay_between``.
+    ``delay``: see ``delay_between``. ``has_left``: called then, while the answer is on its way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, has_left: Callable[[], None] = lambda: None) -> None:
+        self.has_left = has_left
         self.left = 0.0
         self.delay: float | None = None
 
@@ -92,6 +94,7 @@ class _Timed:
             self._before = trip(self.sock)
         super().request(*arguments, **options)  # type: ignore[misc]
         self.journey.left = time.monotonic()
+        self.journey.has_left()
 
     def getresponse(self) -> Any:
         response = super().getresponse()  # type: ignore[misc]

@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from reconciler_dagster.core.scope import Scope
-from reconciler_dagster.core.windows import PAGE
+from reconciler_dagster.core.windows import PAGE, SAMPLED_CHAIN
 
 
 def pieces_of_known(created: Sequence[datetime], window: Scope, most: int) -> list[Scope]:
@@ -27,6 +27,15 @@ def pieces_of_known(created: Sequence[datetime], window: Scope, most: int) -> li
     if not size:
         return [window]
     return _cut(window, [created[at] for at in range(size, len(created), size)])
+
+
+def pieces_of_base_sample(sample: Sequence[datetime], window: Scope, most: int) -> list[Scope]:
+    """About equal pieces of a window that was never listed, each for one chain of pages.
+
+    ``sample``: creation times of a page that is like the whole base.
+    """
+    held = [moment for moment in sample if window.holds(moment)]
+    return _equal(held, window, min(most, max(1, len(held) // SAMPLED_CHAIN)))
 
 
 def pieces_of_sample(
@@ -43,8 +52,13 @@ def pieces_of_sample(
     if all(one <= other for one, other in pairwise(created)):
         step = ((window.end or now) - created[-1]) / most
         return _cut(window, [created[-1] + n * step for n in range(1, most)])
+    return _equal(created, window, most)
+
+
+def _equal(created: Sequence[datetime], window: Scope, pieces: int) -> list[Scope]:
+    """Pieces that hold equally many of these moments."""
     ordered = sorted(created)
-    return _cut(window, [ordered[len(ordered) * n // most] for n in range(1, most)])
+    return _cut(window, [ordered[len(ordered) * n // pieces] for n in range(1, pieces)])
 
 
 def _cut(window: Scope, at: Sequence[datetime]) -> list[Scope]:

@@ -78,8 +78,16 @@ def grouped(months: Sequence[str], leads: Mapping[str, int], most: int) -> list[
     return groups
 
 
-# Groups that a base of which one page is known is divided into, at the most.
-SAMPLED_GROUPS = 8
+# Records of a page that stand for as many pages as one chain is to list: an eighth of the base.
+SAMPLED_CHAIN = PAGE // 8
+
+
+def tells_of_all(sample: Sequence[datetime]) -> bool:
+    """Whether a page is like the whole base: it is full, and not just the oldest records.
+
+    ``sample``: creation times in the order of the page.
+    """
+    return len(sample) == PAGE and list(sample) != sorted(sample)
 
 
 def unknown_grouped(months: Sequence[str], sample: Sequence[datetime] = ()) -> list[list[str]]:
@@ -92,9 +100,8 @@ def unknown_grouped(months: Sequence[str], sample: Sequence[datetime] = ()) -> l
     """
     if sample and len(sample) < PAGE:
         return [sorted(months)] if months else []
-    if len(sample) == PAGE and list(sample) != sorted(sample):
-        counts = Counter(month_of(moment) for moment in sample)
-        return grouped(months, counts, PAGE // SAMPLED_GROUPS)
+    if tells_of_all(sample):
+        return grouped(months, Counter(map(month_of, sample)), SAMPLED_CHAIN)
     groups: list[list[str]] = []
     for age, month in enumerate(sorted(months, reverse=True)):
         size = 1 if age < 2 else 3 if age < 26 else 12

@@ -5,7 +5,7 @@ It takes no lock, so a delta gets in between at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from threading import Event
 from reconciler_dagster import tracing
 from reconciler_dagster.airtable.base import Base, Record
 from reconciler_dagster.airtable.errors import AirtableError
-from reconciler_dagster.core.cuts import pieces_of_known, pieces_of_sample
+from reconciler_dagster.core.cuts import pieces_of_base_sample, pieces_of_known, pieces_of_sample
 from reconciler_dagster.core.place import Place
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.core.windows import PAGE
@@ -79,23 +79,29 @@ Progress = Callable[[int, int], None]
 
 
 def list_window(
-    session: Session, scope: Scope, key: str, progress: Progress | None = None
+    session: Session,
+    scope: Scope,
+    key: str,
+    progress: Progress | None = None,
+    sample: Sequence[datetime] = (),
 ) -> Window:
     """Stage every record of a window.
 
     ``key``: what the parts are staged under. ``progress`` is told records and calls so far.
+    ``sample``: creation times of a page that is like the whole base, where there is one: it cuts a
+    window of which nothing is known, which else costs each chain a page that is listed twice.
     A field that looks off is checked against Airtable's metadata, and the window listed again.
     """
     try:
-        window = _Listing(session, scope, key, progress).run()
+        window = _Listing(session, scope, key, progress, sample).run()
     except AirtableError as error:
         if error.status not in (403, 404, 422):
             raise
         session.check_mapping(force=True, anew=True)
-        return _Listing(session, scope, key, progress).run()
+        return _Listing(session, scope, key, progress, sample).run()
     bound = session.bound
     if any(looks_off(session, part.key, bound) for part in window.parts):
-        return _Listing(session, scope, key, progress).run()
+        return _Listing(session, scope, key, progress, sample).run()
     return window
 
 
@@ -124,8 +130,16 @@ def sample_base(session: Session) -> list[datetime]:
 class _Listing:
     """One listing of one window."""
 
-    def __init__(self, session: Session, scope: Scope, key: str, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        scope: Scope,
+        key: str,
+        progress: Progress | None,
+        sample: Sequence[datetime],
+    ) -> None:
         self._session, self._scope, self._key, self._progress = session, scope, key, progress
+        self._sample = sample
         self._field_ids = session.bound.ids_by_column
         session.users  # noqa: B018 - read once, before there are threads
         self._running: set[Future[_Chain]] = set()
@@ -136,9 +150,12 @@ class _Listing:
         """List it all."""
         with self._session.engine.connect() as connection:
             known = windows.creation_times(connection, self._session.pair, self._scope)
-        pieces = pieces_of_known(known, self._scope, CHAINS)
+        if known or not self._sample:
+            pieces = pieces_of_known(known, self._scope, CHAINS)
+        else:
+            pieces = pieces_of_base_sample(self._sample, self._scope, CHAINS)
         with ThreadPoolExecutor(CHAINS, thread_name_prefix="list") as pool:
-            self._submit(pool, pieces, sampling=not known)
+            self._submit(pool, pieces, sampling=not known and not self._sample)
             try:
                 while self._running:
                     for future in wait(self._running, return_when=FIRST_COMPLETED).done:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +27,14 @@ from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.airtable.errors import TokenRefused
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.core.windows import PAGE, grouped, month_of, months_until, unknown_grouped
+from reconciler_dagster.core.windows import (
+    PAGE,
+    grouped,
+    month_of,
+    months_until,
+    tells_of_all,
+    unknown_grouped,
+)
 from reconciler_dagster.engine import tokens
 from reconciler_dagster.engine.change_set import ChangeSet, combined
 from reconciler_dagster.engine.counts import Counts
@@ -39,6 +46,7 @@ from reconciler_dagster.orchestration.execute import (
     run_in_process,
 )
 from reconciler_dagster.orchestration.listing import (
+    FIRST_LISTED_AT_A_TIME,
     LISTED_AHEAD_TAG,
     LISTED_AT_A_TIME,
     WINDOW_LEADS,
@@ -57,8 +65,9 @@ from reconciler_dagster.postgres.runs import Summary
 from reconciler_dagster.syncs.in_force import first
 from reconciler_dagster.telling import told
 
-# Windows listed ahead of the one that is being written; their rows lie in Postgres.
-AHEAD = 3
+# Windows that may be listed and wait for their run, besides those that are being listed; their rows
+# lie in Postgres.
+AHEAD = 1
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ def sync_windows(
 
 @dataclass
 class _GreatSync:
-    """One client's. ``ahead``: what lists ahead of the runs."""
+    """One client's. ``ahead``: what lists ahead of the runs. ``sample``: see ``list_window``."""
 
     instance: dg.DagsterInstance
     ahead: Session
@@ -150,6 +159,7 @@ class _GreatSync:
     audience: Audience
     counts: Counts = field(default_factory=Counts)
     summaries: list[Summary] = field(default_factory=list)
+    sample: list[datetime] = field(default_factory=list)
 
     def run(self, months: list[str]) -> ClientResult:
         """Never raises: the result holds the reason, and what was done until then."""
@@ -170,7 +180,7 @@ class _GreatSync:
         self.ahead.check_mapping()
         groups, progress = self._groups(months)
         self.audience.progress(client, progress)
-        for group, listed_as in _listed_ahead(self.ahead, groups):
+        for group, listed_as in _listed_ahead(self.ahead, groups, self.sample):
             summary = _run(portal, self.instance, client, group, config, listed_as)
             self.summaries.append(summary)
             self.counts.add(Counts(**summary.counts))
@@ -205,7 +215,9 @@ class _GreatSync:
                 "--afresh begins anew."
             )
         if not leads:
-            groups = unknown_grouped(left.months, sample_base(self.ahead))
+            sample = sample_base(self.ahead)
+            groups = unknown_grouped(left.months, sample)
+            self.sample = sample if tells_of_all(sample) else []
             return groups, Progress(len(groups), len(groups), None)
         groups = grouped(left.months, leads, WINDOW_LEADS)
         expected = [sum(leads.get(month, 0) for month in group) for group in groups]
@@ -214,7 +226,7 @@ class _GreatSync:
 
 
 def _listed_ahead(
-    session: Session, groups: list[list[str]]
+    session: Session, groups: list[list[str]], sample: Sequence[datetime]
 ) -> Iterator[tuple[list[str], str | None]]:
     """The groups as their listings come in, each with the key that it was listed under; the next
     ones are being listed meanwhile. None where that failed: the run tries itself, and records why
@@ -224,12 +236,13 @@ def _listed_ahead(
 
     def list_one(number: int) -> str:
         key = f"{session.run_id}/{number}"
-        stage_listed(session, [list_months(session, groups[number], key)], key)
+        stage_listed(session, [list_months(session, groups[number], key, sample=sample)], key)
         return key
 
-    with ThreadPoolExecutor(LISTED_AT_A_TIME, thread_name_prefix="list") as pool:
+    at_a_time = FIRST_LISTED_AT_A_TIME if sample else LISTED_AT_A_TIME
+    with ThreadPoolExecutor(at_a_time, thread_name_prefix="list") as pool:
         numbers = iter(range(len(groups)))
-        waiting = {pool.submit(list_one, n): n for n in islice(numbers, AHEAD)}
+        waiting = {pool.submit(list_one, n): n for n in islice(numbers, at_a_time + AHEAD)}
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 group = groups[waiting.pop(future)]

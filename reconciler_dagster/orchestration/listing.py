@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 import dagster as dg
 
 from reconciler_dagster.core.windows import grouped, months_scope, unknown_grouped
-from reconciler_dagster.engine.listing import PART, Progress, Window, list_window
+from reconciler_dagster.engine.listing import CHAINS, PART, Progress, Window, list_window
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import staging
 from reconciler_dagster.postgres import windows as known
@@ -18,6 +19,8 @@ from reconciler_dagster.postgres import windows as known
 # call budget (about 150 ms a call against 210 ms a slot, and the pages have to be stored too).
 WINDOW_LEADS = 2 * PART
 LISTED_AT_A_TIME = 2
+# At first contact a window is mostly one chain, so that fewer end in a page that is not full.
+FIRST_LISTED_AT_A_TIME = CHAINS
 # A run with this tag finds its windows listed already, staged under the tag's value.
 LISTED_AHEAD_TAG = "reconciler/listed_ahead"
 
@@ -58,11 +61,15 @@ def list_groups(
 
 
 def list_months(
-    session: Session, months: list[str], key: str, progress: Progress | None = None
+    session: Session,
+    months: list[str],
+    key: str,
+    progress: Progress | None = None,
+    sample: Sequence[datetime] = (),
 ) -> Listed:
-    """List some months as one window; for a thread of its own."""
+    """List some months as one window; for a thread of its own. ``sample``: see ``list_window``."""
     scope = months_scope(months[0], months[-1])
-    return Listed(months, list_window(session, scope, key, progress))
+    return Listed(months, list_window(session, scope, key, progress, sample))
 
 
 def key_of(session: Session) -> str:

@@ -1,9 +1,14 @@
 """The call budget: what each base has been called lately, in Postgres, shared by every process.
 
-Airtable counts the calls of any second as they arrive (Airtable facts, section 6). So the arrivals
-of the last calls are kept, and a call goes when the one that many before it is a second and a
-little more ago. A delta may use up the second at once; the audit and the Great Sync call evenly,
-and stand back while a delta is calling.
+Airtable counts the calls of any second as they arrive (Airtable facts, section 6). So the last
+calls are kept, and a call goes when the one that many before it is a second and a little more ago:
+the spare. Nobody holds a slot ahead: who has to wait asks again, so who wakes late, moves or dies
+moves nobody. A delta may use up the second at once; the audit and the Great Sync call evenly, and
+stand back while a delta is calling.
+
+Why no second sees a sixth call: it goes a second and the spare after the first was noted. The first
+may have left later than noted by what is not told, ``UNTOLD`` of the spare, and have been longer on
+its way than the sixth, unseen, by what is left of the spare. Anything more is told.
 """
 
 from __future__ import annotations
@@ -14,13 +19,17 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Engine, TextClause, text
+from sqlalchemy import Engine, text
 
 from reconciler_dagster.postgres.connection import at_once
 
-# How long after an urgent call the others stand back; a delta's calls follow each other faster.
+# How long after an urgent caller asked the others stand back; a delta's calls follow each other
+# faster.
 URGENT_SECONDS = 1.0
 POLL_SECONDS = 0.25
+# The share of the spare by which a call may be late and cost nothing. The rest is for ways there
+# that differ without anybody here seeing it.
+UNTOLD = 1 / 4
 
 # The row is locked before the clock is read, so that nobody's call comes in between.
 _TAKE = text("""
@@ -29,40 +38,38 @@ _TAKE = text("""
           AND locked_until <= clock_timestamp()
           AND (:urgent OR urgent_until <= clock_timestamp())
         FOR UPDATE
+    ), asked AS (
+        SELECT arrivals, clock_timestamp() AS at FROM locked
     ), slot AS (
-        SELECT arrivals, greatest(
-            clock_timestamp(),
+        SELECT arrivals, at, greatest(
+            at,
             arrivals[:in_window] + make_interval(secs => :window),
             CASE WHEN NOT :urgent THEN arrivals[1] + make_interval(secs => :spacing) END
-        ) AS arrives FROM locked
-    ), taken AS (
+        ) AS free FROM asked
+    ), noted AS (
         UPDATE reconciler.call_bucket b SET
-            arrivals = ARRAY(SELECT a FROM unnest(s.arrivals || s.arrives) AS a
-                ORDER BY a DESC LIMIT :in_window),
-            urgent_until = CASE WHEN :urgent
-                THEN clock_timestamp() + make_interval(secs => :urgent_seconds)
-                ELSE urgent_until END
-        FROM slot s WHERE b.base_id = :base_id RETURNING s.arrives
+            arrivals = CASE WHEN s.free > s.at THEN s.arrivals ELSE ARRAY(
+                SELECT a FROM unnest(s.arrivals || s.at) AS a ORDER BY a DESC LIMIT :in_window) END,
+            urgent_until = CASE WHEN :urgent THEN s.at + make_interval(secs => :urgent_seconds)
+                ELSE b.urgent_until END
+        FROM slot s WHERE b.base_id = :base_id AND (:urgent OR s.free = s.at)
     ), logged AS (
         INSERT INTO reconciler.call_log (base_id, hour, purpose, calls)
-        SELECT :base_id, date_trunc('hour', clock_timestamp()), :purpose, 1 FROM taken
+        SELECT :base_id, date_trunc('hour', at), :purpose, 1 FROM slot WHERE free = at
         ON CONFLICT (base_id, hour, purpose) DO UPDATE SET calls = call_log.calls + 1
     )
-    SELECT CAST(extract(epoch FROM arrives) * 1000000 AS bigint) AS arrives,
-        extract(epoch FROM arrives - clock_timestamp()) AS wait FROM taken
+    SELECT CAST(extract(epoch FROM at) * 1000000 AS bigint) AS arrives,
+        extract(epoch FROM free - at) AS wait FROM slot
 """)
-# A call that was late, because whoever made it woke late or because it was held up on its way.
+# A call that was late, because it left late or because it was held up on its way.
 _LATE = text("""
     UPDATE reconciler.call_bucket SET arrivals = ARRAY(
-        SELECT a FROM unnest(array_remove(arrivals, t.planned)
-            || greatest(t.planned, t.planned + make_interval(secs => :late))) AS a
+        SELECT a FROM unnest(array_remove(arrivals, t.noted) || t.arrived) AS a
         ORDER BY a DESC LIMIT :in_window)
-    FROM (SELECT timestamptz 'epoch' + :arrives * interval '1 microsecond' AS planned) AS t
-    WHERE base_id = :base_id RETURNING locked_until <= clock_timestamp()
+    FROM (SELECT timestamptz 'epoch' + :noted * interval '1 microsecond' AS noted,
+                 timestamptz 'epoch' + :arrived * interval '1 microsecond' AS arrived) AS t
+    WHERE base_id = :base_id
 """)
-_OPEN = text(
-    "SELECT locked_until <= clock_timestamp() FROM reconciler.call_bucket WHERE base_id = :base_id"
-)
 
 # Of the callers of this process to a base, urgent ones and others, the one whose turn it is.
 _TURNS: dict[tuple[str, bool], Lock] = {}
@@ -70,8 +77,8 @@ _TURNS: dict[tuple[str, bool], Lock] = {}
 
 @dataclass(frozen=True)
 class Slot:
-    """When a call was to go: ``began`` by this process' clock (``time.monotonic``), ``arrives`` by
-    Postgres' (microseconds since 1970).
+    """When a call counts as arrived: not before ``began`` by this process' clock
+    (``time.monotonic``); ``arrives`` by Postgres' (microseconds since 1970).
     """
 
     began: float
@@ -89,16 +96,16 @@ class Bucket:
     ) -> None:
         self._engine = engine
         self._in_window = math.ceil(calls_per_second)
-        # A second, and what is left over of it: by so much may a call be late and cost nothing.
         window = self._in_window / calls_per_second
-        self._spare = window - 1
+        self._untold = UNTOLD * (window - 1)
         self._slot: dict[str, Any] = {
             "base_id": base_id,
             "purpose": purpose,
             "urgent": urgent,
             "in_window": self._in_window,
             "window": window,
-            "spacing": 1 / calls_per_second,
+            # Not stretched by the spare: who woke a little late once would stay late.
+            "spacing": 1 / self._in_window,
             "urgent_seconds": URGENT_SECONDS,
         }
         self._turn = _TURNS.setdefault((base_id, urgent), Lock())
@@ -112,28 +119,31 @@ class Bucket:
             )
 
     def take(self) -> Slot:
-        """Wait for a slot; through a lock-out of another process too.
+        """Wait until a call may go, through a lock-out of another process too, and note it.
 
-        The callers of a process wait one behind the other, so that it holds one slot ahead at the
-        most: whoever is urgent waits for no row of them.
+        The callers of a process wait one behind the other, so that one of them asks at a time.
         """
         with self._turn:
             while True:
-                asked = time.monotonic()
+                began = time.monotonic()
                 with at_once(self._engine) as connection:
-                    given = connection.execute(_TAKE, self._slot).one_or_none()
-                if given is None:
-                    time.sleep(POLL_SECONDS)
-                    continue
-                slot = Slot(asked + max(0.0, float(given.wait)), given.arrives)
-                time.sleep(max(0.0, slot.began - time.monotonic()))
-                if self._may_go(slot):
-                    return slot
+                    slot = connection.execute(_TAKE, self._slot).one_or_none()
+                if slot is not None and not slot.wait:
+                    return Slot(began, slot.arrives)
+                time.sleep(POLL_SECONDS if slot is None else float(slot.wait))
 
-    def arrived_late(self, slot: Slot, delay: float) -> None:
-        """Tell that the call of a slot may have arrived so many seconds after it."""
-        if delay > self._spare:
-            self._tell(_LATE, slot, delay)
+    def arrived_late(self, slot: Slot, delay: float) -> Slot:
+        """Tell that the call of a slot may have arrived so many seconds after it. Returns the slot
+        as it counts from now on.
+        """
+        if delay <= self._untold:
+            return slot
+        late = Slot(slot.began + delay, slot.arrives + math.ceil(delay * 1_000_000))
+        with at_once(self._engine) as connection:
+            connection.execute(
+                _LATE, {**self._slot, "noted": slot.arrives, "arrived": late.arrives}
+            )
+        return late
 
     def lock_out(self, seconds: float, reason: str) -> None:
         """Keep every process from calling this base for so long."""
@@ -146,13 +156,3 @@ class Bucket:
                 ),
                 {**self._slot, "seconds": seconds, "reason": reason},
             )
-
-    def _may_go(self, slot: Slot) -> bool:
-        """Whether the base is still open. Whoever woke late says so before the call."""
-        late = time.monotonic() - slot.began
-        return self._tell(_LATE if late > self._spare else _OPEN, slot, late)
-
-    def _tell(self, statement: TextClause, slot: Slot, late: float) -> bool:
-        parameters = {**self._slot, "arrives": slot.arrives, "late": late}
-        with at_once(self._engine) as connection:
-            return bool(connection.execute(statement, parameters).scalar())

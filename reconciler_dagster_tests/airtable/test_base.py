@@ -27,8 +27,9 @@ class Unlimited:
         """Never wait."""
         return Slot(time.monotonic(), 0)
 
-    def arrived_late(self, slot: Slot, delay: float) -> None:
+    def arrived_late(self, slot: Slot, delay: float) -> Slot:
         """Never mind."""
+        return slot
 
     def lock_out(self, seconds: float, reason: str) -> None:
         """Note it."""

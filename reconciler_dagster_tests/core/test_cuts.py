@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import math
+import random
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler_dagster.core.cuts import pieces_of_known, pieces_of_sample
+from reconciler_dagster.core.cuts import pieces_of_base_sample, pieces_of_known, pieces_of_sample
 from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.windows import PAGE, months_scope, months_until, unknown_grouped
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=300)
@@ -36,6 +39,7 @@ def test_the_pieces_are_the_window(created: list[datetime], window: Scope, most:
         pieces_of_known(known, window, most),
         pieces_of_sample(known, window, most, NOW),
         pieces_of_sample(known[::-1], window, most, NOW),
+        pieces_of_base_sample(created, window, most),
     ):
         whole(pieces, window)
         assert len(pieces) <= most
@@ -66,6 +70,36 @@ def test_a_page_in_order_of_creation_cuts_the_rest_by_time() -> None:
     assert all(pieces[0].holds(moment) for moment in oldest)
     lengths = [(one.end or NOW) - one.start for one in pieces if one.start]
     assert max(lengths) - min(lengths) < timedelta(hours=3)
+
+
+def test_a_window_is_cut_by_its_share_of_a_page_of_the_base() -> None:
+    """Of a hundred records, half came in with one import, within an hour."""
+    bulk = [START + timedelta(minutes=n) for n in range(50)]
+    others = [START + timedelta(days=5 * n + 1) for n in range(50)]
+    sample = others[25:] + bulk + others[:25]
+    january = Scope("created", START, START + timedelta(days=30))
+    pieces = pieces_of_base_sample(sample, january, 4)
+    held = [sum(piece.holds(moment) for moment in sample) for piece in pieces]
+    assert (len(held), sum(held)) == (4, 56)
+    assert max(held) - min(held) <= 1
+    rest = Scope("created", START + timedelta(days=30), START + timedelta(days=120))
+    assert pieces_of_base_sample(sample, rest, 4) == [rest]
+    assert pieces_of_base_sample(sample, Scope("created", NOW), 4) == [Scope("created", NOW)]
+
+
+def test_first_contact_costs_little_more_than_a_call_a_page() -> None:
+    """Ten thousand leads over two years: at most a page for each window's end."""
+    months = months_until(NOW)
+    for seed in range(5):
+        chance = random.Random(seed)
+        created = [NOW - timedelta(seconds=chance.randrange(720 * 86400)) for _ in range(10_000)]
+        sample = created[:PAGE]
+        calls = 0
+        for group in unknown_grouped(months, sample):
+            window = months_scope(group[0], group[-1])
+            for piece in pieces_of_base_sample(sample, window, 4):
+                calls += max(1, math.ceil(sum(map(piece.holds, created)) / PAGE))
+        assert calls <= 110
 
 
 def test_one_moment_is_not_cut() -> None:

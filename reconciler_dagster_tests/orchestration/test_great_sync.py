@@ -61,6 +61,21 @@ def test_every_window_is_a_run_and_a_delta_goes_on_from_there(
     assert again.counts.airtable_calls == 3
 
 
+def test_a_first_contact_lists_no_page_twice(
+    portal_db: str, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+) -> None:
+    """Nobody knows how many leads a month holds; a page of the base says how to cut it."""
+    with world(portal_db, leads=1500) as acme:
+        point_at(monkeypatch, portal_db, acme.sandbox)
+        result, _ = great_sync(acme, instance)
+        windows = len(instance.get_runs())
+        assert (result.counts.pulled, result.counts.local_writes) == (1500, 1500)
+        # One for the metadata, one for the sample; a window's last page is not full.
+        assert result.counts.airtable_calls <= 2 + 1500 // 100 + windows
+        acme.assert_converged()
+        acme.assert_quiet()
+
+
 def test_a_dry_run_writes_nothing_and_tells_all(acme: World, instance: dg.DagsterInstance) -> None:
     result, _ = great_sync(acme, instance, config=WindowConfig(dry_run=True))
     assert result.change_set["inserts"] == 240
