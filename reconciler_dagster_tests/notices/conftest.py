@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 from reconciler_dagster.config import Settings
 from reconciler_dagster.notices.keeper import Keeper
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster_tests.adopted import ADOPT
 from reconciler_dagster_tests.notices.receivers import (
     Endpoint,
     Mailbox,
@@ -21,6 +22,12 @@ from reconciler_dagster_tests.notices.receivers import (
 )
 
 REFUSED = "AIRTABLE_API_KEY is not accepted by Airtable: set it to a valid personal access token."
+
+
+@pytest.fixture(autouse=True)
+def production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere nobody is told."""
+    monkeypatch.setenv("RECONCILER_ENVIRONMENT", "production")
 
 
 class Office:
@@ -47,9 +54,9 @@ class Office:
             result = connection.execute(text(statement), parameters)
             return result.all() if result.returns_rows else result.rowcount
 
-    def clients(self, *names: str) -> list[str]:
+    def clients(self, *names: str, adopted: bool = True) -> list[str]:
         """Their ids."""
-        return [
+        ids = [
             str(
                 self.sql(
                     "INSERT INTO clients (company_name, airtable_base_id) VALUES (:name, :base) "
@@ -60,6 +67,10 @@ class Office:
             )
             for name in names
         ]
+        if adopted:
+            self.sql(ADOPT)
+            self.sql("UPDATE reconciler.adoption SET changed_at = now() - interval '30 days'")
+        return ids
 
     def ran(self, client_id: str, message: str | None = None, **more: Any) -> None:
         """A run ended: well, or with a message."""

@@ -45,7 +45,6 @@ def place() -> Iterator[Place]:
             leads=5,
             RECONCILER_NOTIFY_SMTP_URL=box.url,
             RECONCILER_NOTIFY_EMAIL_TO="ops@example.com",
-            RECONCILER_NOTIFY_SETTLE_SECONDS="0",
             RECONCILER_NOTIFY_HOLD_SECONDS="0",
             RECONCILER_NOTIFY_HEARTBEAT_URL=f"{web.url}/ping",
         ) as host,
