@@ -21,6 +21,7 @@ from reconciler_dagster.core.guard import Facts
 from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.engine.counts import Counts
+from reconciler_dagster.engine.lag import Lags
 from reconciler_dagster.engine.tokens import token_of
 from reconciler_dagster.postgres import adoption, bindings, cursor, guard, record_ids
 from reconciler_dagster.postgres.bucket import Bucket
@@ -50,6 +51,7 @@ class Session:
     purpose: Purpose
     dry_run: bool = False
     counts: Counts = field(default_factory=Counts)
+    lags: Lags = field(default_factory=Lags)
 
     def __post_init__(self) -> None:
         self.token = token_of(self.settings, self.engine, self.client)

@@ -12,7 +12,6 @@ from sqlalchemy import Engine, text
 from reconciler_dagster.config import Settings
 from reconciler_dagster.notices.keeper import Keeper
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster_tests.adopted import ADOPT
 from reconciler_dagster_tests.notices.receivers import (
     Endpoint,
     Mailbox,
@@ -68,8 +67,12 @@ class Office:
             for name in names
         ]
         if adopted:
-            self.sql(ADOPT)
-            self.sql("UPDATE reconciler.adoption SET changed_at = now() - interval '30 days'")
+            self.sql(
+                "INSERT INTO reconciler.adoption (client_id, state, changed_by, changed_at) "
+                "SELECT CAST(unnest(CAST(:ids AS text[])) AS uuid), 'adopted', 'the test', "
+                "now() - interval '30 days'",
+                ids=ids,
+            )
         return ids
 
     def ran(self, client_id: str, message: str | None = None, **more: Any) -> None:
