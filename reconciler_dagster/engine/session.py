@@ -29,6 +29,7 @@ from reconciler_dagster.postgres.clients import Client, base_of, directory, lead
 from reconciler_dagster.postgres.connection import Writer, at_once, writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
 from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
+from reconciler_dagster.postgres.token_bucket import TokenBucket
 
 Purpose = Literal["delta", "manual", "audit", "great_sync", "rehearsal"]
 
@@ -72,8 +73,13 @@ class Session:
         )
         opened = Base(self.settings, self.client.base_id, bucket, self.token)
         opened.transport.may_write = self._require_may_write
+        opened.transport.wait_for_token = self._token_bucket.take
         self._bases.append(opened)
         return opened
+
+    @cached_property
+    def _token_bucket(self) -> TokenBucket:
+        return TokenBucket(self.engine)
 
     def _require_may_write(self) -> None:
         """Just before a call that writes: the lease lasts, and nobody has taken the consent back
