@@ -95,6 +95,17 @@ def test_a_stopped_schedule(place: Place, monkeypatch: pytest.MonkeyPatch) -> No
     note("schedule_still", "the schedule is stopped", title, seconds, f"Over: {title}")
 
 
+def test_a_killed_listener(place: Place) -> None:
+    """Seen by a sensor, for whoever looks best is gone."""
+    title = KINDS["listener_silent"].happened
+    place.host.kill("listener")
+    seconds = place.told(title)
+    place.host.start_listener()
+    place.told(f"Over: {title}")
+    assert place.titles().count(title) == 1
+    note("listener_silent", "the listener is killed", title, seconds, f"Over: {title}")
+
+
 def test_a_dead_postgres(place: Place) -> None:
     title = KINDS["postgres_down"].happened
     place.host.postgres.stop()
