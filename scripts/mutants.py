@@ -22,6 +22,7 @@ ENGINE = "reconciler_dagster/engine/"
 POSTGRES = "reconciler_dagster/postgres/"
 AIRTABLE = "reconciler_dagster/airtable/"
 CORE = "reconciler_dagster/core/"
+NOTICES = "reconciler_dagster/notices/"
 
 MUTANTS = [
     Mutant(
@@ -594,5 +595,61 @@ MUTANTS = [
         POSTGRES + "cursor.py",
         "FROM reconciler.cursor WHERE client_id = :client_id AND sync = :sync",
         "FROM reconciler.cursor WHERE client_id = :client_id",
+    ),
+    Mutant(
+        "forget over a restart what was told",
+        "a_restart_tells_nobody_twice",
+        NOTICES + "store.py",
+        'State(row["state"])',
+        "State.BREWING",
+    ),
+    Mutant(
+        "never tell that it is over",
+        "told_once_and_once_more_when_it_is_over",
+        NOTICES + "decide.py",
+        "told_at=now), What.RECOVERED",
+        "told_at=now), None",
+    ),
+    Mutant(
+        "tell each time what comes and goes",
+        "what_comes_and_goes_is_damped",
+        NOTICES + "decide.py",
+        "self.hold * (1 << min(returns, _MOST_DOUBLINGS))",
+        "self.hold",
+    ),
+    Mutant(
+        "give up a delivery that was not taken",
+        "a_failed_delivery_is_tried_again",
+        NOTICES + "store.py",
+        "CASE WHEN :taken OR said_at",
+        "CASE WHEN :taken OR true OR said_at",
+    ),
+    Mutant(
+        "have a dead daemon settle before it is told of",
+        "a_daemon_that_dies_is_told_of_within_two_minutes",
+        NOTICES + "kinds.py",
+        "        at_once=True,\n",
+        "",
+    ),
+    Mutant(
+        "tell of clients that nobody has adopted",
+        "not_adopted_or_is_paused_nothing_is_told",
+        NOTICES + "observe.py",
+        "clients, _ = adoption.adopted_clients(connection)",
+        "clients = active_clients(connection)",
+    ),
+    Mutant(
+        "have a copy tell people",
+        "where_nothing_starts_by_itself_nobody_is_told",
+        NOTICES + "keeper.py",
+        "if not starts_by_itself():",
+        "if False:",
+    ),
+    Mutant(
+        "let a token make as many calls as its bases may",
+        "a_run_waits_for_its_token",
+        ENGINE + "session.py",
+        "        opened.transport.wait_for_token = self._token_bucket.take\n",
+        "",
     ),
 ]

@@ -46,6 +46,11 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_rehearsal.py",
     "reconciler_dagster_tests/engine/test_fights.py",
     "reconciler_dagster_tests/core/test_rehearsal.py",
+    "reconciler_dagster_tests/notices/test_decide.py",
+    "reconciler_dagster_tests/notices/test_keeper.py",
+    "reconciler_dagster_tests/notices/test_observe.py",
+    "reconciler_dagster_tests/notices/test_dagster.py",
+    "reconciler_dagster_tests/postgres/test_token_bucket.py",
 ]
 HISTORIES = "40"
 

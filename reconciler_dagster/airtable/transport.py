@@ -82,7 +82,8 @@ class Transport(HTTPAdapter):
     answer, whatever it says. ``earliest``: a moment on Airtable's
     clock that is certainly not later than the first answer of this run (None before it);
     ``earliest_here``: our clock then. ``may_write``: called at the last moment before a write goes
-    out; raises where it must not.
+    out; raises where it must not. ``wait_for_token``: called with the token before each call;
+    waits until one more may be made with it.
     """
 
     # Seconds from sending to the answer, by method, of the fastest call of this process.
@@ -106,6 +107,7 @@ class Transport(HTTPAdapter):
         )
         self.calls = self.answered = 0
         self.may_write: Callable[[], None] = lambda: None
+        self.wait_for_token: Callable[[str], object] = lambda token: None
         self.earliest: datetime | None = None
         self.earliest_here = datetime.now(UTC)
 
@@ -151,7 +153,7 @@ class Transport(HTTPAdapter):
         self, request: requests.PreparedRequest, options: Mapping[str, Any]
     ) -> requests.Response:
         for _ in range(LOCKOUTS_BORNE):
-            response = self._call(request, options, self.bucket.take())
+            response = self._call(request, options, self._turn())
             if response.status_code != 429:
                 break
         return self._good(response)
@@ -160,7 +162,7 @@ class Transport(HTTPAdapter):
         self, request: requests.PreparedRequest, options: Mapping[str, Any]
     ) -> requests.Response:
         asked = time.monotonic()
-        slot = self.bucket.take()
+        slot = self._turn()
         if time.monotonic() - asked > WRITE_WAITS_SECONDS:
             raise NotSent(None, "not sent", "the write waited too long for its slot")
         response = self._call(request, options, slot)
@@ -169,6 +171,12 @@ class Transport(HTTPAdapter):
         if response.status_code in (429, 502, 503):
             raise NotSent(response.status_code, *error_of(response))
         return self._good(response)
+
+    def _turn(self) -> Slot:
+        """Wait for the base, and then for the token: what that takes counts as late."""
+        slot = self.bucket.take()
+        self.wait_for_token(self._token.value)
+        return slot
 
     def _call(
         self, request: requests.PreparedRequest, options: Mapping[str, Any], slot: Slot

@@ -100,6 +100,7 @@ def acknowledge(
         written = [_history(staged, c, c.before, c.told) for c in taken if c.told != c.before]
         record.history(connection, pair, session.run_id, "airtable", written)
         own_writes.count(connection, pair, session.run_id, _of_nobody(staged, taken))
+    session.lags.in_airtable(records)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def write_local(
         record.history(
             connection, pair, session.run_id, "postgres", _history(changes, owners, applied)
         )
-        leads.settle(
+        edited = leads.settle(
             connection,
             [n for r in done if r in staged.leads for n in staged.leads[r].revisions],
         )
@@ -88,7 +88,10 @@ def write_local(
         own_writes.forget(connection, pair, _no_longer_rewritten(staged, done))
         fights.over(connection, pair, _no_longer_fought(staged, done))
     updated = {record_id for record_id, columns in applied.written.items() if columns}
-    session.counts.local_writes += len(updated | applied.inserted.keys())
+    written = len(updated | applied.inserted.keys())
+    session.counts.local_writes += written
+    session.lags.in_postgres(written)
+    session.lags.edited(edited)
     session.counts.conflicts += len(conflicts)
     return outbound
 

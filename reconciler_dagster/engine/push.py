@@ -31,6 +31,7 @@ from reconciler_dagster.postgres import (
     retention,
     staging,
     tombstones,
+    totals,
 )
 from reconciler_dagster.postgres.connection import analyze_after, at_once
 from reconciler_dagster.postgres.lock import require_lease
@@ -69,6 +70,9 @@ def push(session: Session) -> Pushed:
         pulled = Pulled(**staging.pull(connection, session.key))
         staging.require_whole(connection, [session.key], pulled.staged)
         changes = dict(staging.changes(connection, session.key))
+        before = cursor.load(connection, session.pair)
+    if before is not None and pulled.window is None and not pulled.everything:
+        session.lags.listed_before(before.age.total_seconds())
     staged = load(session, session.key, may_assume=pulled.window is None)
     _refuse_gone(session, staged, set(pulled.gone))
     outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
@@ -224,6 +228,7 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
         staging.clear(connection, session.key)
     with at_once(session.engine) as connection:  # nobody who waits for the client waits for it
         retention.prune_part(connection, session.settings)
+        totals.add_arrived(connection, session.client.id, session.lags.take())
 
 
 def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] | None:

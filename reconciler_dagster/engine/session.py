@@ -22,6 +22,7 @@ from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.engine.counts import Counts
+from reconciler_dagster.engine.lag import Lags
 from reconciler_dagster.engine.tokens import token_of
 from reconciler_dagster.postgres import adoption, bindings, cursor, guard, record_ids
 from reconciler_dagster.postgres.bucket import Bucket
@@ -30,6 +31,7 @@ from reconciler_dagster.postgres.clients import Client, base_of, directory
 from reconciler_dagster.postgres.connection import Writer, at_once, writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
 from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
+from reconciler_dagster.postgres.token_bucket import TokenBucket
 
 Purpose = Literal["delta", "manual", "audit", "great_sync", "rehearsal"]
 
@@ -54,6 +56,7 @@ class Session:
     purpose: Purpose
     dry_run: bool = False
     counts: Counts = field(default_factory=Counts)
+    lags: Lags = field(default_factory=Lags)
 
     def __post_init__(self) -> None:
         self.token = token_of(self.settings, self.engine, self.client)
@@ -84,8 +87,13 @@ class Session:
         )
         opened = Base(self.settings, self.client.base_id, bucket, self.token)
         opened.transport.may_write = self._require_may_write
+        opened.transport.wait_for_token = self._token_bucket.take
         self._bases.append(opened)
         return opened
+
+    @cached_property
+    def _token_bucket(self) -> TokenBucket:
+        return TokenBucket(self.engine)
 
     def _require_may_write(self) -> None:
         """Just before a call that writes: the lease lasts, and nobody has taken the consent back

@@ -18,7 +18,7 @@ from reconciler_dagster.airtable.errors import DEFAULT_REFUSED
 from reconciler_dagster.airtable.token import Token
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.postgres import client_tokens
-from reconciler_dagster.postgres.client_tokens import Kind, Reference
+from reconciler_dagster.postgres.client_tokens import SEALED, Kind, Reference
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.sealing import CannotOpen, Keys
 
@@ -65,7 +65,7 @@ def where(own: Reference | None) -> str:
     return {
         "env": f"the variable {own.name}",
         "file": f"the file {own.name}",
-        "table": "sealed in the portal's database",
+        "table": SEALED,
     }[own.kind]
 
 

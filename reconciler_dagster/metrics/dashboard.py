@@ -73,6 +73,18 @@ PANELS = (
         ),
         unit="s",
     ),
+    Panel(
+        "From an edit to its arrival (to Postgres: at most)",
+        tuple(
+            (
+                f"histogram_quantile({share}, sum by(le, direction) "
+                f"(rate({names.LAG.name}_bucket{_CLIENTS}[1h])))",
+                f"{{{{direction}}}}, {share:.0%} are faster",
+            )
+            for share in (0.5, 0.95)
+        ),
+        unit="s",
+    ),
     Panel("Since the last success", ((_of(names.LAST_SUCCESS), "{{client}}"),), unit="s", red=1800),
     Panel(
         "Cells written",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -53,6 +54,30 @@ _COUNTERS = {
     totals.CONFLICTS: (names.CONFLICTS, ()),
     totals.CALLS: (names.CALLS, ("purpose",)),
 }
+
+
+@dataclass(frozen=True)
+class _Histogram:
+    """``count``, ``seconds``, ``bucket``: the totals that it is made of."""
+
+    metric: names.Metric
+    label: str
+    ends: tuple[float, ...]
+    count: str
+    seconds: str
+    bucket: str
+
+
+_HISTOGRAMS = (
+    _Histogram(
+        *(names.DURATION, "purpose", totals.BUCKETS),
+        *(totals.RUNS, totals.SECONDS, totals.BUCKET),
+    ),
+    _Histogram(
+        *(names.LAG, "direction", totals.LAG_BUCKETS),
+        *(totals.LAGS, totals.LAG_SECONDS, totals.LAG_BUCKET),
+    ),
+)
 _PURPOSES = ("delta", "manual", "audit", "great_sync")
 _FROM_ZERO: dict[str, list[Labels]] = {
     totals.RUNS: [(p, outcome) for p in _PURPOSES for outcome in ("succeeded", "failed")],
@@ -108,25 +133,8 @@ class _Collected(Collector):
             for key, value in values.items():
                 family.add_metric(key, value)
             yield family
-        yield self._durations(by_name, known)
-
-    def _durations(
-        self, by_name: Mapping[str, list[totals.Total]], known: Mapping[str, Labels]
-    ) -> Metric:
-        metric = names.DURATION
-        family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-        buckets: dict[Labels, dict[float, float]] = defaultdict(dict)
-        counts: dict[Labels, float] = defaultdict(float)
-        for each in by_name[totals.BUCKET]:
-            key = (*known[each.client_id], str(each.labels["purpose"]))
-            buckets[key][float(each.labels["le"])] = each.value
-        for each in by_name[totals.RUNS]:
-            counts[(*known[each.client_id], str(each.labels["purpose"]))] += each.value
-        for each in by_name[totals.SECONDS]:
-            key = (*known[each.client_id], str(each.labels["purpose"]))
-            rows = [(f"{end:g}", buckets[key].get(end, 0.0)) for end in totals.BUCKETS]
-            family.add_metric(key, [*rows, ("+Inf", counts[key])], each.value)
-        return family
+        for histogram in _HISTOGRAMS:
+            yield _histogram(histogram, by_name, known)
 
     def _of_clients(self) -> Iterator[Metric]:
         for metric, statement in _OF_CLIENTS.items():
@@ -138,7 +146,7 @@ class _Collected(Collector):
             {c: self._age(moment) for c in self._clients if (moment := done.get(c.id))},
         )
         proofs = {}
-        for client in self._clients:
+        for client in (client for client in self._clients if client.id in done):
             moments: list[datetime | None] = []
             for sync in maps(self._settings, client.base_id).values():
                 pair = Pair(client.id, sync)
@@ -187,6 +195,27 @@ class _Collected(Collector):
 
     def _age(self, moment: datetime) -> float:
         return max(0.0, (self._now - moment).total_seconds())
+
+
+def _histogram(
+    made: _Histogram, by_name: Mapping[str, list[totals.Total]], known: Mapping[str, Labels]
+) -> Metric:
+    family = HistogramMetricFamily(made.metric.name, made.metric.help, labels=made.metric.labels)
+
+    def key(total: totals.Total) -> Labels:
+        return (*known[total.client_id], str(total.labels[made.label]))
+
+    buckets: dict[Labels, dict[float, float]] = defaultdict(dict)
+    counts: dict[Labels, float] = defaultdict(float)
+    for each in by_name[made.bucket]:
+        buckets[key(each)][float(each.labels["le"])] = each.value
+    for each in by_name[made.count]:
+        counts[key(each)] += each.value
+    for each in by_name[made.seconds]:
+        own = key(each)
+        rows = [(f"{end:g}", buckets[own].get(end, 0.0)) for end in made.ends]
+        family.add_metric(own, [*rows, ("+Inf", counts[own])], each.value)
+    return family
 
 
 def _family(metric: names.Metric) -> GaugeMetricFamily:

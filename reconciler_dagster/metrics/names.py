@@ -29,6 +29,13 @@ RUNS = Metric(
 DURATION = Metric(
     "reconciler_run_duration_seconds", "histogram", "How long runs took.", (*CLIENT, "purpose")
 )
+LAG = Metric(
+    "reconciler_edit_lag_seconds",
+    "histogram",
+    "From an edit to its arrival, by lead. to_airtable: from the portal's edit to Airtable's "
+    "answer. to_postgres: at most, from the listing before the one that has found it.",
+    (*CLIENT, "direction"),
+)
 CELLS = Metric(
     "reconciler_cells", "counter", "Cells that runs were to write.", (*CLIENT, "direction")
 )
@@ -102,7 +109,7 @@ UNDELIVERED = Metric(
 )
 
 METRICS = (
-    *(RUNS, DURATION, CELLS, CONFLICTS, CALLS, LAST_SUCCESS, QUARANTINE, DELETIONS, STOPPED),
+    *(RUNS, DURATION, LAG, CELLS, CONFLICTS, CALLS, LAST_SUCCESS, QUARANTINE, DELETIONS, STOPPED),
     *(UNSETTLED, PROOF, LOCKED, MONTH, FORECAST, LEFT, PAUSED, REQUESTS, QUEUE, HEARTBEAT),
     *(WATCHER, NOTICES, UNDELIVERED),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -12,8 +13,8 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.notices.decide import Cause
 from reconciler_dagster.postgres.staging import dump
 
-# A daemon gives a sign of life every 30 s. With the looks in between, a dead one is told of
-# within two minutes.
+# A daemon gives a sign of life every 30 s. A dead one is told of at the first look after this, so
+# within two minutes of its death.
 DEAD_AFTER = timedelta(seconds=75)
 # A schedule's tick may be late by so much, and a sensor's pause be so long.
 LATE = timedelta(minutes=3)
@@ -39,7 +40,9 @@ class Ticking:
 @dataclass(frozen=True)
 class Dagster:
     """``seen_at``: when it was looked at; ``daemons``: the last sign of life by type, in seconds
-    since 1970; ``queued``: runs that wait; ``problem``: why its storage cannot be read.
+    since 1970; ``queued``: runs that wait; ``problem``: why its storage cannot be read;
+    ``watched_since``: since when somebody has looked without a gap, in seconds since 1970. Nothing
+    is silent for longer than that: what starts after everything was down has its time to come up.
     """
 
     seen_at: datetime
@@ -47,6 +50,7 @@ class Dagster:
     queued: int = 0
     ticking: list[Ticking] = field(default_factory=list)
     problem: str | None = None
+    watched_since: float = 0.0
 
     @property
     def heartbeat(self) -> datetime | None:
@@ -58,6 +62,24 @@ class Dagster:
         alive = self.heartbeat
         return self.problem is None and alive is not None and now - alive <= DEAD_AFTER
 
+    def silent_for(self, moment: float) -> timedelta:
+        """How long nothing has come since a moment, as far as anybody was there to see it."""
+        return self.seen_at - _moment(max(moment, self.watched_since))
+
+    @property
+    def is_too_early(self) -> bool:
+        """Whether the daemon has been silent for long, but not been watched for as long."""
+        return not self.is_alive(self.seen_at) and all(
+            self.silent_for(at) <= DEAD_AFTER for at in self.daemons.values()
+        )
+
+
+def continued(seen: Dagster, before: Dagster | None) -> Dagster:
+    """What is seen now, where ``before`` is what was seen last: the watch goes on, or begins."""
+    gap = before is None or before.problem or seen.seen_at - before.seen_at > DEAD_AFTER
+    since = seen.seen_at.timestamp() if gap or before is None else before.watched_since
+    return replace(seen, watched_since=since)
+
 
 def causes_of(seen: Dagster) -> Iterator[Cause]:
     """What is wrong with Dagster."""
@@ -65,23 +87,29 @@ def causes_of(seen: Dagster) -> Iterator[Cause]:
     if seen.problem is not None:
         yield Cause("dagster_storage", "", "", now, seen.problem)
         return
-    alive = seen.heartbeat
-    if alive is not None and now - alive > DEAD_AFTER:
-        silent = sorted(k for k, at in seen.daemons.items() if now - _moment(at) > DEAD_AFTER)
+    silent = sorted(k for k, at in seen.daemons.items() if seen.silent_for(at) > DEAD_AFTER)
+    if silent and (alive := seen.heartbeat):
         every = len(silent) == len(seen.daemons)
         detail = "" if every else f"of its threads these are silent: {', '.join(silent).lower()}"
         yield Cause("daemon_dead", "", "", alive, detail)
+    still: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
     for each in seen.ticking:
-        if each.stopped:
-            yield _still(each, now, "somebody has stopped it")
-        elif each.due_at and each.ticked_at < each.due_at and now - _moment(each.due_at) > LATE:
-            yield _still(each, _moment(each.due_at), "it was due and did not tick")
-        elif each.failures >= FAILURES[each.kind]:
-            yield _still(each, _moment(each.failing_since), "its ticks fail")
+        if found := _why_still(each, seen):
+            still[found[0]].append((f"{each.kind} {each.name}", found[1]))
+    for why, those in sorted(still.items()):
+        names = ", ".join(sorted(name for name, _ in those))
+        yield Cause("schedule_still", why, "", min(at for _, at in those), f"{names}: {why}")
 
 
-def _still(each: Ticking, since: datetime, why: str) -> Cause:
-    return Cause("schedule_still", each.name, "", since, f"{each.kind} {each.name}: {why}")
+def _why_still(each: Ticking, seen: Dagster) -> tuple[str, datetime] | None:
+    """Why a schedule or sensor does not tick, and since when; None where it does."""
+    if each.stopped:
+        return "somebody has stopped it", seen.seen_at
+    if each.ticked_at < each.due_at and seen.silent_for(each.due_at) > LATE:
+        return "it was due and did not tick", _moment(each.due_at)
+    if each.failures >= FAILURES[each.kind]:
+        return "its ticks fail", _moment(each.failing_since)
+    return None
 
 
 def _moment(seconds: float) -> datetime:

@@ -101,6 +101,10 @@ class Rules:
     remind: timedelta = timedelta(days=1)
     memory: timedelta = timedelta(hours=2)
 
+    def settle_of(self, kind: str) -> timedelta:
+        """Of a kind: nothing where its cause has lasted before it can be seen."""
+        return timedelta(0) if KINDS[kind].at_once else self.settle
+
     def hold_of(self, returns: int) -> timedelta:
         """Twice as long after each return."""
         return self.hold * (1 << min(returns, _MOST_DOUBLINGS))
@@ -182,7 +186,7 @@ def _with_cause(
     names = {cause.subject for cause in has}.union(had.affected)
     notice = replace(had, present=has, affected=tuple(sorted(names)))
     if notice.state is State.BREWING:
-        if now - notice.changed_at < rules.settle:
+        if now - notice.changed_at < rules.settle_of(notice.kind):
             return notice, None
         return replace(notice, state=State.OPEN, changed_at=now, told_at=now), What.OPENED
     if notice.state is State.FADING:

@@ -6,10 +6,15 @@ import re
 
 from reconciler_dagster.core.month import USED_UP
 from reconciler_dagster.notices.words import without_lead_data
+from reconciler_dagster.postgres.client_tokens import SEALED
 
 # How our own sentences begin; a test makes each of them happen.
+_TOKEN = re.compile(
+    r"(?P<default>AIRTABLE_API_KEY) is not accepted"
+    r"|The Airtable token of .+ \((?P<place>[^()]+|the file .+)\) is not accepted"
+)
 _KNOWN = (
-    ("token_refused", re.compile(r"AIRTABLE_API_KEY is not accepted")),
+    ("token_refused", _TOKEN),
     ("month_gone", re.compile(re.escape(USED_UP))),
     ("base_gone", re.compile(r"Base \S+ (?:cannot be read|has no table)")),
     ("base_gone", re.compile(r"Airtable answered 40[34] (?:\w*NOT_FOUND|INVALID_PERMISSIONS_OR)")),
@@ -25,8 +30,19 @@ def kind_of(message: str) -> str:
     return next((kind for kind, form in _KNOWN if form.search(message)), "runs_fail")
 
 
-def key_of(kind: str, message: str) -> str:
-    """The same for all clients that fail for the same reason."""
+def key_of(kind: str, message: str, client_id: str) -> str:
+    """The same for all clients that fail for the same reason: of a refused token, for all that it
+    belongs to.
+    """
+    if kind == "token_refused":
+        place = token_of(message)
+        return f"{place} {client_id}" if place == SEALED else place
     if kind != "runs_fail":
         return ""
     return _NUMBERS.sub("0", without_lead_data(message))[:200]
+
+
+def token_of(message: str) -> str:
+    """Where the refused token is kept, as the sentence says."""
+    found = _TOKEN.search(message)
+    return (found["default"] or found["place"]) if found else ""

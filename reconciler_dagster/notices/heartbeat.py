@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, text
 
+from reconciler_dagster.config import starts_by_itself
 from reconciler_dagster.notices.settings import NoticeSettings
-from reconciler_dagster.postgres.clients import active_clients
+from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.runs import DRY
 from reconciler_dagster.telling import told
 
@@ -21,7 +22,7 @@ _ALL = ""
 
 
 def successes(connection: Connection) -> dict[str, datetime | None]:
-    """When each active client's last delta ended well, by id; None for never."""
+    """When the last delta of each client that may be written ended well, by id; None for never."""
     rows = connection.execute(
         text(
             "SELECT client_id::text, max(finished_at) FROM reconciler.run_summary s "  # noqa: S608
@@ -30,14 +31,15 @@ def successes(connection: Connection) -> dict[str, datetime | None]:
         )
     )
     found: dict[str, datetime] = {row[0]: row[1] for row in rows}
-    return {client.id: found.get(client.id) for client in active_clients(connection)}
+    clients, _ = adopted_clients(connection)
+    return {client.id: found.get(client.id) for client in clients}
 
 
 def beat(portal: Engine, settings: NoticeSettings) -> None:
     """Call the monitor, if there was a success since it was called last. With one address for all,
     only while no client is without a success for too long.
     """
-    if settings.heartbeat_url is None:
+    if settings.heartbeat_url is None or not starts_by_itself():
         return
     url = settings.heartbeat_url.get_secret_value()
     with portal.connect() as connection:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, text
 
-from reconciler_dagster.config import Settings
+from reconciler_dagster.config import Settings, starts_by_itself
 from reconciler_dagster.core.guard import Unfit
 from reconciler_dagster.notices import dagster, decide, store
 from reconciler_dagster.notices.channels import Send, channels
@@ -24,8 +24,8 @@ from reconciler_dagster.notices.observe import observe
 from reconciler_dagster.notices.outage import Outage
 from reconciler_dagster.notices.settings import NoticeSettings
 from reconciler_dagster.notices.words import Surroundings, message, severity_of
+from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.calls import months
-from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.listener import silent_since
 from reconciler_dagster.telling import told
@@ -64,7 +64,13 @@ class Keeper:
         return Surroundings(of.dagster_ui_url, of.portal_url, self.notices.lead_data)
 
     def look(self) -> None:
-        """Look, and tell. What goes wrong with Postgres is told too; nothing is raised."""
+        """Look, and tell. What goes wrong with Postgres is told too; nothing is raised.
+
+        Where nothing starts by itself nobody is told either: a copy of a deployment has its
+        credentials and its notices, and would tell its people of what is not theirs.
+        """
+        if not starts_by_itself():
+            return
         try:
             self._look()
         except Exception as error:
@@ -91,7 +97,7 @@ class Keeper:
         unseen = {"postgres_down"}  # that one is kept elsewhere
         try:
             causes = observe(connection, self.settings, self.notices, now)
-            clients = active_clients(connection)
+            clients, _ = adopted_clients(connection)
             causes += month_causes(months(connection, self.settings, now), clients, now)
         except Unfit as error:
             causes = [Cause("edits_unnoted", "", "", now, str(error))]
@@ -101,10 +107,12 @@ class Keeper:
             causes.append(Cause("listener_silent", "", "", since))
         if self.look_at_dagster is None:
             return causes, unseen | _OF_DAGSTER
-        seen = self.look_at_dagster(now)
+        seen = dagster.continued(self.look_at_dagster(now), dagster.noted(connection))
         dagster.note(connection, seen)
         if seen.problem is not None:
             unseen |= _OF_DAGSTER - {"dagster_storage"}
+        elif seen.is_too_early:
+            unseen.add("daemon_dead")
         return [*causes, *dagster.causes_of(seen)], unseen
 
     def _have_told(self, connection: Connection, event: Event, now: datetime) -> None:

@@ -29,7 +29,8 @@ class Severity(IntEnum):
 class Kind:
     """``happened``, ``todo``: sentences for a person. ``of_all``: it is about the whole deployment,
     not about clients. ``explains``: while it stands, these are its consequences and are not told
-    of the same client (of any client, if it is ``of_all``).
+    of the same client (of any client, if it is ``of_all``). ``at_once``: its cause is a silence
+    that was watched for long enough: there is nothing more to wait for before it is told.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Kind:
     place: Place
     of_all: bool = False
     explains: tuple[str, ...] = ()
+    at_once: bool = False
 
 
 _LATE = ("no_success", "proof_old")
@@ -49,8 +51,9 @@ _ALL = (
         Severity.CRITICAL,
         "Airtable refuses the token",
         "Make a personal access token with the scopes data.records:read, data.records:write and "
-        "schema.bases:read, set AIRTABLE_API_KEY, and restart daemon and listener. Nothing is "
-        "lost: the next run carries over what was edited meanwhile.",
+        "schema.bases:read, and put it in the place of the refused one. If that is a variable, "
+        "restart daemon and listener; what is in a file or was set by `reconciler tokens set` is "
+        "read by the next run. Nothing is lost: that run carries over what was edited meanwhile.",
         "runs",
         explains=("runs_fail", *_LATE),
     ),
@@ -115,9 +118,18 @@ _ALL = (
     Kind(
         "sides_fight",
         Severity.WARNING,
-        "Another writer rewrites a field again and again, so it is no longer sent",
-        "Find the automation or trigger that rewrites it, then run `reconciler quarantine retry`.",
-        "quarantine",
+        "Another writer fights: it undoes what the engine writes, so these cells are left alone",
+        "Find what writes them (an automation, a trigger, an older sync) and stop it, then run "
+        "`reconciler quarantine retry`.",
+        "console",
+    ),
+    Kind(
+        "adoption_waits",
+        Severity.INFO,
+        "A rehearsal waits for a person to approve of it",
+        "Look at what would be written, and approve with `reconciler adopt --approve` or in the "
+        "console. Until then nothing of the client is written on either side.",
+        "console",
     ),
     Kind(
         "deletions_wait",
@@ -177,6 +189,7 @@ _ALL = (
         "daemons",
         of_all=True,
         explains=("schedule_still", *_LATE),
+        at_once=True,
     ),
     Kind(
         "schedule_still",

@@ -10,26 +10,29 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core import guard
+from reconciler_dagster.core.adoption import State
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.windows import proof_allowed
 from reconciler_dagster.notices import failures
 from reconciler_dagster.notices.decide import Cause
 from reconciler_dagster.notices.settings import NoticeSettings
 from reconciler_dagster.notices.words import without_lead_data
-from reconciler_dagster.postgres import baseline, runs
+from reconciler_dagster.postgres import adoption, baseline, fights, rehearsals, runs
 from reconciler_dagster.postgres import guard as guards
 from reconciler_dagster.postgres.clients import Client, active_clients
+from reconciler_dagster.postgres.migrate import tables_of
 from reconciler_dagster.postgres.runs import DRY
 from reconciler_dagster.postgres.trigger import Watched
 from reconciler_dagster.postgres.windows import oldest_verified
 from reconciler_dagster.syncs.in_force import maps
 
-# What a delta, the audit and a Great Sync say is each a word of its own.
+# What a delta, the audit and a Great Sync say is each a word of its own. A client that was paused
+# has as long as ever for its next success.
 _RUNS = f"""
     SELECT c.id::text AS client_id, g.purposes, last.state, last.message, last.finished_at,
         success.at AS success_at, failed.first AS failing_since, failed.count AS failures,
-        first.at AS first_at
-    FROM public.clients c
+        greatest(coalesce(success.at, first.at), a.changed_at) AS waits_since
+    FROM public.clients c JOIN reconciler.adoption a ON a.client_id = c.id
     CROSS JOIN (VALUES (ARRAY['delta', 'manual']), (ARRAY['audit']), (ARRAY['great_sync']))
         AS g (purposes)
     LEFT JOIN LATERAL (
@@ -48,14 +51,17 @@ _RUNS = f"""
         SELECT state, message, finished_at FROM reconciler.run_summary s
         WHERE s.client_id = c.id AND s.purpose = ANY(g.purposes) AND s.state <> 'started'
         AND NOT {DRY} AND s.scope <> 'deletions' ORDER BY s.started_at DESC LIMIT 1) last ON true
-    WHERE c.is_active AND first.at IS NOT NULL
+    WHERE c.is_active AND a.state = 'adopted' AND first.at IS NOT NULL
 """  # noqa: S608 - a constant
+# A person who looks at a rehearsal is not told that it waits.
+_TIME_TO_LOOK = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class View:
-    """What every look needs. ``now``: by Postgres' clock; ``audit_calls``: an hour's; ``pairs``:
-    every sync of each client.
+    """What every look needs. ``clients``: those that may be written; nobody waits for a run of the
+    others. ``now``: by Postgres' clock; ``audit_calls``: an hour's; ``pairs``: every sync of each
+    client; ``watched``: the tables whose edits are to be noted.
     """
 
     connection: Connection
@@ -64,6 +70,7 @@ class View:
     now: datetime
     audit_calls: int
     pairs: list[tuple[Client, Pair]]
+    watched: list[Watched]
 
     def told(self, sentence: str) -> str:
         """A sentence as it may be told."""
@@ -71,22 +78,26 @@ class View:
 
     @property
     def names(self) -> dict[str, str]:
-        """Of the active clients, by id."""
+        """Of the clients, by id."""
         return {client.id: client.name for client in self.clients}
 
 
 def observe(
     connection: Connection, settings: Settings, notices: NoticeSettings, now: datetime
 ) -> list[Cause]:
-    """All that is wrong with the active clients. Raises Unfit where some may be hidden."""
-    clients = active_clients(connection)
+    """All that is wrong with the clients. Raises Unfit where some may be hidden."""
+    clients, _ = adoption.adopted_clients(connection)
     pairs = [
         (client, Pair(client.id, sync))
         for client in clients
         for sync in maps(settings, client.base_id).values()
     ]
-    view = View(connection, clients, notices, now, settings.audit_calls_per_hour, pairs)
-    looks = (_failing, _stopped, _quarantined, _deletions, _unnoted, _drifting, _unproved)
+    watched = tables_of(maps(settings).values())
+    view = View(connection, clients, notices, now, settings.audit_calls_per_hour, pairs, watched)
+    looks = (
+        *(_failing, _stopped, _quarantined, _fought, _deletions),
+        *(_unnoted, _drifting, _unproved, _unapproved),
+    )
     return [cause for look in looks for cause in look(view)]
 
 
@@ -99,14 +110,20 @@ def _failing(view: View) -> Iterator[Cause]:
             message = row.message or "No reason is known."
             kind = failures.kind_of(message)
             if kind in failures.AT_ONCE or row.failures > 1:
-                detail = view.told(message) if kind in ("runs_fail", "base_gone") else ""
                 since = row.failing_since or row.finished_at
-                yield Cause(kind, failures.key_of(kind, message), name, since, detail)
+                key = failures.key_of(kind, message, row.client_id)
+                yield Cause(kind, key, name, since, _why(view, kind, message))
         if "delta" in row.purposes:
-            since = row.success_at or row.first_at
-            if view.now - since > view.settings.success_within(row.client_id):
+            allowed = view.settings.success_within(row.client_id)
+            if view.now - row.waits_since > allowed:
                 detail = "" if row.success_at else "there never was one"
-                yield Cause("no_success", "", name, since, detail)
+                yield Cause("no_success", "", name, row.waits_since, detail)
+
+
+def _why(view: View, kind: str, message: str) -> str:
+    if kind == "token_refused":
+        return failures.token_of(message)
+    return view.told(message) if kind in ("runs_fail", "base_gone") else ""
 
 
 def _stopped(view: View) -> Iterator[Cause]:
@@ -144,6 +161,12 @@ def _quarantined(view: View) -> Iterator[Cause]:
             yield Cause("quarantine", "", view.names[client_id], oldest, detail)
 
 
+def _fought(view: View) -> Iterator[Cause]:
+    for fight in fights.standing(view.connection):
+        if name := view.names.get(fight.client_id):
+            yield Cause("sides_fight", "", name, fight.began_at, fight.cells)
+
+
 def _deletions(view: View) -> Iterator[Cause]:
     rows = view.connection.execute(
         text(
@@ -158,17 +181,18 @@ def _deletions(view: View) -> Iterator[Cause]:
 
 
 def _unnoted(view: View) -> Iterator[Cause]:
-    watched = {Watched(pair.table, pair.sync) for _, pair in view.pairs}
-    looks = (guard.problems(guards.look(view.connection, one)) for one in watched)
+    """Of paused clients too: what is edited meanwhile must be noted."""
+    looks = (guard.problems(guards.look(view.connection, one)) for one in view.watched)
     if found := sorted({str(problem) for look in looks for problem in look}):
         detail = " ".join(found)
-        for client in view.clients:
-            yield Cause("edits_unnoted", "", client.name, view.now, detail)
+        for each in adoption.standings(view.connection).values():
+            if each.state is not State.NEW:
+                yield Cause("edits_unnoted", "", each.name, view.now, detail)
 
 
 def _drifting(view: View) -> Iterator[Cause]:
     for name, run in runs.standing(view.connection, ["audit"], "drift"):
-        if lines := run.findings["drift"]:
+        if run.client_id in view.names and (lines := run.findings["drift"]):
             yield Cause("drift", "", name, view.now, " ".join(lines))
 
 
@@ -182,3 +206,11 @@ def _unproved(view: View) -> Iterator[Cause]:
         since = min((moment for moment in (stalest, waiting) if moment), default=view.now)
         if view.now - since > proof_allowed(leads, view.audit_calls):
             yield Cause("proof_old", "", client.name, since)
+
+
+def _unapproved(view: View) -> Iterator[Cause]:
+    shown = rehearsals.waiting(view.connection)
+    for client in active_clients(view.connection):
+        since = shown.get(client.id)
+        if since is not None and view.now - since > _TIME_TO_LOOK:
+            yield Cause("adoption_waits", "", client.name, since)

@@ -23,6 +23,14 @@ from reconciler_dagster.telling import told
 _LAST_TICKS = 3
 # Daemons that a deployment of ours needs: without one of these nothing starts, or nothing ends.
 _NEEDED = ("SCHEDULER", "SENSOR", "QUEUED_RUN_COORDINATOR", "MONITORING")
+# What ticks for us. Others may share the instance, and may stop what is theirs; and what an older
+# release had stays in the storage.
+OURS = frozenset(
+    {
+        *("every_15_minutes", "every_hour", "forget_every_hour"),
+        *("manual_sync", "close_dead_runs", "keep_partitions", "watch", "adoption_requested"),
+    }
+)
 
 
 def look(instance: dg.DagsterInstance, now: datetime) -> Dagster:
@@ -40,9 +48,13 @@ def look(instance: dg.DagsterInstance, now: datetime) -> Dagster:
 
 
 def _newest(instance: dg.DagsterInstance) -> list[InstigatorState]:
-    """One state a schedule or sensor: a code location that was named otherwise leaves old ones."""
+    """One state a schedule or sensor of ours: a code location that was named otherwise leaves old
+    ones.
+    """
     states: dict[str, InstigatorState] = {}
     for state in instance.all_instigator_state():
+        if state.instigator_name not in OURS:
+            continue
         known = states.get(state.instigator_name)
         if known is None or _started(state) > _started(known):
             states[state.instigator_name] = state
@@ -73,7 +85,7 @@ def _ticking(instance: dg.DagsterInstance, state: InstigatorState, now: datetime
     elif isinstance(data, SensorInstigatorData):
         # Skipped ticks are purged, and several may share one.
         ticked_at = max(ticked_at, data.last_tick_timestamp or 0.0)
-        due_at = now.timestamp() - max(data.min_interval or 30, 30) if ticked_at else 0.0
+        due_at = ticked_at + max(data.min_interval or 30, 30) if ticked_at else 0.0
     failed = _failed(ticks)
     return Ticking(
         state.instigator_name,

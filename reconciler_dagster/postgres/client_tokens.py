@@ -9,6 +9,8 @@ from typing import Literal
 from sqlalchemy import Connection, text
 
 Kind = Literal["env", "file", "table"]
+# The place of a token in the table, for a person.
+SEALED = "sealed in the portal's database"
 
 
 @dataclass(frozen=True)

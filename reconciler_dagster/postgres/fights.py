@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -111,22 +115,39 @@ def take_up(
     return found
 
 
-def sentences(connection: Connection, client_id: str) -> list[str]:
-    """What is fought over, a sentence for all of it; empty where nothing is."""
+@dataclass(frozen=True)
+class Fight:
+    """All that is fought over of one client. ``cells``: which ones, in words."""
+
+    client_id: str
+    began_at: datetime
+    cells: str
+
+
+def standing(connection: Connection, client_id: str | None = None) -> list[Fight]:
+    """The fights of every client, or of one."""
     rows = connection.execute(
         text(
-            "SELECT sync, field, count(*) FROM reconciler.fight WHERE client_id = :client_id "
-            "AND runs >= :runs GROUP BY sync, field ORDER BY count(*) DESC, sync, field"
+            "SELECT client_id::text, sync, field, count(*), min(began_at) FROM reconciler.fight "
+            "WHERE runs >= :runs AND client_id = coalesce(CAST(:client_id AS uuid), client_id) "
+            "GROUP BY client_id, sync, field ORDER BY client_id, count(*) DESC, sync, field"
         ),
         {"client_id": client_id, "runs": FIGHT_RUNS},
-    ).all()
-    if not rows:
-        return []
-    cells = ", ".join(
-        f"{sync}.{field} of {counted(number, 'record')}" for sync, field, number in rows
     )
+    found = []
+    for of_client, fields in groupby(rows, key=itemgetter(0)):
+        listed = list(fields)
+        cells = ", ".join(f"{row[1]}.{row[2]} of {counted(row[3], 'record')}" for row in listed)
+        found.append(Fight(of_client, min(row[4] for row in listed), cells))
+    return found
+
+
+def sentences(connection: Connection, client_id: str) -> list[str]:
+    """What is fought over, a sentence for all of it; empty where nothing is."""
     return [
         f"Another program writes what the engine then puts right, in {FIGHT_RUNS} runs by now: "
-        f"{cells}. The engine leaves these cells alone until somebody has looked: stop the other "
-        "writer (an old cron, a second engine, a zap), then run `reconciler quarantine retry`."
+        f"{fight.cells}. The engine leaves these cells alone until somebody has looked: stop the "
+        "other writer (an old cron, a second engine, a zap), then run `reconciler quarantine "
+        "retry`."
+        for fight in standing(connection, client_id)
     ]

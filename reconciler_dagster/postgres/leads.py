@@ -157,12 +157,20 @@ def note_moved(connection: Connection, pair: Pair, record_ids: Iterable[str]) ->
     return {row.record_id: row.company_name for row in rows}
 
 
-def settle(connection: Connection, revisions: Iterable[int]) -> None:
-    """Settle exactly the edits that were read; later ones stay."""
-    connection.execute(
-        text("DELETE FROM reconciler.unsettled WHERE revision = ANY(:revisions)"),
-        {"revisions": list(revisions)},
+def settle(connection: Connection, revisions: Iterable[int]) -> dict[str, float]:
+    """Settle exactly the edits that were read; later ones stay. Returns how many seconds ago the
+    first one of each record was made, without those that a run has noted.
+    """
+    rows = connection.execute(
+        text(
+            "WITH settled AS (DELETE FROM reconciler.unsettled WHERE revision = ANY(:revisions) "
+            "RETURNING record_id, noted_at, cause) "
+            "SELECT record_id, extract(epoch FROM clock_timestamp() - min(noted_at))::float "
+            "FROM settled WHERE cause <> ALL(:noted_by_runs) GROUP BY record_id"
+        ),
+        {"revisions": list(revisions), "noted_by_runs": [DEFERRED, OVERLOOKED]},
     )
+    return {row[0]: row[1] for row in rows}
 
 
 def note(connection: Connection, pair: Pair, leads: Iterable[tuple[str, str]], cause: str) -> None:

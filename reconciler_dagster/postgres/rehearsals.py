@@ -77,6 +77,21 @@ def shown(connection: Connection, client_id: str) -> Kept | None:
     return kept if kept and kept.approved_by is None else None
 
 
+def waiting(connection: Connection) -> dict[str, datetime]:
+    """Since when what was shown waits for approval, by client; of new ones only."""
+    rows = connection.execute(
+        text(
+            "SELECT client_id::text, rehearsed_at FROM (SELECT DISTINCT ON (client_id) client_id, "
+            "rehearsed_at, approved_by FROM reconciler.rehearsal ORDER BY client_id, id DESC) r "
+            "WHERE approved_by IS NULL "
+            "AND rehearsed_at > clock_timestamp() - make_interval(days => :days) "
+            "AND NOT EXISTS (SELECT FROM reconciler.adoption a WHERE a.client_id = r.client_id)"
+        ),
+        {"days": SHOWN_FOR_DAYS},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 def approve(connection: Connection, rehearsal_id: int, by: str) -> None:
     """Note who approved."""
     connection.execute(

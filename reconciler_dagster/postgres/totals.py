@@ -5,7 +5,9 @@ A summary is counted once, when it has ended. Histograms are kept by the upper e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import Connection, text
 
@@ -14,9 +16,16 @@ from reconciler_dagster.postgres.runs import DRY
 BUCKETS = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 RUNS, SECONDS, BUCKET = "runs", "run_seconds", "run_seconds_bucket"
 CELLS, CONFLICTS, CALLS = "cells", "conflicts", "run_calls"
+LAG_BUCKETS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14400.0, 86400.0)
+LAGS, LAG_SECONDS, LAG_BUCKET = "lags", "lag_seconds", "lag_seconds_bucket"
 
 # One at a time counts, and whoever comes meanwhile does not wait.
 _TURN = "SELECT pg_try_advisory_xact_lock(hashtext('reconciler totals'))"
+_ADD = """
+    INSERT INTO reconciler.total AS t (name, client_id, labels, value)
+    SELECT name, client_id, labels, sum(value) FROM said GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ON CONFLICT (name, client_id, labels) DO UPDATE SET value = t.value + excluded.value
+"""
 # Of a run that wrote nothing on purpose, only the run itself is counted.
 _COUNT = f"""
     WITH ended AS (
@@ -44,9 +53,21 @@ _COUNT = f"""
         FROM ended CROSS JOIN (VALUES ('to_postgres'), ('to_airtable')) AS d (name)
         WHERE NOT dry AND state = 'succeeded'
     )
-    INSERT INTO reconciler.total AS t (name, client_id, labels, value)
-    SELECT name, client_id, labels, sum(value) FROM said GROUP BY 1, 2, 3
-    ON CONFLICT (name, client_id, labels) DO UPDATE SET value = t.value + excluded.value
+    {_ADD}
+"""  # noqa: S608 - constants
+_ARRIVED = f"""
+    WITH arrived AS (
+        SELECT jsonb_build_object('direction', direction) AS labels, seconds, leads
+        FROM unnest(CAST(:directions AS text[]), CAST(:seconds AS float[]), CAST(:leads AS int[]))
+            AS a (direction, seconds, leads)
+    ), said AS (
+        SELECT '{LAGS}' AS name, CAST(:client_id AS uuid) AS client_id, labels, leads AS value
+        FROM arrived
+        UNION ALL SELECT '{LAG_SECONDS}', :client_id, labels, seconds * leads FROM arrived
+        UNION ALL SELECT '{LAG_BUCKET}', :client_id, labels || jsonb_build_object('le', b.le), leads
+        FROM arrived CROSS JOIN unnest(CAST(:buckets AS float[])) AS b (le) WHERE seconds <= b.le
+    )
+    {_ADD}
 """  # noqa: S608 - constants
 
 
@@ -64,6 +85,30 @@ def count(connection: Connection) -> None:
     """Count the summaries that have ended since; nothing where somebody else is counting."""
     if connection.execute(text(_TURN)).scalar():
         connection.execute(text(_COUNT), {"buckets": list(BUCKETS)})
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """Edits that have arrived: of so many leads, after so many seconds."""
+
+    direction: Literal["to_airtable", "to_postgres"]
+    seconds: float
+    leads: int = 1
+
+
+def add_arrived(connection: Connection, client_id: str, arrived: Sequence[Arrived]) -> None:
+    """Count how long edits took."""
+    if arrived:
+        connection.execute(
+            text(_ARRIVED),
+            {
+                "client_id": client_id,
+                "directions": [each.direction for each in arrived],
+                "seconds": [float(each.seconds) for each in arrived],
+                "leads": [each.leads for each in arrived],
+                "buckets": list(LAG_BUCKETS),
+            },
+        )
 
 
 def load(connection: Connection) -> list[Total]:

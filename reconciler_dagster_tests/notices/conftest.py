@@ -23,6 +23,12 @@ from reconciler_dagster_tests.notices.receivers import (
 REFUSED = "AIRTABLE_API_KEY is not accepted by Airtable: set it to a valid personal access token."
 
 
+@pytest.fixture(autouse=True)
+def production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere nobody is told."""
+    monkeypatch.setenv("RECONCILER_ENVIRONMENT", "production")
+
+
 class Office:
     """Clients with runs that end as a test says, and what those who are told were told."""
 
@@ -47,9 +53,9 @@ class Office:
             result = connection.execute(text(statement), parameters)
             return result.all() if result.returns_rows else result.rowcount
 
-    def clients(self, *names: str) -> list[str]:
+    def clients(self, *names: str, adopted: bool = True) -> list[str]:
         """Their ids."""
-        return [
+        ids = [
             str(
                 self.sql(
                     "INSERT INTO clients (company_name, airtable_base_id) VALUES (:name, :base) "
@@ -60,6 +66,14 @@ class Office:
             )
             for name in names
         ]
+        if adopted:
+            self.sql(
+                "INSERT INTO reconciler.adoption (client_id, state, changed_by, changed_at) "
+                "SELECT CAST(unnest(CAST(:ids AS text[])) AS uuid), 'adopted', 'the test', "
+                "now() - interval '30 days'",
+                ids=ids,
+            )
+        return ids
 
     def ran(self, client_id: str, message: str | None = None, **more: Any) -> None:
         """A run ended: well, or with a message."""

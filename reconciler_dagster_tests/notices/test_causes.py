@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from reconciler_dagster.airtable.errors import AirtableError
+from reconciler_dagster.core.brakes import FIGHT_RUNS
 from reconciler_dagster.core.month import USED_UP
 from reconciler_dagster.notices.keeper import Keeper
 from reconciler_dagster.notices.kinds import KINDS
@@ -25,6 +26,7 @@ from reconciler_dagster.orchestration.execute import sync_clients
 from reconciler_dagster.orchestration.great_sync import Choice, sync_windows
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.postgres.migrate import upgrade
+from reconciler_dagster.postgres.retry import retry_chosen
 from reconciler_dagster_tests.notices.receivers import (
     Endpoint,
     Mailbox,
@@ -164,6 +166,18 @@ def _filled_again(stage: Stage) -> None:
     stage.run()
 
 
+def _old_cron(stage: Stage) -> None:
+    for _ in range(FIGHT_RUNS):
+        stage.acme.sql("UPDATE leads SET status = 'Cron'")
+        stage.run()
+
+
+def _somebody_has_looked(stage: Stage) -> None:
+    with stage.acme.engine.begin() as connection:
+        retry_chosen(connection, None, None, None)
+    stage.run()
+
+
 def _no_trigger(stage: Stage) -> None:
     stage.acme.sql("ALTER TABLE leads DISABLE TRIGGER zz_reconciler_note_edit")
 
@@ -193,6 +207,12 @@ CAUSES: dict[str, tuple[str, Act, dict[str, Any], Act]] = {
     ),
     "deletions_wait": ("70 of 120 records are deleted", _many_deleted, {}, _restored),
     "changes_wait": ("the notes of all leads are emptied", _many_emptied, {}, _filled_again),
+    "sides_fight": (
+        "an older cron writes the same in three runs",
+        _old_cron,
+        {},
+        _somebody_has_looked,
+    ),
     "edits_unnoted": ("the trigger on leads is disabled", _no_trigger, {}, _migrated),
     "no_success": (
         "nothing has run for longer than is allowed",

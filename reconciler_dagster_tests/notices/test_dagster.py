@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 from dagster._daemon.types import DaemonHeartbeat
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reconciler_dagster.notices.dagster import Dagster, Ticking, causes_of, note, noted
+from reconciler_dagster.definitions import defs
+from reconciler_dagster.notices.dagster import Dagster, Ticking, causes_of, continued, note, noted
+from reconciler_dagster.notices.decide import Notice, Rules, step
+from reconciler_dagster.notices.watcher import LOOK_SECONDS
 from reconciler_dagster.orchestration import seen
 from reconciler_dagster_tests.notices.conftest import Office
 from reconciler_dagster_tests.orchestration.conftest import kept_instance  # noqa: F401
@@ -71,6 +77,65 @@ def test_storage_that_cannot_be_read_is_all_that_is_told() -> None:
     assert told(broken) == [("dagster_storage", "Postgres: the connection was lost")]
 
 
+@pytest.mark.parametrize("name", ["watch", "every_15_minutes"])
+def test_several_that_do_not_tick_for_one_reason_are_one_cause(name: str) -> None:
+    states = [ticking(name="every_hour", stopped=True), ticking(name=name, stopped=True)]
+    (cause,) = causes_of(Dagster(NOW, WELL, ticking=states))
+    assert name in cause.detail
+    assert "every_hour" in cause.detail
+
+
+@given(st.floats(0, 15), st.floats(0, 30))
+def test_a_daemon_that_dies_is_told_of_within_two_minutes(first: float, beat: float) -> None:
+    """Whenever it is looked, and however long before its death the last sign of life came."""
+    seen_before: Dagster | None = None
+    kept: tuple[Notice, ...] = ()
+    for n in range(-20, 20):
+        seconds = first + n * LOOK_SECONDS
+        last = AT + (-beat if seconds >= -beat else seconds)
+        now = NOW + timedelta(seconds=seconds)
+        looked = continued(Dagster(now, {"SENSOR": last}), seen_before)
+        done = step(causes_of(looked), kept, now, Rules())
+        kept, seen_before = done.notices, looked
+        if done.events:
+            assert [event.notice.kind for event in done.events] == ["daemon_dead"]
+            assert 0 < seconds < 120
+            return
+    pytest.fail("nobody was told")
+
+
+def test_whoever_comes_up_after_everything_was_down_gives_the_daemon_its_time() -> None:
+    long_ago = {"SENSOR": AT - 3600}
+    late = [ticking(due_at=AT - 900, ticked_at=AT - 3600)]
+    before = Dagster(NOW - timedelta(hours=1), long_ago, watched_since=AT - 9000)
+    first = continued(Dagster(NOW, long_ago, ticking=late), before)
+    assert told(first) == []
+    assert first.is_too_early
+    again = continued(Dagster(NOW + timedelta(seconds=60), long_ago), first)
+    assert again.is_too_early
+    third = continued(Dagster(NOW + timedelta(seconds=90), long_ago), again)
+    assert not third.is_too_early
+    assert told(third) == [("daemon_dead", "")]
+    # While its storage could not be read, nobody could see whether it lives.
+    blind = Dagster(NOW + timedelta(seconds=99), problem="gone", watched_since=AT)
+    back = Dagster(NOW + timedelta(seconds=100), long_ago)
+    assert told(continued(back, blind)) == []
+
+
+def test_a_sensor_that_ticks_no_more_is_late_after_its_pause_and_some() -> None:
+    state = ticking(name="watch", kind="sensor", due_at=AT - 170, ticked_at=AT - 200)
+    assert told(Dagster(NOW, WELL, ticking=[state])) == []
+    later = replace(state, due_at=AT - 190, ticked_at=AT - 220)
+    ((kind, why),) = told(Dagster(NOW, WELL, ticking=[later]))
+    assert (kind, why) == ("schedule_still", "sensor watch: it was due and did not tick")
+
+
+def test_what_ticks_for_us_is_all_that_we_define() -> None:
+    repository = defs.get_repository_def()
+    names = {each.name for each in (*repository.schedule_defs, *repository.sensor_defs)}
+    assert names == seen.OURS
+
+
 def test_a_look_at_a_real_instance(kept_instance: dg.DagsterInstance) -> None:  # noqa: F811
     now = datetime.now(UTC)
     assert seen.look(kept_instance, now) == Dagster(now)
@@ -106,7 +171,10 @@ def test_a_listener_that_went_silent_is_told_of(office: Office) -> None:
 
 
 def test_what_dagster_s_storage_hides_is_not_over(office: Office) -> None:
-    silent = {"SENSOR": datetime.now(UTC).timestamp() - 100}
+    now = datetime.now(UTC)
+    silent = {"SENSOR": now.timestamp() - 100}
+    with office.engine.begin() as connection:
+        note(connection, Dagster(now - timedelta(seconds=15), silent))
     problem: str | None = None
 
     def look(now: datetime) -> Dagster:

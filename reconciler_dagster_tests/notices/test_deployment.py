@@ -45,7 +45,6 @@ def place() -> Iterator[Place]:
             leads=5,
             RECONCILER_NOTIFY_SMTP_URL=box.url,
             RECONCILER_NOTIFY_EMAIL_TO="ops@example.com",
-            RECONCILER_NOTIFY_SETTLE_SECONDS="0",
             RECONCILER_NOTIFY_HOLD_SECONDS="0",
             RECONCILER_NOTIFY_HEARTBEAT_URL=f"{web.url}/ping",
         ) as host,
@@ -94,6 +93,17 @@ def test_a_stopped_schedule(place: Place, monkeypatch: pytest.MonkeyPatch) -> No
         instance.start_schedule(schedule)
         place.told(f"Over: {title}")
     note("schedule_still", "the schedule is stopped", title, seconds, f"Over: {title}")
+
+
+def test_a_killed_listener(place: Place) -> None:
+    """Seen by a sensor, for whoever looks best is gone."""
+    title = KINDS["listener_silent"].happened
+    place.host.kill("listener")
+    seconds = place.told(title)
+    place.host.start_listener()
+    place.told(f"Over: {title}")
+    assert place.titles().count(title) == 1
+    note("listener_silent", "the listener is killed", title, seconds, f"Over: {title}")
 
 
 def test_a_dead_postgres(place: Place) -> None:

@@ -16,6 +16,7 @@ from reconciler_dagster.notices import dagster
 from reconciler_dagster.notices.dagster import Dagster
 from reconciler_dagster.notices.keeper import Keeper
 from reconciler_dagster.notices.settings import NoticeSettings
+from reconciler_dagster.postgres import adoption
 from reconciler_dagster_tests.notices.receivers import free_port
 from reconciler_dagster_tests.portal.conftest import SECRET, Server, signed_in
 from reconciler_dagster_tests.portal.data import World
@@ -114,7 +115,27 @@ def test_metrics_are_for_this_machine_or_for_whoever_has_the_token(
     assert closed.get("/metrics", headers=headers).status_code == 200
 
 
-def test_the_notices_page_is_for_who_sees_all(server: Server, world: World, db: Engine) -> None:
+def test_a_client_that_nobody_has_adopted_and_one_that_is_paused_keep_nothing_from_being_ready(
+    server: Server, world: World, db: Engine
+) -> None:
+    daemon_seen(db, 10)
+    synced(db, world.client, 10)
+    with db.begin() as connection:
+        adoption.pause(connection, str(world.other_client), "Ann")
+        connection.execute(
+            text(
+                "INSERT INTO clients (company_name, airtable_base_id) "
+                "VALUES ('New', 'appNew00000000000')"
+            )
+        )
+    answer: Any = ok(server.client().get("/ready"))
+    assert [each["client_id"] for each in answer["clients"]] == [str(world.client)]
+
+
+def test_the_notices_page_is_for_who_sees_all(
+    server: Server, world: World, db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_ENVIRONMENT", "production")
     root = signed_in(server, world.root)
     page = root.get("/console/notices")
     assert page.status_code == 200

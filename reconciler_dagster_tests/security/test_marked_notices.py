@@ -28,6 +28,7 @@ def marked(
 ) -> Iterator[Stage]:
     with world(portal_db, leads=12) as here, endpoint() as web, mailbox() as box:
         point_at(monkeypatch, portal_db, here.sandbox)
+        monkeypatch.setenv("RECONCILER_ENVIRONMENT", "production")
         monkeypatch.setenv("RECONCILER_RETRY_SECONDS", "0.01")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{web.url}/otel")
         tracing._made.cache_clear()
