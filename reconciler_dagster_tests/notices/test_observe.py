@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from reconciler_dagster.config import Settings
 from reconciler_dagster.core.brakes import FIGHT_RUNS
 from reconciler_dagster.engine.tokens import token_of
 from reconciler_dagster.notices import heartbeat
@@ -26,8 +27,8 @@ LONG_AGO = "3 h"
 def causes(office: Office) -> list[Cause]:
     with office.engine.begin() as connection:
         now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-        settings = notice_settings(office.web, office.box, quarantine_cells=0)
-        return observe(connection, settings, now, audit_calls=20)
+        notices = notice_settings(office.web, office.box, quarantine_cells=0)
+        return observe(connection, Settings(), notices, now)
 
 
 def told(office: Office) -> set[tuple[str, str]]:
