@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -17,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.guard import Guard
 from reconciler_dagster.portal.problems import Problem
 from reconciler_dagster.portal.rate import RateLimit
@@ -174,7 +176,10 @@ def test_a_database_that_is_gone_is_503(serve: Callable[..., Server]) -> None:
         url = f"postgresql://portal:hunter2@127.0.0.1:{free.getsockname()[1]}/x"
         settings = Settings(database_url=SecretStr(url), portal_jwt_secret=SecretStr(SECRET))
         server = serve(settings)
-        answer = server.client().get("/health")
+        ann = User(uuid4(), "ann@portal.example", "Ann", Role.CLIENT_USER, uuid4())
+        alive = server.client().get("/health")
+        answer = server.as_user(ann).get(f"/api/leads/{uuid4()}")
+    assert alive.status_code == 200, "to start it again would not mend the database"
     problem(answer, 503)
     assert answer.headers["retry-after"]
     assert "hunter2" not in answer.text

@@ -51,8 +51,9 @@ def test_what_is_closed_is_forgotten_like_the_history(acme: World) -> None:
     acme.update(min(acme.sandbox.records()), status="Mine")
     acme.sync()
     acme.sql(
-        "INSERT INTO reconciler.run_summary (run_id, client_id, purpose, scope, state, finished_at)"
-        " SELECT r, id, 'delta', '', s, f FROM clients, (VALUES ('a', 'succeeded', now()), "
+        "INSERT INTO reconciler.run_summary (run_id, client_id, purpose, scope, state, started_at,"
+        " finished_at) SELECT r, id, 'delta', '', s, coalesce(f, now()), f FROM clients, "
+        "(VALUES ('a', 'succeeded', now()), "
         "('b', 'succeeded', now() - interval '91 days'), ('c', 'started', NULL)) v (r, s, f)"
     )
     acme.sql(

@@ -50,6 +50,10 @@ CALLS: dict[str, list[list[str]]] = {
     ],
     "psql": [["psql", "-c", "SELECT 1"], ["psql", "-c", "SELECT nonsense"]],
     "sandbox": [["sandbox", "--switch", "nonsense=1"]],
+    "notify": [["notify", "list", "--json"], ["notify", "test"]],
+    "deploy": [["deploy", "dagster-yaml"], ["deploy", "helm-values"], ["deploy", "manifests"]],
+    "serve": [["serve", "portal", "--check"]],
+    "tokens": [["tokens", "list", "--json"], ["tokens"]],
 }
 # Whatever the command is about, these settings are refused.
 REFUSED = {
@@ -69,9 +73,10 @@ UNREACHABLE = {
     "Dagster's Postgres": {"DAGSTER_POSTGRES_URL": f"postgresql://postgres:{DAGSTER}@{NOWHERE}"},
 }
 # Commands that ask neither of them.
-SELF_SUFFICIENT = {"sandbox"}
+SELF_SUFFICIENT = {"sandbox", "deploy", "serve"}  # the last of these, with --check, asks a port
 WITHOUT_DAGSTER = {
     *("quarantine", "status", "history", "migrate", "map", "psql", "sandbox", "pause", "resume"),
+    *("notify", "tokens"),
 }
 WAITING = {"listen"}
 
