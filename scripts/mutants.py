@@ -290,8 +290,8 @@ MUTANTS = [
         "call without waiting for the slot",
         "together_exceeds",
         POSTGRES + "bucket.py",
-        "                time.sleep(max(0.0, slot.began - time.monotonic()))\n",
-        "",
+        "if slot is not None and not slot.wait:",
+        "if slot is not None:",
     ),
     Mutant(
         "insert a lead anew without what is agreed on",
@@ -497,5 +497,19 @@ MUTANTS = [
         POSTGRES + "requests.py",
         "\"WHERE id = :id AND state = 'pending' AND submitted_as IS DISTINCT FROM :key \"",
         "\"WHERE id = :id AND state = 'pending' \"",
+    ),
+    Mutant(
+        "keep to itself what a call was late by, up to the whole spare",
+        "nobody_sees",
+        POSTGRES + "bucket.py",
+        "UNTOLD = 1 / 4",
+        "UNTOLD = 1",
+    ),
+    Mutant(
+        "tell that a call left late only after its answer",
+        "told_before_its_answer",
+        AIRTABLE + "wire.py",
+        "        self.journey.has_left()\n",
+        "",
     ),
 ]

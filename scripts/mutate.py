@@ -34,6 +34,7 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_lease.py",
     "reconciler_dagster_tests/engine/test_database.py",
     "reconciler_dagster_tests/postgres/test_lock.py",
+    "reconciler_dagster_tests/postgres/test_bucket.py",
     "reconciler_dagster_tests/engine/test_guard.py",
     "reconciler_dagster_tests/postgres/test_trigger.py",
     "reconciler_dagster_tests/postgres/test_requests.py",
