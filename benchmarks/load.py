@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/load.py [leads] [edits a side]
 
 125,000 leads and 5,000 edits a side unless given. The sandbox's rate limit is off, so the seconds
-are the engine's; calls are counted, and a limit of 4.8 a second adds calls / 4.8. Ends with an
+are the engine's; calls are counted, and a limit of 4.76 a second adds calls / 4.76. Ends with an
 assertion where an edit was lost.
 """
 

@@ -291,8 +291,8 @@ MUTANTS = [
         "call without waiting for the slot",
         "together_exceeds",
         POSTGRES + "bucket.py",
-        "                time.sleep(max(0.0, slot.began - time.monotonic()))\n",
-        "",
+        "if slot is not None and not slot.wait:",
+        "if slot is not None:",
     ),
     Mutant(
         "insert a lead anew without what is agreed on",
@@ -650,6 +650,19 @@ MUTANTS = [
         "a_run_waits_for_its_token",
         ENGINE + "session.py",
         "        opened.transport.wait_for_token = self._token_bucket.take\n",
+    ),
+    Mutant(
+        "keep to itself what a call was late by, up to the whole spare",
+        "nobody_sees",
+        POSTGRES + "bucket.py",
+        "UNTOLD = 1 / 4",
+        "UNTOLD = 1",
+    ),
+    Mutant(
+        "tell that a call left late only after its answer",
+        "told_before_its_answer",
+        AIRTABLE + "wire.py",
+        "        self.journey.has_left()\n",
         "",
     ),
 ]

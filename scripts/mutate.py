@@ -37,6 +37,7 @@ EXAMPLES = [
     "reconciler_dagster_tests/core/test_policies.py",
     "reconciler_dagster_tests/syncs/test_resolve.py",
     "reconciler_dagster_tests/postgres/test_lock.py",
+    "reconciler_dagster_tests/postgres/test_bucket.py",
     "reconciler_dagster_tests/engine/test_guard.py",
     "reconciler_dagster_tests/engine/test_tokens.py",
     "reconciler_dagster_tests/orchestration/test_environments.py",
