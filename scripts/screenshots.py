@@ -3,7 +3,8 @@
     python scripts/screenshots.py [--portal URL] [--dagster URL] [--sandbox URL] [--into FOLDER]
 
 It plays a short day on both sides, so that there is something to see: a claim, a note, edits of
-both sides that collide, and a value that the portal cannot take.
+both sides that collide, a value that the portal cannot take, and a token that is revoked for a
+while.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from reconciler_dagster.sandbox import DEMO_BASE_ID, DEMO_TOKEN
 from reconciler_dagster.sandbox.testing import SandboxClient
+from reconciler_dagster.sandbox.world import ALL_SCOPES
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZE = {"width": 1280, "height": 800}
@@ -112,6 +114,18 @@ def dagster(page: Page, address: str, into: Path) -> None:
     shoot(page, "dagster-great-sync", into)
 
 
+def notices(page: Page, sandbox: SandboxClient, into: Path) -> None:
+    """A revoked token is told of once it has stood for half a minute."""
+    sandbox.accept_tokens({"patAnother00000000": ALL_SCOPES})
+    sync(page)
+    while not page.get_by_text("Airtable refuses the token").count():
+        page.wait_for_timeout(5000)
+        page.goto("/console/notices")
+    shoot(page, "console-notices", into, full=True)
+    sandbox.accept_tokens({DEMO_TOKEN: ALL_SCOPES})
+    sync(page)
+
+
 def grid(page: Page, address: str, into: Path) -> None:
     page.goto(address)
     expect(page.locator("#count")).to_contain_text("records")
@@ -136,6 +150,7 @@ def main(portal: str, ui: str, sandbox: str, into: Path) -> None:
         page = sign_in(browser, demo)
         lead = play(page, demo.sandbox)
         console(page, lead, into)
+        notices(sign_in(browser, demo, "Ann Keller"), demo.sandbox, into)
         elsewhere = browser.new_context(viewport=LARGE).new_page()
         grid(elsewhere, sandbox, into)
         dagster(elsewhere, ui, into)

@@ -174,8 +174,8 @@ def test_prometheus_reads_all_and_the_rules_find_what_is_wrong(
         assert value("reconciler_month_calls_left") == 100
         assert value('reconciler_run_duration_seconds_bucket{client="Acme",le="2.5"}') == 1
         lag = 'reconciler_edit_lag_seconds_bucket{client="Acme",direction="%s",le="%s"}'
-        assert [value(lag % ("to_postgres", le)) for le in ("30.0", "60.0", "+Inf")] == [0, 7, 7]
-        assert [value(lag % ("to_airtable", le)) for le in ("2.0", "5.0", "+Inf")] == [0, 1, 1]
+        assert [value(lag % ("to_postgres", le)) for le in ("30", "60", "+Inf")] == [0, 7, 7]
+        assert [value(lag % ("to_airtable", le)) for le in ("2", "5", "+Inf")] == [0, 1, 1]
         for panel in PANELS:
             for expression, _ in panel.queries:
                 query(expression.replace("$client", ".*"))
