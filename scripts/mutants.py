@@ -650,6 +650,7 @@ MUTANTS = [
         "a_run_waits_for_its_token",
         ENGINE + "session.py",
         "        opened.transport.wait_for_token = self._token_bucket.take\n",
+        "",
     ),
     Mutant(
         "keep to itself what a call was late by, up to the whole spare",
