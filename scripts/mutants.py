@@ -546,6 +546,8 @@ MUTANTS = [
         CORE + "rehearsal.py",
         "    before = shown.figures()\n",
         "    before = now.figures()\n",
+    ),
+    Mutant(
         "let every thread try a token that was refused",
         "refused_token_costs_one_call",
         AIRTABLE + "token.py",
