@@ -46,7 +46,7 @@ def apply_writes(
     free = _lock_unchanged(connection, updates)
     applied.deferred |= {w.record_id for w in updates if w.record_id not in free}
     updates = [write for write in updates if write.record_id in free]
-    written = write_each(connection, Update(), catalogue, updates)
+    written = write_each(connection, Update(catalogue), catalogue, updates)
     for write in updates:
         done = written[write.record_id]
         took.update(write, done.row, done.found)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.fields import LEADS
 from reconciler_dagster.core.rehearsal import Report
 from reconciler_dagster.engine.first_contact import rehearse_client
 from reconciler_dagster.postgres import guarded
@@ -25,6 +26,9 @@ from reconciler_dagster_tests.owner.portal import (
 from reconciler_dagster_tests.test_cli_attention import call
 from reconciler_dagster_tests.world import World
 
+CHANGED = (
+    'SELECT count(*) FROM leads l JOIN before b USING (id) WHERE l."{0}" IS DISTINCT FROM b."{0}"'
+)
 TRIGGER = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'sms_activity_logger'"
 
 
@@ -102,6 +106,7 @@ def test_report_and_run_agree_cell_by_cell(empty_db: str, variant: str) -> None:
         told = rehearsed(here)
         leads = here.value("SELECT count(*) FROM leads")
         events = logged(here)
+        here.sql("CREATE TABLE before AS TABLE leads")
         here.adopt()
         ran = here.sync()
         rows = here.sql("SELECT direction, field FROM reconciler.quarantine")
@@ -120,7 +125,21 @@ def test_report_and_run_agree_cell_by_cell(empty_db: str, variant: str) -> None:
             ("airtable", c): n for c, n in plan["to_airtable"].items()
         }
         rows_told = {(r["table"], r["kind"]): r["rows"] for r in told.rows}
+        besides = {
+            (f"public.leads.{column}", "changed"): n
+            for column in of_columns(here)
+            if (n := here.value(CHANGED.format(column)) - plan["to_postgres"].get(column, 0))
+        }
+        assert {k: n for k, n in rows_told.items() if k[1] == "changed"} == besides
         assert rows_told.get(("public.lead_activity_log", "inserted"), 0) == logged(here) - events
+        remote, local, _ = here.sides()
+        new = local.keys() - {row[0] for row in here.sql("SELECT airtable_record_id FROM before")}
+        refused = {
+            tuple(row) for row in here.sql("SELECT record_id, field FROM reconciler.quarantine")
+        }
+        assert {
+            (r, c) for r in new for c in LEADS.columns if local[r].get(c) != remote[r].get(c)
+        } <= refused, "a new lead is whole, but for what is told of it"
         assert plan["conflicts"] == Counter(
             row[0] for row in here.sql("SELECT field FROM reconciler.conflict")
         )
