@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core import guard
+from reconciler_dagster.core.brakes import FIGHT_RUNS
 from reconciler_dagster.core.windows import proof_allowed
 from reconciler_dagster.notices import failures
 from reconciler_dagster.notices.decide import Cause
@@ -73,7 +74,7 @@ def observe(
 ) -> list[Cause]:
     """All that is wrong with the active clients. Raises Unfit where some may be hidden."""
     view = View(connection, active_clients(connection), settings, now, audit_calls)
-    looks = (_failing, _stopped, _quarantined, _deletions, _unnoted, _drifting, _unproved)
+    looks = (_failing, _stopped, _quarantined, _fought, _deletions, _unnoted, _drifting, _unproved)
     return [cause for look in looks for cause in look(view)]
 
 
@@ -129,6 +130,22 @@ def _quarantined(view: View) -> Iterator[Cause]:
             hours=limits.quarantine_hours
         ):
             yield Cause("quarantine", "", view.names[client_id], oldest, detail)
+
+
+def _fought(view: View) -> Iterator[Cause]:
+    """Cells that another writer changes back, on whichever side."""
+    rows = view.connection.execute(
+        text(
+            "SELECT client_id::text, count(*), min(seen_at), "
+            "array_agg(DISTINCT field ORDER BY field) FROM reconciler.fight "
+            "WHERE runs >= :runs GROUP BY 1"
+        ),
+        {"runs": FIGHT_RUNS},
+    )
+    for client_id, count, since, fields in rows:
+        if client_id in view.names:
+            detail = f"{count} {'value' if count == 1 else 'values'} of {', '.join(fields[:5])}"
+            yield Cause("sides_fight", "left alone", view.names[client_id], since, detail)
 
 
 def _deletions(view: View) -> Iterator[Cause]:

@@ -160,6 +160,24 @@ def note_moved(connection: Connection, client_id: str, record_ids: Iterable[str]
     return {row.record_id: row.company_name for row in rows}
 
 
+def elsewhere(connection: Connection, client_id: str, record_ids: Iterable[str]) -> dict[str, str]:
+    """Those of the records that another client's base is known to have, with that client's name:
+    one that has met it, or could not insert it because the lead is here.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT k.record_id, c.company_name FROM ("
+            "SELECT client_id, record_id FROM reconciler.baseline UNION ALL "
+            "SELECT client_id, record_id FROM reconciler.quarantine "
+            "WHERE field = :whole_lead AND direction = 'to_postgres') k "
+            "JOIN public.clients c ON c.id = k.client_id "
+            "WHERE k.client_id <> :client_id AND k.record_id = ANY(:record_ids)"
+        ),
+        {"client_id": client_id, "record_ids": list(record_ids), "whole_lead": WHOLE_LEAD},
+    )
+    return {row.record_id: row.company_name for row in rows}
+
+
 def settle(connection: Connection, revisions: Iterable[int]) -> None:
     """Settle exactly the edits that were read; later ones stay."""
     connection.execute(

@@ -119,7 +119,7 @@ class Update:
         """
         groups: dict[frozenset[str], list[str]] = {}
         for record_id, row in rows.items():
-            groups.setdefault(row.keys() & self.catalogue.watched, []).append(record_id)
+            groups.setdefault(self.catalogue.watched.intersection(row), []).append(record_id)
         return groups.values()
 
     def sql(self, columns: Iterable[str], rows: str) -> str:

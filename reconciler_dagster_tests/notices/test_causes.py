@@ -25,6 +25,7 @@ from reconciler_dagster.orchestration.execute import sync_clients
 from reconciler_dagster.orchestration.great_sync import Choice, sync_windows
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.postgres.migrate import upgrade
+from reconciler_dagster.postgres.retry import retry_chosen
 from reconciler_dagster_tests.notices.receivers import (
     Endpoint,
     Mailbox,
@@ -141,6 +142,18 @@ def _fit_value(stage: Stage) -> None:
     stage.run()
 
 
+def _fought(stage: Stage) -> None:
+    for _ in range(3):
+        stage.acme.sql("UPDATE leads SET status = 'Cron'")
+        stage.run()
+
+
+def _looked_at(stage: Stage) -> None:
+    with stage.acme.engine.begin() as connection:
+        retry_chosen(connection, None, None, "status")
+    stage.run()
+
+
 def _many_deleted(stage: Stage) -> None:
     for record_id in stage.records()[:70]:
         stage.acme.sandbox.delete(record_id)
@@ -191,6 +204,7 @@ CAUSES: dict[str, tuple[str, Act, dict[str, Any], Act]] = {
         {"quarantine_cells": 0},
         _fit_value,
     ),
+    "sides_fight": ("an old cron writes a column back in three runs", _fought, {}, _looked_at),
     "deletions_wait": ("70 of 120 records are deleted", _many_deleted, {}, _restored),
     "changes_wait": ("the notes of all leads are emptied", _many_emptied, {}, _filled_again),
     "edits_unnoted": ("the trigger on leads is disabled", _no_trigger, {}, _migrated),

@@ -93,6 +93,13 @@ def promised(reports: list[dict[str, Any]], part: str) -> Counter[str]:
     return sum((Counter(report["change_set"][part]) for report in reports), Counter[str]())
 
 
+def told(*command: str) -> list[dict[str, Any]]:
+    """What a command says of each client."""
+    done = call(*command, "--json")
+    assert done.stdout, done.stderr
+    return list(json.loads(done.stdout)["clients"])
+
+
 def test_two_clients_are_adopted_and_nothing_else_happens(
     portal: World, untouched: set[tuple[Any, ...]]
 ) -> None:
@@ -102,7 +109,7 @@ def test_two_clients_are_adopted_and_nothing_else_happens(
     active = "SELECT count(*) FROM leads WHERE is_active"
     was_active, were = portal.value(active), portal.value("SELECT count(*) FROM leads")
 
-    shown = json.loads(call("adopt", "--json").stdout)["clients"]
+    shown = told("adopt")
     assert [client["adoption"] for client in shown] == ["new", "new"]
     assert [client["report"]["without_record"] for client in shown] == [GONE, GONE]
     assert all(client["report"]["rows"] for client in shown), "the trigger would tell old news"
@@ -110,7 +117,7 @@ def test_two_clients_are_adopted_and_nothing_else_happens(
     assert remote(portal) == before
     call("adopt", "--guard-trigger", "sms_activity_logger", "--json")
 
-    adopted = json.loads(call("adopt", "--approve", "--json").stdout)["clients"]
+    adopted = told("adopt", "--approve")
     assert [client["adoption"] for client in adopted] == ["adopted", "adopted"]
     assert not any("were foreseen" in why for client in adopted for why in client["attention"])
     reports = [
@@ -134,7 +141,7 @@ def test_two_clients_are_adopted_and_nothing_else_happens(
     counts = [tuple(row)[:3] for row in page]
     assert [tuple(row)[:3] for row in portal.sql(CAMPAIGN_PAGE)] == counts
 
-    quiet = json.loads(call("run", "--json").stdout)["clients"]
+    quiet = told("run")
     done = [(c["airtable_calls"], c["local_writes"], c["remote_writes"]) for c in quiet]
     assert done == [(1, 0, 0), (1, 0, 0)]
     with portal.engine.connect() as connection:
