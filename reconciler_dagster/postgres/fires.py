@@ -66,9 +66,10 @@ def fires(
     fields: FieldMap,
     users: Directory,
     names: Collection[str],
+    lost: Collection[tuple[str, str]],
 ) -> Fires:
     """Write leads, of which nothing is expected to be refused, and count. ``names``: the triggers
-    to count.
+    to count. ``lost``: cells, by record id and column, that will not hold what is written.
     """
     catalogue, found = Catalogue(connection), Fires()
     encoded = [encoded_write(write, fields, users, Applied()) for write in writes]
@@ -85,7 +86,7 @@ def fires(
     found.rows.subtract(before)
     found.rows["public.leads", "updated"] -= len(updates)
     found.rows["public.leads", "inserted"] -= len(inserts)
-    found.rows = +found.rows + _changed_besides(updates, leads, _leads(connection, updates))
+    found.rows = +found.rows + _changed_besides(updates, lost, leads, _leads(connection, updates))
     return found
 
 
@@ -102,6 +103,7 @@ def _leads(connection: Connection, writes: Sequence[LeadWrite]) -> dict[str, dic
 
 def _changed_besides(
     writes: Sequence[LeadWrite],
+    lost: Collection[tuple[str, str]],
     before: Mapping[str, dict[str, Any]],
     after: Mapping[str, dict[str, Any]],
 ) -> Counter[tuple[str, str]]:
@@ -109,7 +111,8 @@ def _changed_besides(
         (f"public.leads.{column}", "changed")
         for write in writes
         for column, value in after.get(write.lead_id, {}).items()
-        if column not in write.values and value != before.get(write.lead_id, {}).get(column)
+        if (column not in write.values or (write.record_id, column) in lost)
+        and value != before.get(write.lead_id, {}).get(column)
     )
 
 

@@ -206,18 +206,26 @@ def note(
     )
 
 
-def never_met(connection: Connection, client_id: str, record_ids: Iterable[str]) -> set[str]:
+def never_met(
+    connection: Connection, client_id: str, record_ids: Iterable[str], *, at_first_contact: bool
+) -> set[str]:
     """Those of the records that nothing was ever agreed on and nobody has edited: all that noted
-    them was a comparison of everything.
+    them was a comparison of everything. ``at_first_contact``: what was edited before that was not
+    edited for anybody to carry over.
     """
     rows = connection.execute(
         text(
             "SELECT u.record_id FROM reconciler.unsettled u WHERE u.client_id = :client_id "
             "AND u.record_id = ANY(:record_ids) AND NOT EXISTS (SELECT FROM reconciler.baseline b "
             "WHERE b.client_id = u.client_id AND b.record_id = u.record_id) "
-            "GROUP BY u.record_id HAVING bool_and(u.cause = :overlooked)"
+            "GROUP BY u.record_id HAVING bool_and(:at_first_contact OR u.cause = :overlooked)"
         ),
-        {"client_id": client_id, "record_ids": list(record_ids), "overlooked": OVERLOOKED},
+        {
+            "client_id": client_id,
+            "record_ids": list(record_ids),
+            "overlooked": OVERLOOKED,
+            "at_first_contact": at_first_contact,
+        },
     )
     return set(rows.scalars())
 
