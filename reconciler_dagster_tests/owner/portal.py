@@ -113,6 +113,7 @@ CRON = (
     "UPDATE leads SET status = 'New', is_active = true, updated_at = now() "
     "WHERE client_id = (SELECT id FROM clients ORDER BY company_name LIMIT 1)"
 )
+CRON_WITH_THE_TIME = CRON.replace("'New'", "'Synced ' || clock_timestamp()")
 PAUSE = "UPDATE leads SET processing_status = 'Paused' WHERE processing_status = 'In Sequence'"
 DE_ENROL = (
     "UPDATE leads SET is_active = false, completed_at = now(), updated_at = now() "

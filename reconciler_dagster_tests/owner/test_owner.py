@@ -19,6 +19,8 @@ from reconciler_dagster_tests.orchestration.conftest import point_at
 from reconciler_dagster_tests.owner.portal import (
     CAMPAIGN_PAGE,
     CRON,
+    CRON_WITH_THE_TIME,
+    PAUSE,
     VARIANTS,
     of_columns,
     owners_portal,
@@ -145,24 +147,49 @@ def test_report_and_run_agree_cell_by_cell(empty_db: str, variant: str) -> None:
         )
 
 
-def test_the_old_cron_beside_the_engine(portal: World) -> None:
+@pytest.mark.parametrize("cron", [CRON, CRON_WITH_THE_TIME], ids=["the same", "the time"])
+def test_the_old_cron_beside_the_engine(portal: World, cron: str) -> None:
     """One red sentence, no growth of conflicts beyond the first runs, no lost edit of a person."""
     portal.adopt()
     portal.sync()
-    record_id = sorted(portal.sandbox.records())[30]
+    there, here, both = sorted(portal.sandbox.records())[30:33]
     conflicts = []
-    for number in range(6):
-        portal.sql(CRON)
-        portal.update(record_id, notes=f"Called {number} times.")
+    for number in range(10):
+        portal.sql(cron)
+        portal.update(here, notes=f"Called {number} times.")
+        portal.sandbox.edit(there, {"Company": f"Company {number}"})
+        portal.sandbox.edit(both, {"Job Title": f"Title {number}"})
+        portal.sql(cron)
+        portal.update(both, sms_stop_reason=f"because {number}")
         portal.sync()
         conflicts.append(portal.value("SELECT count(*) FROM reconciler.conflict"))
-    assert conflicts[1:] == [conflicts[1]] * 5
-    assert portal.cell(record_id, "Notes").startswith("Called 5 times.")
+        assert portal.cell(here, "Notes").startswith(f"Called {number} times.")
+        assert portal.lead(there)["company"] == f"Company {number}"
+        assert portal.lead(both)["title"] == f"Title {number}"
+        assert portal.cell(both, "SMS Stop Reason") == f"because {number}"
+    assert conflicts[0] < conflicts[1]
+    assert conflicts[1:] == [conflicts[1]] * 9
     done = call("run")
     assert done.exit_code == 1
     assert done.stderr.count("Another program writes what the engine then puts right") == 1
     assert "leads.status of" in done.stderr
-    assert "Another program" in call("status").stderr
+    assert call("status").stderr.count("Another program") == 1
+
+
+def test_a_pause_of_all_campaigns_waits_in_one_line(portal: World) -> None:
+    """The portal's word for it is no option in Airtable: many cells, and one thing to do."""
+    portal.adopt()
+    portal.sync()
+    paused = portal.sql(PAUSE)
+    assert paused > 10
+    portal.sync()
+    told = [line for line in call("status").stderr.splitlines() if "'Paused'" in line]
+    assert told == [
+        f"Acme: {paused} leads wait for the option 'Paused' of Processing Status: add it in "
+        "Airtable, or choose another value."
+    ]
+    listed = call("quarantine", "list").stdout.splitlines()
+    assert sum("'Paused'" in line for line in listed) == 1
 
 
 def test_whether_the_old_sync_is_still_writing(portal: World) -> None:
