@@ -10,7 +10,7 @@ from reconciler_dagster.core.table import Table
 from reconciler_dagster.postgres import trigger
 
 revision = "0020"
-down_revision = "0014"
+down_revision = "0015"
 
 LEADS = trigger.Watched(
     Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
@@ -13,7 +14,7 @@ from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.choices import Side, choose
 from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
-from reconciler_dagster.postgres.quarantine import held
+from reconciler_dagster.postgres.quarantine import TOLD_SINGLY, Held, held
 from reconciler_dagster.postgres.retry import retry_chosen
 from reconciler_dagster.syncs.in_force import mapped_columns, maps
 
@@ -30,7 +31,10 @@ def quarantine() -> None:
 @_CLIENT
 @as_one_object
 def list_(client_id: str | None, as_json: bool) -> None:
-    """Every cell in quarantine, with its reason. Exit code 1 while there are any."""
+    """Every cell in quarantine, with its reason. Exit code 1 while there are any.
+
+    More than five of one field and one reason are one entry; --json has every cell.
+    """
     with open_portal(Settings.load()).connect() as connection:
         if client_id is not None:
             find_client(connection, client_id)
@@ -38,9 +42,11 @@ def list_(client_id: str | None, as_json: bool) -> None:
     if as_json:
         echo_json({"quarantine": [asdict(cell) for cell in cells]})
     else:
-        for cell in cells:
+        for alike in _alike(cells):
+            cell, more = alike[0], len(alike) - 1
+            others = f" and {counted(more, 'lead')} more" if more else ""
             click.echo(
-                f"{cell.client}  {cell.record_id}  {cell.field}  {_WAY[cell.direction]}  "
+                f"{cell.client}  {cell.record_id}{others}  {cell.field}  {_WAY[cell.direction]}  "
                 f"tried {cell.attempts}x, next {cell.next_attempt_at:%Y-%m-%d %H:%M} UTC\n"
                 f"  {cell.reason}"
             )
@@ -78,6 +84,19 @@ def choose_(client_id: str | None, record_id: str, field: str, take: Side, as_js
         echo_json({"record_id": record_id, "field": field, "take": take})
     else:
         click.echo(f"The next run carries over what {take.title()} has.")
+
+
+def _alike(cells: Sequence[Held]) -> list[list[Held]]:
+    """The cells, those together of which there are many with one field and one reason."""
+    found: dict[tuple[str, str, str, str], list[Held]] = {}
+    for cell in cells:
+        key = (cell.client_id, cell.field, cell.direction, cell.reason)
+        found.setdefault(key, []).append(cell)
+    return [
+        part
+        for same in found.values()
+        for part in ([same] if len(same) > TOLD_SINGLY else [[cell] for cell in same])
+    ]
 
 
 @quarantine.command("retry")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,9 @@ from reconciler_dagster.cli.output import (
 from reconciler_dagster.cli.warm import hand_over
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.adoption import Standing, State
+
+# Values without an option that are told one by one.
+OPTIONS_TOLD = 5
 
 
 @click.command()
@@ -95,10 +98,11 @@ def reasons(report: Mapping[str, Any]) -> list[str]:
 
     found = [f"The last run failed: {report['last_failure']}"] if report["last_failure"] else []
     found += report["stopped_fields"]
-    if report["quarantine"]:
+    found += _waiting(report["waiting_for_options"])
+    others = report["quarantine"] - sum(one["leads"] for one in report["waiting_for_options"])
+    if others:
         found.append(
-            f"{counted(report['quarantine'], 'refusal')} in quarantine: "
-            "see `reconciler quarantine list`."
+            f"{counted(others, 'refusal')} in quarantine: see `reconciler quarantine list`."
         )
     if waiting := report["deletions_pending"]:
         found.append(
@@ -106,6 +110,24 @@ def reasons(report: Mapping[str, Any]) -> list[str]:
             "see `reconciler deletions list`."
         )
     return found + unexplained(report)
+
+
+def _waiting(values: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Values that are no option of Airtable's, one line each, and one for the rarest of many."""
+    found = []
+    for one in values[:OPTIONS_TOLD]:
+        wait = "waits" if one["leads"] == 1 else "wait"
+        found.append(
+            f"{counted(one['leads'], 'lead')} {wait} for the option '{one['value']}' of "
+            f"{one['airtable']}: add it in Airtable, or choose another value."
+        )
+    if rest := values[OPTIONS_TOLD:]:
+        number = counted(sum(one["leads"] for one in rest), "lead")
+        found.append(
+            f"{number} more with {len(rest)} other values that are no option in Airtable: "
+            "see `reconciler quarantine list`."
+        )
+    return found
 
 
 def _show(report: Mapping[str, Any]) -> None:

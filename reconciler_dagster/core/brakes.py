@@ -17,6 +17,9 @@ REFUSALS_ALLOWED_SHARE = 0.05
 OWN_WRITES_ALLOWED = 3
 # A value that has lost to Airtable's in so many runs is written by a program, which would go on.
 FIGHT_RUNS = 3
+# Where its values are other ones each time, it takes so many leads side by side in one column to
+# tell a program from a person.
+FIGHT_LEADS = 10
 
 
 def clears_too_many(emptied: int, leads: int) -> bool:

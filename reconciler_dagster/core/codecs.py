@@ -17,6 +17,7 @@ from dateutil.parser import isoparse
 
 from reconciler_dagster.core.normal import Form, pick, plain
 from reconciler_dagster.core.values import Directory, Unreadable, Value, printable
+from reconciler_dagster.core.words import NO_OPTION
 
 INT4 = 2**31
 # The longest text that an Airtable cell holds (Airtable facts, section 5).
@@ -157,7 +158,7 @@ class Choice(Codec):
         for cell, portal in self.portal_by_airtable.items():
             if portal == value:
                 return cell
-        raise Unreadable(f"is '{str(value)[:40]}', which is no option of the Airtable field")
+        raise Unreadable(f"is '{str(value)[:40]}', which {NO_OPTION}")
 
 
 @dataclass(frozen=True, kw_only=True)

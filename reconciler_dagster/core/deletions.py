@@ -55,11 +55,23 @@ NEVER_MET = (
 )
 
 
+def never_met(elsewhere: str | None) -> str:
+    """Why a lead on which nothing was ever agreed waits for a person. ``elsewhere``: the client
+    whose base has its record, if one is known.
+    """
+    if elsewhere is None:
+        return NEVER_MET
+    return (
+        "Nothing was ever agreed on about this lead, and its record is in the base of another "
+        f"client ({elsewhere}): it was moved here. Move it back, or move the record."
+    )
+
+
 def after_absence(state: State | None, listings: int, suspicion: str | None) -> State:
     """The next state of a lead that a complete listing does not have.
 
     ``listings``: complete listings without it, this one included. ``suspicion``: why it is not
-    deleted without a person, be it one of ``is_suspicious`` or NEVER_MET.
+    deleted without a person, be it one of ``is_suspicious`` or of ``never_met``.
     """
     if state in (State.AWAITING_APPROVAL, State.APPROVED, State.REJECTED, State.DELETED):
         return state

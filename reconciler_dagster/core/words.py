@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# How a refusal says that a select of Airtable's does not have the value.
+NO_OPTION = "is no option of the Airtable field"
+
 
 def counted(number: int, noun: str) -> str:
     """A count with its noun."""

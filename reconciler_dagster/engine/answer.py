@@ -20,7 +20,7 @@ from reconciler_dagster.core.reading import Row, from_postgres
 from reconciler_dagster.core.values import UNKNOWN, Value
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, leads, own_writes, quarantine, record
+from reconciler_dagster.postgres import baseline, fights, leads, own_writes, quarantine, record
 from reconciler_dagster.postgres.apply import apply_writes
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.quarantine import Refusal
@@ -99,6 +99,7 @@ def acknowledge(
         quarantine.release_sent(connection, pair, agreed)
         written = [_history(staged, c, c.before, c.told) for c in taken if c.told != c.before]
         record.history(connection, pair, session.run_id, "airtable", written)
+        fights.count_turns(connection, pair, session.run_id, "airtable", written)
         own_writes.count(connection, pair, session.run_id, _of_nobody(staged, taken))
     session.lags.in_airtable(records)
 

@@ -11,15 +11,15 @@ from datetime import datetime
 
 from reconciler_dagster.airtable.base import PAGE, Record
 from reconciler_dagster.core.deletions import (
-    NEVER_MET,
     State,
     after_absence,
     is_suspicious,
+    never_met,
     too_many,
 )
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, journal, tombstones, windows
+from reconciler_dagster.postgres import baseline, journal, leads, tombstones, windows
 
 
 @dataclass
@@ -46,12 +46,13 @@ def judge(
         known = windows.leads_of(connection, pair, scope)
         stones = tombstones.load(connection, pair, absent)
         counted = tombstones.counted(connection, pair)
-        leads = baseline.count(connection, pair)
+        size = baseline.count(connection, pair)
         met = baseline.known(connection, pair, absent)
+        elsewhere = leads.elsewhere(connection, pair, set(absent) - met)
     settled = (State.AWAITING_APPROVAL, State.REJECTED)
     gone = [record_id for record_id in absent if record_id in known]
     open_ = [r for r in gone if r not in stones or stones[r].state not in settled]
-    asked = open_ if not too_many(len(open_), leads) else open_[:: -(-len(open_) // PAGE)]
+    asked = open_ if not too_many(len(open_), size) else open_[:: -(-len(open_) // PAGE)]
     found = session.base.read(session.table_id, asked, session.bound.field_ids)
     left_out = [
         r
@@ -69,8 +70,8 @@ def judge(
     gone = [record_id for record_id in gone if record_id not in there]
     agreed = [record_id for record_id in gone if record_id in met]
     new = [r for r in agreed if r not in stones or stones[r].state is State.RETURNED]
-    suspicion = is_suspicious(listed, len(agreed), counted + len(new), leads)
-    doubted = {r: suspicion if r in met else NEVER_MET for r in gone}
+    suspicion = is_suspicious(listed, len(agreed), counted + len(new), size)
+    doubted = {r: suspicion if r in met else never_met(elsewhere.get(r)) for r in gone}
     _conclude(session, doubted, stones)
     undecided = [r for r in agreed if r not in stones or stones[r].state is not State.REJECTED]
     doubts = []

@@ -18,6 +18,7 @@ from reconciler_dagster.engine.pull import Pulled
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, fights, journal, own_writes, quarantine, staging
 from reconciler_dagster.postgres.baseline import BaselineRow
+from reconciler_dagster.postgres.fights import Fought
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.staging import StagedLead, StagedRecord
 
@@ -33,7 +34,7 @@ class Staged:
     sides: Sides
     waiting: Mapping[tuple[str, str], Value]
     own_writes: Mapping[tuple[str, str], int]
-    fought: Mapping[tuple[str, str], Value]
+    fought: Mapping[tuple[str, str], Fought]
     # Conflicts, by record id and field, that are over once Airtable has taken Postgres' value.
     to_tell: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
@@ -58,18 +59,18 @@ class Staged:
         return changes
 
     def _leave_fights(self, record_id: str, change: LeadChange) -> None:
-        """Take out cells that another writer has given the same value again."""
-        there = [conflict["field"] for conflict in change.conflicts]
-        for column in [c for c in there if self.is_fought(record_id, c)]:
-            change.to_postgres.pop(column, None)
-            change.to_airtable.pop(column, None)
-            change.conflicts = [c for c in change.conflicts if c["field"] != column]
+        """Take out cells that another writer has changed back once more."""
+        for column in [*change.to_postgres, *change.to_airtable]:
+            if self.is_fought(record_id, column):
+                change.to_postgres.pop(column, None)
+                change.to_airtable.pop(column, None)
+                change.conflicts = [c for c in change.conflicts if c["field"] != column]
 
     def is_fought(self, record_id: str, column: str) -> bool:
         """Whether the lead holds the value of another writer that has lost too often."""
         here = self.sides.local.get(record_id, {})
         key = (record_id, column)
-        return key in self.fought and column in here and here[column] == self.fought[key]
+        return key in self.fought and column in here and self.fought[key].is_about(here[column])
 
     def is_rewritten(self, record_id: str, column: str) -> bool:
         """Whether the last runs have written the cell one after the other, and nobody edited the

@@ -77,16 +77,16 @@ def write_local(
         conflicts = [c for c in conflicts if (c["record_id"], c["field"]) not in fought]
         staged.to_tell.update(_won_by_postgres(changes, owners, outbound))
         record.conflicts(connection, pair, session.run_id, conflicts)
-        record.history(
-            connection, pair, session.run_id, "postgres", _history(changes, owners, applied)
-        )
+        told = _history(changes, owners, applied)
+        record.history(connection, pair, session.run_id, "postgres", told)
+        fights.count_turns(connection, pair, session.run_id, "postgres", told)
         edited = leads.settle(
             connection,
             [n for r in done if r in staged.leads for n in staged.leads[r].revisions],
         )
         _quarantine(connection, session, staged, changes, done, applied, outbound)
         own_writes.forget(connection, pair, _no_longer_rewritten(staged, done))
-        fights.over(connection, pair, _no_longer_fought(staged, done))
+        fights.over(connection, pair, *_no_longer_fought(staged, done))
     updated = {record_id for record_id, columns in applied.written.items() if columns}
     written = len(updated | applied.inserted.keys())
     session.counts.local_writes += written
@@ -299,15 +299,16 @@ def _no_longer_rewritten(staged: Staged, done: Collection[str]) -> list[tuple[st
     ]
 
 
-def _no_longer_fought(staged: Staged, done: Collection[str]) -> list[tuple[str, str]]:
-    """Cells on which both sides agree, or that somebody has given another value."""
-    return [
-        (record_id, column)
-        for record_id, column in staged.fought
-        if record_id in done
-        and record_id in staged.records
-        and not (staged.is_fought(record_id, column) and staged.sides.differ(record_id, column))
-    ]
+def _no_longer_fought(
+    staged: Staged, done: Collection[str]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Cells that somebody has given another value, and those on which both sides agree."""
+    read = [cell for cell in staged.fought if cell[0] in done and cell[0] in staged.records]
+    apart = [cell for cell in read if staged.sides.differ(*cell)]
+    return (
+        [cell for cell in apart if not staged.is_fought(*cell)],
+        [cell for cell in read if cell not in apart],
+    )
 
 
 def _stands(staged: Staged, record_id: str, column: str) -> bool:

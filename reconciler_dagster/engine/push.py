@@ -274,7 +274,8 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
     reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
     there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
     with session.engine.connect() as connection:  # these wait as deletions, and are told as such
-        there -= leads.never_met(connection, pair, there)
+        first = session.writer == "first_contact"
+        there -= leads.never_met(connection, pair, there, at_first_contact=first)
     read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
     with session.writing() as connection:
         moved = leads.note_moved(connection, pair, there)

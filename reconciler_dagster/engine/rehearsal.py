@@ -22,7 +22,7 @@ from reconciler_dagster.postgres.apply import apply_writes
 from reconciler_dagster.postgres.connection import sqlstate
 from reconciler_dagster.postgres.fires import Fires, fires, rolled_back
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
-from reconciler_dagster.postgres.writes import Applied, LeadWrite
+from reconciler_dagster.postgres.writes import MADE_ELSE, Applied, LeadWrite
 
 # Leads a transaction: others wait for their rows no longer than a blink.
 PART = 200
@@ -83,14 +83,15 @@ def _rehearse_part(
         # Anew: the attempts that were refused have fired triggers too.
         with rolled_back(session.engine, session.writer) as connection:
             taken = _taken(writes, applied)
-            found = fires(connection, pair, taken, fields, users, triggers)
+            lost = {(refusal.record_id, refusal.field) for refusal in applied.refused}
+            found = fires(connection, pair, taken, fields, users, triggers, lost)
         out.fires.fired += found.fired
         out.fires.rows += found.rows
 
 
 def _taken(writes: Sequence[LeadWrite], applied: Applied) -> list[LeadWrite]:
-    """The writes without what was refused."""
-    refused = {(refusal.record_id, refusal.field) for refusal in applied.refused}
+    """The writes without what is left out of them."""
+    refused = {(r.record_id, r.field) for r in applied.refused if r.reason != MADE_ELSE}
     return [
         replace(
             write,

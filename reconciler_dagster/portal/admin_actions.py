@@ -70,9 +70,16 @@ def take_back(connection: Connection, sync: SyncMap, user: User, conflict_id: in
 
 
 def retry_quarantine(
-    connection: Connection, user: User, client_id: UUID, record_id: str, field: str, direction: str
+    connection: Connection,
+    user: User,
+    client_id: UUID,
+    record_id: str | None,
+    field: str,
+    direction: str,
 ) -> None:
-    """Try a cell again with the next run, which is asked for at once."""
+    """Try a cell again with the next run, which is asked for at once; without a record, those of
+    all leads.
+    """
     user.require_admin(client_id)
     if not quarantine.retry(connection, str(client_id), record_id, field, direction):
         raise not_found("quarantined value; it may have gone through meanwhile")

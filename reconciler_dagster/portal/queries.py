@@ -14,6 +14,7 @@ from reconciler_dagster.portal import plain
 from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.problems import not_found
 from reconciler_dagster.postgres.clients import directory
+from reconciler_dagster.postgres.quarantine import TOLD_SINGLY
 
 
 @dataclass(frozen=True)
@@ -112,20 +113,26 @@ def conflicts(connection: Connection, client_id: UUID, limit: int = 200) -> Sequ
 
 
 def quarantine(connection: Connection, client_id: UUID, limit: int = 500) -> Sequence[RowMapping]:
-    """The cells of a client that one side cannot take, the newest first."""
+    """The cells of a client that one side cannot take, the newest first. Many of one field with
+    one reason are one row, an example, with the number of ``leads``.
+    """
     return (
         connection.execute(
             text("""
             SELECT q.record_id, q.field, q.direction, q.value, q.reason, q.attempts,
                    q.first_seen_at, q.last_seen_at, q.next_attempt_at, l.id AS lead_id,
-                   trim(concat_ws(' ', l.first_name, l.last_name)) AS lead_name
-            FROM reconciler.quarantine q
+                   trim(concat_ws(' ', l.first_name, l.last_name)) AS lead_name,
+                   CASE WHEN q.alike > :singly THEN q.alike ELSE 1 END AS leads
+            FROM (SELECT *, count(*) OVER same AS alike, row_number() OVER same_in_order AS number
+                  FROM reconciler.quarantine WHERE client_id = :client
+                  WINDOW same AS (PARTITION BY field, direction, reason),
+                  same_in_order AS (same ORDER BY last_seen_at DESC, record_id)) q
             LEFT JOIN public.leads l
                 ON l.airtable_record_id = q.record_id AND l.client_id = q.client_id
-            WHERE q.client_id = :client
+            WHERE q.alike <= :singly OR q.number = 1
             ORDER BY q.last_seen_at DESC, q.record_id, q.field LIMIT :limit
         """),
-            {"client": client_id, "limit": limit},
+            {"client": client_id, "limit": limit, "singly": TOLD_SINGLY},
         )
         .mappings()
         .all()

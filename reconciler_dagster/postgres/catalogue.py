@@ -105,6 +105,20 @@ class Catalogue:
         )
         return {row[0]: frozenset(row[1]) for row in rows}
 
+    @cached_property
+    def watched(self) -> frozenset[str]:
+        """Columns that a trigger of ``leads`` is about (``UPDATE OF``): it fires for each lead of
+        a statement that names one, whether its value changes or not.
+        """
+        rows = self._connection.execute(
+            text(
+                "SELECT DISTINCT a.attname FROM pg_trigger t JOIN pg_attribute a "
+                "ON a.attrelid = t.tgrelid AND a.attnum = ANY(t.tgattr) "
+                "WHERE t.tgrelid = to_regclass('public.leads') AND NOT t.tgisinternal"
+            )
+        )
+        return frozenset(rows.scalars())
+
     def of_domain(self, name: str) -> frozenset[str]:
         """The columns of a domain's type."""
         return frozenset(c.name for c in self.columns.values() if c.domain == name)

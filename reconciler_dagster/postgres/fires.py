@@ -5,9 +5,10 @@ back: how often each fires, and how many rows of which tables are written beside
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -19,6 +20,7 @@ from reconciler_dagster.postgres.apply import encoded_write
 from reconciler_dagster.postgres.attempts import is_of_the_data
 from reconciler_dagster.postgres.catalogue import Catalogue
 from reconciler_dagster.postgres.connection import BRIEFLY_IDLE, Writer
+from reconciler_dagster.postgres.names import statement as names_of
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.statements import Insert, Statement, Update
 from reconciler_dagster.postgres.writes import Applied, LeadWrite
@@ -35,7 +37,9 @@ _KINDS = ("inserted", "updated", "deleted")
 
 @dataclass
 class Fires:
-    """``fired``: calls by trigger. ``rows``: by table and kind, without the engine's own."""
+    """``fired``: calls by trigger. ``rows``: by table and kind, without the engine's own; a column
+    of a lead that a trigger changes beside what is written counts as a table of its own.
+    """
 
     fired: Counter[str] = field(default_factory=Counter)
     rows: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -64,16 +68,17 @@ def fires(
     fields: FieldMap,
     users: Directory,
     names: Collection[str],
+    lost: Collection[tuple[str, str]],
 ) -> Fires:
     """Write leads, of which nothing is expected to be refused, and count. ``names``: the triggers
-    to count.
+    to count. ``lost``: cells, by record id and column, that will not hold what is written.
     """
     catalogue, found = Catalogue(connection, pair.table), Fires()
     encoded = [encoded_write(write, pair.map.fields, fields, users, Applied()) for write in writes]
     updates = [write for write in encoded if write.values and not write.insert]
     inserts = [write for write in encoded if write.insert]
     connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
-    before = _rows(connection)
+    before, leads = _rows(connection), _leads(connection, pair, updates)
     for statement, some in (
         (Update(catalogue), updates),
         (Insert(pair.client_id, catalogue), inserts),
@@ -86,8 +91,39 @@ def fires(
     found.rows.subtract(before)
     found.rows[str(pair.table), "updated"] -= len(updates)
     found.rows[str(pair.table), "inserted"] -= len(inserts)
-    found.rows = +found.rows
+    besides = _changed_besides(pair, updates, lost, leads, _leads(connection, pair, updates))
+    found.rows = +found.rows + besides
     return found
+
+
+def _leads(
+    connection: Connection, pair: Pair, writes: Sequence[LeadWrite]
+) -> dict[str, dict[str, Any]]:
+    rows = connection.execute(
+        names_of(
+            pair.table,
+            "SELECT CAST({row_id} AS text), to_jsonb(l) FROM {table} l "
+            "WHERE {row_id} = ANY(CAST(:ids AS uuid[]))",
+        ),
+        {"ids": [write.lead_id for write in writes]},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _changed_besides(
+    pair: Pair,
+    writes: Sequence[LeadWrite],
+    lost: Collection[tuple[str, str]],
+    before: Mapping[str, dict[str, Any]],
+    after: Mapping[str, dict[str, Any]],
+) -> Counter[tuple[str, str]]:
+    return Counter(
+        (f"{pair.table}.{column}", "changed")
+        for write in writes
+        for column, value in after.get(write.lead_id, {}).items()
+        if (column not in write.values or (write.record_id, column) in lost)
+        and value != before.get(write.lead_id, {}).get(column)
+    )
 
 
 def _explain(

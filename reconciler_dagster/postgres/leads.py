@@ -157,6 +157,24 @@ def note_moved(connection: Connection, pair: Pair, record_ids: Iterable[str]) ->
     return {row.record_id: row.company_name for row in rows}
 
 
+def elsewhere(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> dict[str, str]:
+    """Those of the records that another client's base is known to have, with that client's name:
+    one that has met it, or could not insert it because the lead is here.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT k.record_id, c.company_name FROM ("
+            "SELECT client_id, record_id FROM reconciler.baseline WHERE sync = :sync UNION ALL "
+            "SELECT client_id, record_id FROM reconciler.quarantine "
+            "WHERE sync = :sync AND field = :whole_lead AND direction = 'to_postgres') k "
+            "JOIN public.clients c ON c.id = k.client_id "
+            "WHERE k.client_id <> :client_id AND k.record_id = ANY(:record_ids)"
+        ),
+        {**pair.keys, "record_ids": list(record_ids), "whole_lead": WHOLE_LEAD},
+    )
+    return {row.record_id: row.company_name for row in rows}
+
+
 def settle(connection: Connection, revisions: Iterable[int]) -> dict[str, float]:
     """Settle exactly the edits that were read; later ones stay. Returns how many seconds ago the
     first one of each record was made, without those that a run has noted.
@@ -191,9 +209,12 @@ def note(connection: Connection, pair: Pair, leads: Iterable[tuple[str, str]], c
     )
 
 
-def never_met(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> set[str]:
+def never_met(
+    connection: Connection, pair: Pair, record_ids: Iterable[str], *, at_first_contact: bool
+) -> set[str]:
     """Those of the records that nothing was ever agreed on and nobody has edited: all that noted
-    them was a comparison of everything.
+    them was a comparison of everything. ``at_first_contact``: what was edited before that was not
+    edited for anybody to carry over.
     """
     rows = connection.execute(
         text(
@@ -201,9 +222,14 @@ def never_met(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> 
             "WHERE u.client_id = :client_id AND u.sync = :sync AND u.record_id = ANY(:record_ids) "
             "AND NOT EXISTS (SELECT FROM reconciler.baseline b "
             "WHERE b.client_id = u.client_id AND b.sync = u.sync AND b.record_id = u.record_id) "
-            "GROUP BY u.record_id HAVING bool_and(u.cause = :overlooked)"
+            "GROUP BY u.record_id HAVING bool_and(:at_first_contact OR u.cause = :overlooked)"
         ),
-        {**pair.keys, "record_ids": list(record_ids), "overlooked": OVERLOOKED},
+        {
+            **pair.keys,
+            "record_ids": list(record_ids),
+            "overlooked": OVERLOOKED,
+            "at_first_contact": at_first_contact,
+        },
     )
     return set(rows.scalars())
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Value
+from reconciler_dagster.core.words import NO_OPTION
 from reconciler_dagster.postgres.encoding import storable
 from reconciler_dagster.postgres.names import statement
 from reconciler_dagster.postgres.staging import dump
@@ -29,6 +30,9 @@ WHOLE_LEAD = "(lead)"
 # 15 minutes, doubled with every attempt, up to a day.
 FIRST_WAIT_MINUTES = 15
 LONGEST_WAIT_MINUTES = 24 * 60
+
+# More cells than this of one field that are refused for one reason are shown as one.
+TOLD_SINGLY = 5
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,31 @@ def held(connection: Connection, client_id: str | None = None) -> list[Held]:
         {"client_id": client_id},
     )
     return [Held(*row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Leads whose value of a field is no option of Airtable's."""
+
+    field: str
+    value: Value
+    leads: int
+
+
+def waiting_for_options(connection: Connection, pair: Pair) -> list[Waiting]:
+    """What waits for an option, the most frequent first: one for each value, however many leads
+    hold it.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT field, value, count(*) FROM reconciler.quarantine "
+            "WHERE client_id = :client_id AND sync = :sync AND direction = 'to_airtable' "
+            "AND reason LIKE '%' || :no_option || '%' "
+            "GROUP BY field, value ORDER BY count(*) DESC, field, value"
+        ),
+        {**pair.keys, "no_option": NO_OPTION},
+    )
+    return [Waiting(*row) for row in rows]
 
 
 def retry(

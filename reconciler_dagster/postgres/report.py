@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -12,7 +13,7 @@ from reconciler_dagster.core.binding import bind
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.core.sync import Pair
-from reconciler_dagster.postgres import bindings, decisions, windows
+from reconciler_dagster.postgres import bindings, decisions, quarantine, windows
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import directory
 from reconciler_dagster.postgres.names import statement
@@ -71,7 +72,9 @@ def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
     By field, in leads: ``differing_fields``: the portal's value is not the agreed one;
     ``held_back``: the portal has a value and nothing is agreed on, because Airtable's cell is empty
     and nothing blank overwrites. Information, and no drift: a column's default shows up here too.
-    ``quarantine_by_field``: its cells; ``quarantined_leads``: refusals of a lead as a whole.
+    ``quarantine_by_field``: its cells; ``quarantined_leads``: refusals of a lead as a whole;
+    ``waiting_for_options``: of its cells those that are no option in Airtable, as ``field``,
+    ``value`` and ``leads`` that hold it.
 
     ``unsettled``: leads with portal edits that no run has taken over yet. ``stopped_fields``: why,
     one each. ``moved_at``, ``moved``: since when the client has another base or table, and what was
@@ -106,6 +109,11 @@ def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
         "quarantine": refused.total(),
         "quarantined_leads": by_field.pop(WHOLE_LEAD, 0),
         "quarantine_by_field": dict(by_field.most_common()),
+        "waiting_for_options": [
+            asdict(one) | {"airtable": pair.map.fields[one.field].airtable}
+            for one in quarantine.waiting_for_options(connection, pair)
+            if one.field in pair.map.fields.columns
+        ],
         "conflicts_last_7_days": figures.conflicts,
         "missing": figures.missing,
         "deletions_pending": decisions.pending(connection, pair),

@@ -121,8 +121,13 @@ class Update:
         return dict(write.values)
 
     def groups(self, rows: Mapping[str, dict[str, Any]]) -> Iterable[list[str]]:
-        """See Statement: all of them; what a row does not name is written as it is."""
-        return [list(rows)] if rows else []
+        """See Statement: all of them; what a row does not name is written as it is. But no column
+        is named for a lead that does not change it where a trigger would fire for that.
+        """
+        groups: dict[frozenset[str], list[str]] = {}
+        for record_id, row in rows.items():
+            groups.setdefault(self.catalogue.watched.intersection(row), []).append(record_id)
+        return groups.values()
 
     def sql(self, columns: Iterable[str], rows: str) -> str:
         """See Statement."""

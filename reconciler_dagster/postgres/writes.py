@@ -14,6 +14,9 @@ from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 
+# Why a cell does not hold its value though it was written.
+MADE_ELSE = "a trigger of the portal's database makes something else of it"
+
 
 @dataclass(frozen=True)
 class LeadWrite:
@@ -113,9 +116,8 @@ class Took:
         why: Mapping[str, str],
     ) -> set[str]:
         """The columns that hold their value; the others are refused."""
-        changed = "a trigger of the portal's database makes something else of it"
         refused = {
-            column: why.get(column, changed)
+            column: why.get(column, MADE_ELSE)
             for column, value in values.items()
             if row is None or self._differs(value, row, column)
         }

@@ -52,12 +52,112 @@ def test_once_somebody_has_looked_the_cells_are_put_right(acme: World) -> None:
     acme.assert_quiet()
 
 
-def test_a_person_who_writes_something_else_is_no_fight(acme: World) -> None:
-    for number in range(6):
-        cron(acme, f"v{number}")
+def test_a_program_that_writes_another_value_each_time(acme: World) -> None:
+    """The time, say. A person's edits of other cells arrive, and nothing else is kept."""
+    record_id = min(acme.sandbox.records())
+    counts = []
+    for number in range(10):
+        cron(acme, f"synced at 12:{number:02}")
+        acme.update(record_id, sms_stop_reason=f"because {number}")
         acme.sync()
+        counts.append(conflicts(acme))
+    assert counts == [40, 80, *[80] * 8]
+    (sentence,) = told(acme)
+    assert "leads.status of 40 leads" in sentence
+    assert acme.cell(record_id, "SMS Stop Reason") == "because 9"
+    assert acme.lead(record_id)["status"] == "synced at 12:09"
+    acme.assert_quiet()
+    with acme.engine.begin() as connection:
+        assert retry_chosen(connection, ["status"], None, None, "status") == 40
+    acme.sync()
+    acme.assert_converged()
     assert told(acme) == []
-    assert conflicts(acme) == 6 * 40
+
+
+@pytest.mark.parametrize(("leads", "is_fight"), [(1, False), (9, False), (10, True)])
+def test_people_who_write_something_else_are_no_fight(
+    acme: World, leads: int, is_fight: bool
+) -> None:
+    chosen = sorted(acme.sandbox.records())[:leads]
+    for number in range(6):
+        acme.sql(
+            "UPDATE leads SET status = :value WHERE airtable_record_id = ANY(:chosen)",
+            value=f"v{number}",
+            chosen=chosen,
+        )
+        acme.sync()
+    assert bool(told(acme)) is is_fight
+    assert conflicts(acme) == (2 if is_fight else 6) * leads
+
+
+def test_a_person_on_one_side_may_change_her_mind_as_often_as_she_likes(acme: World) -> None:
+    here, there = sorted(acme.sandbox.records())[:2]
+    for number in range(12):
+        value = ("Archive", "Manual Process")[number % 2]
+        acme.update(here, hrq_status=value)
+        acme.sandbox.edit(there, {"HRQ Status": value})
+        acme.sync()
+        assert acme.cell(here, "HRQ Status") == value
+        assert acme.lead(there)["hrq_status"] == value
+    assert told(acme) == []
+
+
+@pytest.mark.parametrize(
+    ("portal_s", "zap_s"),
+    [
+        pytest.param("Stop", "Go", id="each its own"),
+        pytest.param("Stop {}", "Go", id="the portal another one each time"),
+        pytest.param("Stop", "Go {}", id="the zap another one each time"),
+    ],
+)
+def test_a_zap_that_resets_what_the_portal_writes(acme: World, portal_s: str, zap_s: str) -> None:
+    """Never both between two runs: there is no conflict, and each run does what it should."""
+    fought, other = sorted(acme.sandbox.records())[:2]
+    writes = []
+    for number in range(10):
+        acme.update(fought, sms_stop_reason=portal_s.format(number))
+        acme.update(other, sms_stop_reason=f"because {number}")
+        writes.append(acme.sync().counts.remote_writes)
+        acme.sandbox.edit(fought, {"SMS Stop Reason": zap_s.format(number)})
+        acme.sandbox.edit(other, {"Company": f"Company {number}"})
+        acme.sync()
+        assert acme.cell(other, "SMS Stop Reason") == f"because {number}"
+        assert acme.lead(other)["company"] == f"Company {number}"
+    assert conflicts(acme) == 0
+    (sentence,) = told(acme)
+    assert "leads.sms_stop_reason of 1 lead." in sentence
+    assert writes == [2, 2, 2, *[1] * 7]
+    assert acme.cell(fought, "SMS Stop Reason") == zap_s.format(9)
+    assert acme.lead(fought)["sms_stop_reason"] == portal_s.format(9)
+    acme.assert_quiet()
+    with acme.engine.begin() as connection:
+        assert retry_chosen(connection, [], None, fought, None) == 1
+    acme.sync()
+    assert acme.sides()[0][fought] == acme.sides()[1][fought]
+    assert told(acme) == [], "what was before somebody looked does not count"
+
+
+def test_the_other_writer_pauses_and_both_sides_agree_meanwhile(acme: World) -> None:
+    """An hourly cron, and runs in between that see all leads."""
+    for number in range(8):
+        if number % 2 == 0:
+            cron(acme)
+        else:
+            acme.sandbox.edit_many({r: {"Company": f"{number}"} for r in acme.sandbox.records()})
+        acme.sync()
+    assert conflicts(acme) == 80
+    assert len(told(acme)) == 1
+
+
+def test_when_the_other_writer_is_gone_and_both_agree_the_fight_is_over(acme: World) -> None:
+    for _ in range(3):
+        cron(acme)
+        acme.sync()
+    assert len(told(acme)) == 1
+    acme.sql("UPDATE reconciler.fight SET seen_at = now() - interval '25 hours'")
+    acme.sandbox.edit_many({r: {"Company": "new"} for r in acme.sandbox.records()})
+    acme.sync()
+    assert told(acme) == []
 
 
 def test_an_edit_in_airtable_goes_through_although_the_portal_fights(acme: World) -> None:

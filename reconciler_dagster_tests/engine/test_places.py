@@ -286,6 +286,42 @@ def test_a_client_with_the_same_base_is_another_client(acme: World) -> None:
 # A lead that moved to another client
 
 
+@pytest.mark.parametrize("met", [True, False], ids=["after a first contact", "before any"])
+def test_a_moved_lead_that_waits_as_a_deletion_says_whose_base_has_it(
+    acme: World, met: bool
+) -> None:
+    record_id = min(acme.sandbox.records())
+    acme.sandbox.copy_base(OTHER)
+    acme.sandbox.on(OTHER).delete(record_id)
+    old = acme.client
+    acme.sql("INSERT INTO clients (company_name, airtable_base_id) VALUES ('Beta', :b)", b=OTHER)
+    acme.adopt()
+    with acme.engine.connect() as connection:
+        new = next(c for c in active_clients(connection) if c.name == "Beta")
+    if not met:
+        acme.sql("DELETE FROM leads WHERE airtable_record_id <> :id", id=record_id)
+        acme.sql("TRUNCATE reconciler.baseline, reconciler.cursor, reconciler.unsettled")
+    acme.sql(
+        "UPDATE leads SET client_id = :new WHERE airtable_record_id = :id", new=new.id, id=record_id
+    )
+    for acme.client in (old, new, old, new):
+        acme.sync()
+    acme.client = new
+    for _ in range(3):
+        sweep(acme)
+    (state, reason) = acme.sql(
+        "SELECT state, reason FROM reconciler.tombstone WHERE record_id = :id", id=record_id
+    )[0]
+    assert state == "awaiting_approval"
+    assert "in the base of another client (Acme)" in reason
+    assert acme.lead(record_id)["is_active"]
+    assert "belongs to another client (Beta)" in acme.value(
+        "SELECT reason FROM reconciler.quarantine WHERE record_id = :id AND client_id = :old",
+        id=record_id,
+        old=old.id,
+    )
+
+
 @pytest.mark.parametrize("first", ["old", "new"])
 def test_a_lead_that_moved_to_another_client_is_noted_for_both(acme: World, first: str) -> None:
     record_id = min(acme.sandbox.records())

@@ -178,6 +178,27 @@ def test_triggers_and_the_rows_that_they_write_are_counted(busy: World) -> None:
     assert found.fired == {"portal_rule": rows // 2}
 
 
+def test_a_trigger_about_a_column_fires_for_leads_that_change_it_alone(busy: World) -> None:
+    """It may send a letter each time, and ask nothing of the old value."""
+    busy.sql("CREATE TABLE told (record_id text)")
+    busy.sql(
+        FUNCTION.format(
+            rule="INSERT INTO told VALUES (NEW.airtable_record_id); RETURN NULL;",
+            when="AFTER UPDATE OF title",
+        )
+    )
+    session = busy.session(dry_run=True)
+    pull_airtable(session, CHANGED)
+    pull_postgres(session)
+    staged, changes = stage_plan(session)
+    found = rehearse(session, staged, changes, ["portal_rule"]).fires
+    busy.sync()
+    told_of = {row[0] for row in busy.sql("SELECT record_id FROM told")}
+    assert told_of == {r for r, change in changes.items() if "title" in change.to_postgres}
+    assert len(told_of) == 3 < len(changes)
+    assert found.fired == {"portal_rule": 3}
+
+
 def test_many_cells_that_would_be_refused_stop_the_run_once(acme: World) -> None:
     acme.sql("UPDATE leads SET hrq_status = 'No such option'")
     session = acme.session(dry_run=True)

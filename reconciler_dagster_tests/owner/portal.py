@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.core.reading import from_airtable
 from reconciler_dagster.core.values import Directory
@@ -84,6 +86,7 @@ VARIANTS = {
     "as it is": "SELECT 1",
     "a check on lead_source": "ALTER TABLE leads ADD CHECK (lead_source IN "
     "('Webinar Form', 'Standard Form', 'Manual', 'Bulk Import')) NOT VALID",
+    "campaign_id NOT NULL": "ALTER TABLE leads ALTER campaign_id SET NOT NULL",
     "campaign_id that must be given": "ALTER TABLE leads ADD CHECK (campaign_id IS NOT NULL) "
     "NOT VALID",
     "a column that must be given and is not mapped": "ALTER TABLE leads ADD import_id text; "
@@ -91,6 +94,15 @@ VARIANTS = {
     "a trigger that raises": "CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
     "IF NEW.company LIKE '%a%' THEN RAISE 'no such company'; END IF; RETURN NEW; END $$; "
     "CREATE TRIGGER own BEFORE INSERT OR UPDATE ON leads FOR EACH ROW EXECUTE FUNCTION own()",
+    "a trigger that raises after the row": "CREATE FUNCTION own() RETURNS trigger "
+    "LANGUAGE plpgsql AS $$ BEGIN IF NEW.company LIKE '%a%' THEN RAISE 'no such company'; END IF; "
+    "RETURN NULL; END $$; "
+    "CREATE CONSTRAINT TRIGGER own AFTER INSERT OR UPDATE ON leads DEFERRABLE INITIALLY DEFERRED "
+    "FOR EACH ROW EXECUTE FUNCTION own()",
+    "a trigger that changes another column": "CREATE FUNCTION own() RETURNS trigger "
+    "LANGUAGE plpgsql AS $$ BEGIN NEW.title := upper(NEW.company); NEW.updated_at := now(); "
+    "RETURN NEW; END $$; "
+    "CREATE TRIGGER own BEFORE UPDATE OF company ON leads FOR EACH ROW EXECUTE FUNCTION own()",
     "a trigger that changes": "CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
     "NEW.title := upper(NEW.title); RETURN NEW; END $$; "
     "CREATE TRIGGER own BEFORE INSERT OR UPDATE ON leads FOR EACH ROW EXECUTE FUNCTION own()",
@@ -99,8 +111,9 @@ VARIANTS = {
 # Its writers, as the fact sheet has them.
 CRON = (
     "UPDATE leads SET status = 'New', is_active = true, updated_at = now() "
-    "WHERE client_id = (SELECT id FROM clients LIMIT 1)"
+    "WHERE client_id = (SELECT id FROM clients ORDER BY company_name LIMIT 1)"
 )
+CRON_WITH_THE_TIME = CRON.replace("'New'", "'Synced ' || clock_timestamp()")
 PAUSE = "UPDATE leads SET processing_status = 'Paused' WHERE processing_status = 'In Sequence'"
 DE_ENROL = (
     "UPDATE leads SET is_active = false, completed_at = now(), updated_at = now() "
@@ -127,32 +140,59 @@ def of_columns(here: World) -> dict[str, str]:
     }
 
 
-@contextmanager
-def owners_portal(url: str, variant: str, leads: int = 200) -> Iterator[World]:
-    """The owner's portal with nearly all leads of a base, filled by its old sync some time ago."""
-    own = engine(url)
+BASES = ("appAcme0000000000", "appBeta0000000000")
+
+# Leads of each client whose records have been deleted long ago, which the old sync never noticed.
+GONE = 5
+_GONE = (
+    "INSERT INTO leads (client_id, airtable_record_id, first_name, last_name, email) "
+    "SELECT id, 'rec' || substr(airtable_base_id, 4, 4) || lpad(n::text, 10, '0'), 'Gone', '', '' "
+    "FROM clients, generate_series(1, :gone) n WHERE airtable_base_id = :base"
+)
+
+
+def create_tables(own: Engine) -> None:
+    """The portal's tables, with nothing in them."""
     with own.begin() as connection:
         connection.exec_driver_sql(_TABLES)
+
+
+@contextmanager
+def owners_portal(
+    url: str, variant: str, leads: int = 200, bases: Sequence[str] = BASES[:1]
+) -> Iterator[World]:
+    """The owner's portal with nearly all leads of each base, filled by its old sync some time ago;
+    a client for each base.
+    """
+    own = engine(url)
+    create_tables(own)
     upgrade(own)
-    with world(url, leads=leads, adopted=False) as here:
-        records = here.sandbox.records()
-        for number, record_id in enumerate(sorted(records)[10:]):
-            _insert(here, record_id, records[record_id]["fields"], number)
+    with world(url, leads=leads, adopted=False, base_ids=bases) as here:
+        for base in bases[1:]:
+            here.sql("INSERT INTO clients (company_name, airtable_base_id) VALUES (:b, :b)", b=base)
+        for base in bases:
+            records = here.sandbox.on(base).records()
+            with own.begin() as connection:
+                for number, record_id in enumerate(sorted(records)[10:]):
+                    _insert(connection, base, record_id, records[record_id]["fields"], number)
+                connection.execute(text(_GONE), {"base": base, "gone": GONE})
         here.sql("CREATE TABLE first_leads AS SELECT id FROM leads")
         here.sql(
             "WITH c AS (INSERT INTO campaigns (client_id, name) SELECT DISTINCT client_id, "
-            "coalesce(campaign_name, 'None') FROM leads RETURNING id, name) "
-            "UPDATE leads SET campaign_id = c.id FROM c "
-            "WHERE c.name = coalesce(leads.campaign_name, 'None')"
+            "coalesce(campaign_name, 'None') FROM leads RETURNING id, client_id, name) "
+            "UPDATE leads SET campaign_id = c.id FROM c WHERE c.client_id = leads.client_id "
+            "AND c.name = coalesce(leads.campaign_name, 'None')"
         )
-        here.sql(DE_ENROL, id=sorted(records)[20])
-        here.sql(VARIANTS[variant].replace("%", "%"))
+        here.sql(DE_ENROL, id=sorted(here.sandbox.records())[20])
+        here.sql(VARIANTS[variant])
         here.sql("TRUNCATE lead_activity_log")
         yield here
     own.dispose()
 
 
-def _insert(here: World, record_id: str, cells: dict[str, Any], number: int) -> None:
+def _insert(
+    connection: Connection, base: str, record_id: str, cells: dict[str, Any], number: int
+) -> None:
     """A lead as the old sync has it: every third has one SMS fewer, some differ otherwise."""
     by_column = {f.column: cells[f.airtable] for f in LEADS if f.airtable in cells}
     row, _ = from_airtable(by_column, LEADS, Directory())
@@ -165,9 +205,10 @@ def _insert(here: World, record_id: str, cells: dict[str, Any], number: int) -> 
         row["hrq_status"] = "Completed"  # what remove-from-campaign writes, and Airtable refuses
     names = ", ".join(f'"{name}"' for name in row)
     values = ", ".join(f":{name}" for name in row)
-    here.sql(
-        f"INSERT INTO leads (client_id, airtable_record_id, {names}) "  # noqa: S608
-        f"SELECT id, :record_id, {values} FROM clients",
-        record_id=record_id,
-        **row,
+    connection.execute(
+        text(
+            f"INSERT INTO leads (client_id, airtable_record_id, {names}) "  # noqa: S608
+            f"SELECT id, :record_id, {values} FROM clients WHERE airtable_base_id = :base"
+        ),
+        {"record_id": record_id, "base": base, **row},
     )

@@ -14,11 +14,13 @@ from reconciler_dagster.core.rehearsal import Report
 from reconciler_dagster.engine.first_contact import rehearse_client
 from reconciler_dagster.postgres import guarded
 from reconciler_dagster.postgres.migrate import downgrade
-from reconciler_dagster_tests.mapping import SYNC
+from reconciler_dagster_tests.mapping import LEADS, SYNC
 from reconciler_dagster_tests.orchestration.conftest import point_at
 from reconciler_dagster_tests.owner.portal import (
     CAMPAIGN_PAGE,
     CRON,
+    CRON_WITH_THE_TIME,
+    PAUSE,
     VARIANTS,
     of_columns,
     owners_portal,
@@ -26,6 +28,9 @@ from reconciler_dagster_tests.owner.portal import (
 from reconciler_dagster_tests.test_cli_attention import call
 from reconciler_dagster_tests.world import World
 
+CHANGED = (
+    'SELECT count(*) FROM leads l JOIN before b USING (id) WHERE l."{0}" IS DISTINCT FROM b."{0}"'
+)
 TRIGGER = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'sms_activity_logger'"
 
 
@@ -103,6 +108,7 @@ def test_report_and_run_agree_cell_by_cell(empty_db: str, variant: str) -> None:
         told = rehearsed(here)
         leads = here.value("SELECT count(*) FROM leads")
         events = logged(here)
+        here.sql("CREATE TABLE before AS TABLE leads")
         here.adopt()
         ran = here.sync()
         rows = here.sql("SELECT direction, field FROM reconciler.quarantine")
@@ -121,30 +127,69 @@ def test_report_and_run_agree_cell_by_cell(empty_db: str, variant: str) -> None:
             ("airtable", c): n for c, n in plan["to_airtable"].items()
         }
         rows_told = {(r["table"], r["kind"]): r["rows"] for r in told.rows}
+        besides = {
+            (f"public.leads.{column}", "changed"): n
+            for column in of_columns(here)
+            if (n := here.value(CHANGED.format(column)) - plan["to_postgres"].get(column, 0))
+        }
+        assert {k: n for k, n in rows_told.items() if k[1] == "changed"} == besides
         assert rows_told.get(("public.lead_activity_log", "inserted"), 0) == logged(here) - events
+        remote, local, _ = here.sides()
+        new = local.keys() - {row[0] for row in here.sql("SELECT airtable_record_id FROM before")}
+        refused = {
+            tuple(row) for row in here.sql("SELECT record_id, field FROM reconciler.quarantine")
+        }
+        assert {
+            (r, c) for r in new for c in LEADS.columns if local[r].get(c) != remote[r].get(c)
+        } <= refused, "a new lead is whole, but for what is told of it"
         assert plan["conflicts"] == Counter(
             row[0] for row in here.sql("SELECT field FROM reconciler.conflict")
         )
 
 
-def test_the_old_cron_beside_the_engine(portal: World) -> None:
+@pytest.mark.parametrize("cron", [CRON, CRON_WITH_THE_TIME], ids=["the same", "the time"])
+def test_the_old_cron_beside_the_engine(portal: World, cron: str) -> None:
     """One red sentence, no growth of conflicts beyond the first runs, no lost edit of a person."""
     portal.adopt()
     portal.sync()
-    record_id = sorted(portal.sandbox.records())[30]
+    there, here, both = sorted(portal.sandbox.records())[30:33]
     conflicts = []
-    for number in range(6):
-        portal.sql(CRON)
-        portal.update(record_id, notes=f"Called {number} times.")
+    for number in range(10):
+        portal.sql(cron)
+        portal.update(here, notes=f"Called {number} times.")
+        portal.sandbox.edit(there, {"Company": f"Company {number}"})
+        portal.sandbox.edit(both, {"Job Title": f"Title {number}"})
+        portal.sql(cron)
+        portal.update(both, sms_stop_reason=f"because {number}")
         portal.sync()
         conflicts.append(portal.value("SELECT count(*) FROM reconciler.conflict"))
-    assert conflicts[1:] == [conflicts[1]] * 5
-    assert portal.cell(record_id, "Notes").startswith("Called 5 times.")
+        assert portal.cell(here, "Notes").startswith(f"Called {number} times.")
+        assert portal.lead(there)["company"] == f"Company {number}"
+        assert portal.lead(both)["title"] == f"Title {number}"
+        assert portal.cell(both, "SMS Stop Reason") == f"because {number}"
+    assert conflicts[0] < conflicts[1]
+    assert conflicts[1:] == [conflicts[1]] * 9
     done = call("run")
     assert done.exit_code == 1
     assert done.stderr.count("Another program writes what the engine then puts right") == 1
     assert "leads.status of" in done.stderr
-    assert "Another program" in call("status").stderr
+    assert call("status").stderr.count("Another program") == 1
+
+
+def test_a_pause_of_all_campaigns_waits_in_one_line(portal: World) -> None:
+    """The portal's word for it is no option in Airtable: many cells, and one thing to do."""
+    portal.adopt()
+    portal.sync()
+    paused = portal.sql(PAUSE)
+    assert paused > 10
+    portal.sync()
+    told = [line for line in call("status").stderr.splitlines() if "'Paused'" in line]
+    assert told == [
+        f"Acme: {paused} leads wait for the option 'Paused' of Processing Status: add it in "
+        "Airtable, or choose another value."
+    ]
+    listed = call("quarantine", "list").stdout.splitlines()
+    assert sum("'Paused'" in line for line in listed) == 1
 
 
 def test_whether_the_old_sync_is_still_writing(portal: World) -> None:

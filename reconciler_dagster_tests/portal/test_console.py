@@ -157,6 +157,23 @@ def test_quarantine_is_retried(server: Server, world: World, db: Engine) -> None
     )
 
 
+def test_many_with_one_reason_are_one_row(server: Server, world: World, db: Engine) -> None:
+    records = ["rec" + str(number).zfill(14) for number in range(8)]
+    with db.begin() as connection:
+        for record in records:
+            data.quarantine(connection, world.client, record, "hrq_status", "Done", "is no option")
+        for record in records[:5]:
+            data.quarantine(connection, world.client, record, "notes", "Long", "is too long")
+    client = signed_in(server, world.admin)
+    page = client.get("/console/quarantine").text
+    assert page.count("is no option") == 1
+    assert "8 leads, e.g. " in page
+    assert page.count("is too long") == 5
+    sent(client, "/quarantine/retry", field="hrq_status", direction="to_airtable")
+    due = "SELECT count(*) FROM reconciler.quarantine WHERE next_attempt_at <= now()"
+    assert scalar(db, due) == 8
+
+
 def test_deletions_wait_for_a_persons_word(server: Server, world: World, db: Engine) -> None:
     client = signed_in(server, world.admin)
     assert "no lead is waiting to be deleted" in client.get("/console/deletions").text

@@ -129,8 +129,8 @@ def take_back(conflict_id: Annotated[RequestId, Path()], visit: SentForm) -> Res
 
 
 @router.post("/quarantine/retry")
-def retry(visit: SentForm, record_id: Word, field: Word, direction: Word) -> Response:
-    """Try a quarantined value again."""
+def retry(visit: SentForm, field: Word, direction: Word, record_id: Word | None = None) -> Response:
+    """Try a quarantined value again, or those of all leads."""
     client = visit.require_client()
     return _act(
         visit,
