@@ -375,7 +375,7 @@ MUTANTS = [
         "delete leads on which nothing was ever agreed",
         "nothing_was_ever_agreed",
         ENGINE + "deletions.py",
-        "suspicion if r in met else NEVER_MET",
+        "suspicion if r in met else never_met(elsewhere.get(r))",
         "suspicion",
     ),
     Mutant(

@@ -107,15 +107,16 @@ class Catalogue:
 
     @cached_property
     def watched(self) -> frozenset[str]:
-        """Columns that a trigger of ``leads`` is about (``UPDATE OF``): it fires for each lead of
+        """Columns that a trigger of the table is about (``UPDATE OF``): it fires for each row of
         a statement that names one, whether its value changes or not.
         """
         rows = self._connection.execute(
             text(
                 "SELECT DISTINCT a.attname FROM pg_trigger t JOIN pg_attribute a "
                 "ON a.attrelid = t.tgrelid AND a.attnum = ANY(t.tgattr) "
-                "WHERE t.tgrelid = to_regclass('public.leads') AND NOT t.tgisinternal"
-            )
+                "WHERE t.tgrelid = to_regclass(:table) AND NOT t.tgisinternal"
+            ),
+            {"table": regclass(self.table)},
         )
         return frozenset(rows.scalars())
 
