@@ -10,12 +10,13 @@ from reconciler_dagster.notices.keeper import Keeper
 from reconciler_dagster.notices.settings import NoticeSettings
 from reconciler_dagster.notices.watcher import look
 from reconciler_dagster.orchestration import seen
+from reconciler_dagster.orchestration.environments import SENSOR_STATUS
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.listener import doorbell
 
 
 @dg.sensor(
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    default_status=SENSOR_STATUS,
     minimum_interval_seconds=30,
     description="Looks what is wrong and tells those who are to be told, where no listener runs. "
     "By what stands in Postgres, not by Dagster's events: hundreds of failures are one look.",
