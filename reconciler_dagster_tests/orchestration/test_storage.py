@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import dagster as dg
 import psycopg
 import pytest
+import sqlalchemy
 
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.orchestration.launching import dagster_home
@@ -68,3 +70,47 @@ def test_a_connection_that_was_lost_is_made_anew(watched: Watched) -> None:
     watched.terminate()
     watched.use()
     assert len(watched.backends()) == 1
+
+
+def test_nothing_is_asked_beside_what_is_wanted(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not whether the connection still lives, with each statement: half of all were that. Nor
+    whether the table of the checks is there, with each check.
+    """
+    watched.use()
+    storage: Any = watched.instance.event_log_storage
+    pings: list[object] = []
+    ping = storage._engine.dialect.do_ping
+    monkeypatch.setattr(storage._engine.dialect, "do_ping", lambda c: pings.append(c) or ping(c))
+    said: list[str] = []
+    sqlalchemy.event.listen(
+        storage._engine,
+        "before_cursor_execute",
+        lambda _, __, statement, *_more: said.append(statement),
+    )
+    for _ in range(10):
+        assert storage.has_table("asset_check_executions")
+        watched.instance.get_dynamic_partitions("client")
+    assert len(said) == 11
+    assert not pings
+    assert not storage.has_table("no_such_table")
+    watched.terminate()
+    watched.use()
+    assert pings
+
+
+def test_tables_that_are_there_are_not_looked_for_one_by_one(watched: Watched) -> None:
+    """Dagster's three parts would each connect for it, in every process."""
+    made: list[object] = []
+
+    def note(connection: object, _: object) -> None:
+        made.append(connection)
+
+    sqlalchemy.event.listen(sqlalchemy.pool.Pool, "connect", note)
+    try:
+        with dg.DagsterInstance.get() as again:
+            again.get_runs_count()
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.pool.Pool, "connect", note)
+    assert len(made) == 1
