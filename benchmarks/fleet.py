@@ -107,16 +107,15 @@ class Fleet:
         return dg.DagsterInstance.get()
 
     def _prepare(self) -> Any:
-        from reconciler_dagster.orchestration import internals
-        from reconciler_dagster.orchestration.listener import LOCATION, MODULE
         from reconciler_dagster.orchestration.partitions import ensure_partitions
+        from reconciler_dagster.orchestration.submission import Submission, by_sensor
         from reconciler_dagster.postgres.clients import active_clients
         from reconciler_dagster.postgres.connection import engine
 
         with engine(self.host.database).connect() as connection:
             self.clients = active_clients(connection)
         ensure_partitions(self.instance, self.clients)
-        return internals.Submission(self.instance, MODULE, "sync", "fleet", LOCATION)
+        return Submission(self.instance, "sync", by_sensor("fleet"))
 
     def _worker(self, number: int) -> str:
         return f"runs{number}@host-{number}"
