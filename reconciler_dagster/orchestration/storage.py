@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -25,6 +25,9 @@ from reconciler_dagster.orchestration.stored import without_secrets
 from reconciler_dagster.outlets import guard
 
 _CONNECTION_SECONDS = 3600
+# As many as several threads have asked at once, at most; a run's process has but one or two. One
+# that is made for a single statement costs more than the statement.
+_KEPT = 4
 # A network that is silently gone closes nothing: after so long without a word the server is asked.
 _SURE_SECONDS = 5.0
 
@@ -55,8 +58,8 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
 
 
 def _on(kept: Engine, storage: DagsterStorage) -> DagsterStorage:
-    """The same storage; a process keeps one connection for it, and opens more only while several
-    threads ask at once. Dagster would open one for every statement, 200 times a run.
+    """The same storage on connections that the process keeps: one, and more where several threads
+    ask at once. Dagster would open one for every statement, 200 times a run.
 
     Dagster's own way to keep them, for the webserver, sets a timeout for the session: behind a
     pooler that would stay with the connection for whoever gets it next.
@@ -71,7 +74,7 @@ def _kept_connection(url: str) -> Engine:
     kept = create_engine(
         url,
         isolation_level="AUTOCOMMIT",
-        pool_size=1,
+        pool_size=_KEPT,
         max_overflow=-1,
         pool_recycle=_CONNECTION_SECONDS,
     )
@@ -117,17 +120,25 @@ def _is_there(kept: Engine) -> bool:
 
 
 def _remembering(storage: DagsterStorage) -> DagsterStorage:
-    """The same storage; that a table is there is asked once, not with every check of every run."""
+    """The same storage; that a table or a client's partition is there, which stays, is asked once,
+    not with every event of a run.
+    """
     part: Any = storage.event_log_storage
-    ask, there = part.has_table, set[str]()
-
-    def has_table(name: str) -> bool:
-        if name not in there and ask(name):
-            there.add(name)
-        return name in there
-
-    part.has_table = has_table
+    for name in ("has_table", "has_dynamic_partition"):
+        setattr(part, name, _asked_until_yes(getattr(part, name)))
     return storage
+
+
+def _asked_until_yes(ask: Callable[..., bool]) -> Callable[..., bool]:
+    there = set[tuple[Any, ...]]()
+
+    def known(*what: Any, **named: Any) -> bool:
+        key = (*what, *named.values())
+        if key not in there and ask(*what, **named):
+            there.add(key)
+        return key in there
+
+    return known
 
 
 def psycopg2_url(url: str) -> str:
