@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import dagster._daemon
 import pytest
 import yaml
 from dagster._core.scheduler.instigation import InstigatorType, TickStatus
