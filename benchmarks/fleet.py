@@ -142,6 +142,7 @@ class Fleet:
         most = 0
         while states := self._unfinished(ids):
             most = max(most, self._connections())
+            self.host.start_workers_again()
             time.sleep(1)
         ended = Counter(self._states(ids).values())
         print(

@@ -546,6 +546,8 @@ MUTANTS = [
         CORE + "rehearsal.py",
         "    before = shown.figures()\n",
         "    before = now.figures()\n",
+    ),
+    Mutant(
         "let every thread try a token that was refused",
         "refused_token_costs_one_call",
         AIRTABLE + "token.py",
@@ -565,5 +567,26 @@ MUTANTS = [
         "reconciler_dagster/config.py",
         'or "not production").lower()',
         "or PRODUCTION).lower()",
+    ),
+    Mutant(
+        "start a client again where a tick is repeated",
+        "broken_off_starts_nobody_twice",
+        "reconciler_dagster/orchestration/submission.py",
+        "            if key not in there:\n",
+        "            if True:\n",
+    ),
+    Mutant(
+        "start runs where somebody only looks what a tick would do",
+        "only_looks_what_a_tick_would_do",
+        "reconciler_dagster/orchestration/submission.py",
+        "if str(tick.tick_id) == tick_id and tick.status in _UNDERWAY:",
+        "if True:",
+    ),
+    Mutant(
+        "trust a kept connection without a look",
+        "connection_that_was_lost_is_made_anew",
+        "reconciler_dagster/orchestration/storage.py",
+        "and not _can_be_read(connection.fileno())",
+        "and True",
     ),
 ]
