@@ -73,6 +73,7 @@ class Fleet:
 
     def __init__(self, folder: Path, chosen: argparse.Namespace, held: ExitStack) -> None:
         from reconciler_dagster.sandbox.testing import running_sandbox
+        from reconciler_dagster_tests.adopted import ADOPT
         from reconciler_dagster_tests.orchestration.test_celery import Spread
         from reconciler_dagster_tests.pooler import Pooler
 
@@ -89,6 +90,7 @@ class Fleet:
             self.host.sql(
                 "INSERT INTO clients (company_name, airtable_base_id) VALUES (%s, %s)", base, base
             )
+        self.host.sql(ADOPT)
         self.instance = held.enter_context(self._instance(held))
         self._submission = self._prepare()
         self.host.start_daemon()
@@ -175,7 +177,6 @@ class Fleet:
         name = self._worker(self.random.randrange(self.chosen.hosts))
         if kind == "host":
             self.host.kill(name)
-            self.host.start_worker(name)
         elif kind == "child":
             self.random.choice(self.host.processes_of(name)[1:]).kill()
         elif kind == "redis":
