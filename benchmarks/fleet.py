@@ -73,6 +73,7 @@ class Fleet:
 
     def __init__(self, folder: Path, chosen: argparse.Namespace, held: ExitStack) -> None:
         from reconciler_dagster.sandbox.testing import running_sandbox
+        from reconciler_dagster_tests.adopted import ADOPT
         from reconciler_dagster_tests.orchestration.test_celery import Spread
         from reconciler_dagster_tests.pooler import Pooler
 
@@ -89,6 +90,7 @@ class Fleet:
             self.host.sql(
                 "INSERT INTO clients (company_name, airtable_base_id) VALUES (%s, %s)", base, base
             )
+        self.host.sql(ADOPT)
         self.instance = held.enter_context(self._instance(held))
         self._submission = self._prepare()
         self.host.start_daemon()
@@ -107,16 +109,15 @@ class Fleet:
         return dg.DagsterInstance.get()
 
     def _prepare(self) -> Any:
-        from reconciler_dagster.orchestration import internals
-        from reconciler_dagster.orchestration.listener import LOCATION, MODULE
         from reconciler_dagster.orchestration.partitions import ensure_partitions
+        from reconciler_dagster.orchestration.submission import Submission, by_sensor
         from reconciler_dagster.postgres.clients import active_clients
         from reconciler_dagster.postgres.connection import engine
 
         with engine(self.host.database).connect() as connection:
             self.clients = active_clients(connection)
         ensure_partitions(self.instance, self.clients)
-        return internals.Submission(self.instance, MODULE, "sync", "fleet", LOCATION)
+        return Submission(self.instance, "sync", by_sensor("fleet"))
 
     def _worker(self, number: int) -> str:
         return f"runs{number}@host-{number}"
@@ -143,6 +144,7 @@ class Fleet:
         most = 0
         while states := self._unfinished(ids):
             most = max(most, self._connections())
+            self.host.start_workers_again()
             time.sleep(1)
         ended = Counter(self._states(ids).values())
         print(
@@ -175,7 +177,6 @@ class Fleet:
         name = self._worker(self.random.randrange(self.chosen.hosts))
         if kind == "host":
             self.host.kill(name)
-            self.host.start_worker(name)
         elif kind == "child":
             self.random.choice(self.host.processes_of(name)[1:]).kill()
         elif kind == "redis":

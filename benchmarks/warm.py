@@ -24,9 +24,9 @@ import psutil
 
 from reconciler_dagster.orchestration import doorbell, internals
 from reconciler_dagster.orchestration.home import dagster_home
-from reconciler_dagster.orchestration.listener import LOCATION, MODULE
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
+from reconciler_dagster.orchestration.submission import Submission, by_sensor
 from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster.postgres import adoption
 from reconciler_dagster.postgres.clients import active_clients
@@ -90,7 +90,7 @@ def measure(runs: int) -> tuple[list[float], list[float]]:
         ensure_partitions(instance, clients)
         held.callback(client.stop, home, 10)
         client.ensure(home)
-        submission = internals.Submission(instance, MODULE, "sync", doorbell.MANUAL_SYNC, LOCATION)
+        submission = Submission(instance, "sync", by_sensor(doorbell.MANUAL_SYNC))
         return _run(instance, submission, home, clients[0].id, runs)
 
 

@@ -69,12 +69,13 @@ def environment_name() -> str:
     return (environment.value("RECONCILER_ENVIRONMENT") or "not production").lower()
 
 
-def starts_by_itself() -> bool:
-    """Whether schedules, sensors and the listener start runs here unless somebody switches them.
+def starts_by_itself(environment: str | None = None) -> bool:
+    """Whether schedules, sensors and the listener start runs unless somebody switches them: here,
+    or in that environment.
 
     A copy of a deployment, with its real credentials, must not begin to write.
     """
-    return environment_name() in (PRODUCTION, DEMO)
+    return (environment or environment_name()) in (PRODUCTION, DEMO)
 
 
 class FromEnvironment(BaseModel):
@@ -135,6 +136,11 @@ def _running() -> dict[str, Any]:
         # A real token must not be sent to the sandbox that happens to run.
         running.pop("airtable_endpoint_url", None)
     return {key: value for key, value in running.items() if value}
+
+
+def environment_of_up() -> str | None:
+    """What a `reconciler up` that runs here takes for its environment; None where none runs."""
+    return _running().get("RECONCILER_ENVIRONMENT")
 
 
 class Settings(FromEnvironment):

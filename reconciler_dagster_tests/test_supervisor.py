@@ -144,6 +144,7 @@ def test_from_nothing_to_a_sync_and_on_after_a_restart(up: Callable[..., Up]) ->
     schedules = fetch(f"{first.address('Dagster UI')}/graphql", SCHEDULES)["data"]
     results = schedules["schedulesOrError"]["results"]
     assert [r["scheduleState"]["status"] for r in results] == ["RUNNING"] * len(results) != []
+    assert "Nothing starts" not in first.said()
 
     portal = first.running()["database_url"]
     with psycopg.connect(portal, autocommit=True) as connection:
@@ -187,6 +188,11 @@ def test_from_nothing_to_a_sync_and_on_after_a_restart(up: Callable[..., Up]) ->
             [sys.executable, "-c", code], env=first.environment | env, text=True
         )
         assert found.strip().split("|") == [portal, endpoint, first.address("Dagster UI")]
+    told = subprocess.run(
+        [PROGRAM, "doctor"], env=first.environment, capture_output=True, text=True, check=False
+    )
+    assert "this environment: demo" in told.stdout
+    assert "nothing starts by itself" not in told.stdout
 
     # A second one on the same folder says so, and takes nothing down.
     second = subprocess.run(
@@ -215,6 +221,17 @@ def test_from_nothing_to_a_sync_and_on_after_a_restart(up: Callable[..., Up]) ->
     assert "SUCCESS" in [r["status"] for r in runs["data"]["runsOrError"]["results"]]
     assert again.end(signal.SIGTERM) == 0
     assert again.processes() == []
+
+
+def test_a_copy_that_says_so_starts_nothing_by_itself(up: Callable[..., Up]) -> None:
+    one = up(RECONCILER_ENVIRONMENT="Staging")
+    one.wait_until_ready()
+    assert "RECONCILER_ENVIRONMENT is staging" in one.said()
+    schedules = fetch(f"{one.address('Dagster UI')}/graphql", SCHEDULES)["data"]
+    states = [r["scheduleState"]["status"] for r in schedules["schedulesOrError"]["results"]]
+    assert set(states) == {"STOPPED"}
+    assert not [c for c in one.commands() if "orchestration.listener" in c]
+    assert one.end() == 0
 
 
 def test_a_part_that_dies_takes_all_down_by_name(up: Callable[..., Up]) -> None:
@@ -260,6 +277,9 @@ def test_real_systems_are_used_and_get_no_substitute(up: Callable[..., Up], empt
         assert f"Port {PORTS['dagster']} is taken: dagster is on " in one.said()
         assert one.address("Dagster UI") != f"http://127.0.0.1:{PORTS['dagster']}"
     commands = [" ".join(process.cmdline()) for process in one.processes()]
+    # Whoever starts everything by hand means it to sync.
+    assert one.running()["RECONCILER_ENVIRONMENT"] == "production"
+    assert [c for c in commands if "orchestration.listener" in c]
     assert not [c for c in commands if "sandbox" in c or "bin/postgres" in c]
     assert not [c for c in commands if "patNot.real" in c or empty_db in c]
     assert not {"database_url", "airtable_api_key", "airtable_endpoint_url"} & set(one.running())

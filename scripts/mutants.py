@@ -676,7 +676,7 @@ MUTANTS = [
     Mutant(
         "let a token make as many calls as its bases may",
         "a_run_waits_for_its_token",
-        ENGINE + "session.py",
+        ENGINE + "doors.py",
         "        opened.transport.wait_for_token = self._token_bucket.take\n",
         "",
     ),
@@ -693,5 +693,26 @@ MUTANTS = [
         AIRTABLE + "wire.py",
         "        self.journey.has_left()\n",
         "",
+    ),
+    Mutant(
+        "start a client again where a tick is repeated",
+        "broken_off_starts_nobody_twice",
+        "reconciler_dagster/orchestration/submission.py",
+        "            if key not in there:\n",
+        "            if True:\n",
+    ),
+    Mutant(
+        "start runs where somebody only looks what a tick would do",
+        "only_looks_what_a_tick_would_do",
+        "reconciler_dagster/orchestration/submission.py",
+        "if str(tick.tick_id) == tick_id and tick.status in _UNDERWAY:",
+        "if True:",
+    ),
+    Mutant(
+        "trust a kept connection without a look",
+        "connection_that_was_lost_is_made_anew",
+        "reconciler_dagster/orchestration/storage.py",
+        "and not _can_be_read(connection.fileno())",
+        "and True",
     ),
 ]

@@ -18,7 +18,10 @@ from pathlib import Path
 from mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("reconciler_dagster", "reconciler_dagster_tests", "migrations", "pyproject.toml")
+COPIED = (
+    *("reconciler_dagster", "reconciler_dagster_tests", "migrations", "pyproject.toml"),
+    *("dagster.yaml", "workspace.yaml"),
+)
 WITH_MODEL = bool(os.environ.get("MUTATE_WITH_MODEL"))
 MODEL = ["reconciler_dagster_tests/model"]
 EXAMPLES = [
@@ -41,6 +44,8 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_guard.py",
     "reconciler_dagster_tests/engine/test_tokens.py",
     "reconciler_dagster_tests/orchestration/test_environments.py",
+    "reconciler_dagster_tests/orchestration/test_submission.py",
+    "reconciler_dagster_tests/orchestration/test_storage.py",
     "reconciler_dagster_tests/postgres/test_trigger.py",
     "reconciler_dagster_tests/postgres/test_requests.py",
     "reconciler_dagster_tests/engine/test_consent.py",

@@ -16,6 +16,7 @@ from reconciler_dagster.config import (
     ConfigurationError,
     Settings,
     environment_name,
+    environment_of_up,
     starts_by_itself,
 )
 from reconciler_dagster.core.adoption import State as Consent
@@ -189,8 +190,9 @@ def _doorbell(portal: Engine) -> tuple[State, str]:
 
 
 def _deployments(portal: Engine) -> tuple[State, str]:
-    here = f"this environment: {environment_name()}"
-    if not starts_by_itself():
+    environment = environment_of_up() or environment_name()
+    here = f"this environment: {environment}"
+    if not starts_by_itself(environment):
         here += "; nothing starts by itself here, as RECONCILER_ENVIRONMENT is not production"
     with portal.connect() as connection:
         crowd = deployments.crowd(connection)

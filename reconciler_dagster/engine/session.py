@@ -13,7 +13,6 @@ from typing import Literal
 from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.airtable.base import Base
-from reconciler_dagster.airtable.token import Token
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.binding import BoundMap, bind
 from reconciler_dagster.core.fields import FieldMap
@@ -22,16 +21,14 @@ from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.engine.counts import Counts
+from reconciler_dagster.engine.doors import Doors
 from reconciler_dagster.engine.lag import Lags
-from reconciler_dagster.engine.tokens import token_of
 from reconciler_dagster.postgres import adoption, bindings, cursor, guard, record_ids
-from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import Client, base_of, directory
 from reconciler_dagster.postgres.connection import Writer, at_once, writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
 from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
-from reconciler_dagster.postgres.token_bucket import TokenBucket
 
 Purpose = Literal["delta", "manual", "audit", "great_sync", "rehearsal"]
 
@@ -58,8 +55,12 @@ class Session:
     counts: Counts = field(default_factory=Counts)
     lags: Lags = field(default_factory=Lags)
 
-    def __post_init__(self) -> None:
-        self.token = token_of(self.settings, self.engine, self.client)
+    @cached_property
+    def _doors(self) -> Doors:
+        urgent = self.purpose in ("delta", "manual")
+        return Doors(
+            self.settings, self.engine, self.client, self.purpose, urgent, self._require_may_write
+        )
 
     @cached_property
     def pair(self) -> Pair:
@@ -74,26 +75,12 @@ class Session:
     @cached_property
     def base(self) -> Base:
         """The client's base, behind the shared call budget."""
-        return self.another_base()
+        return self._doors.open()
 
-    def another_base(self) -> Base:
-        """A further door to the base, for another thread; its calls count for this session."""
-        bucket = Bucket(
-            self.engine,
-            self.client.base_id,
-            purpose=self.purpose,
-            urgent=self.purpose in ("delta", "manual"),
-            calls_per_second=self.settings.calls_per_second,
-        )
-        opened = Base(self.settings, self.client.base_id, bucket, self.token)
-        opened.transport.may_write = self._require_may_write
-        opened.transport.wait_for_token = self._token_bucket.take
-        self._bases.append(opened)
-        return opened
-
-    @cached_property
-    def _token_bucket(self) -> TokenBucket:
-        return TokenBucket(self.engine)
+    @property
+    def calls(self) -> int:
+        """Calls sent on the wire so far."""
+        return self._doors.calls
 
     def _require_may_write(self) -> None:
         """Just before a call that writes: the lease lasts, and nobody has taken the consent back
@@ -103,22 +90,9 @@ class Session:
         with at_once(self.engine) as connection:
             adoption.require(connection, self.client.id)
 
-    @contextmanager
-    def borrowed_base(self) -> Iterator[Base]:
+    def borrowed_base(self) -> AbstractContextManager[Base]:
         """A door to the base that nobody else uses within the block; its connection is kept."""
-        try:
-            opened = self._idle.pop()
-        except IndexError:
-            opened = self.another_base()
-        try:
-            yield opened
-        finally:
-            self._idle.append(opened)
-
-    @property
-    def calls(self) -> int:
-        """Calls sent on the wire so far."""
-        return sum(base.transport.calls for base in self._bases)
+        return self._doors.borrowed()
 
     @cached_property
     def guard(self) -> Facts:
@@ -189,10 +163,6 @@ class Session:
     moved: str | None = None
     # Cells that Airtable refused as forbidden, by column.
     forbidden: Counter[str] = field(default_factory=Counter)
-    _bases: list[Base] = field(default_factory=list)
-    _idle: list[Base] = field(default_factory=list)
-    # One for all doors of the run: see airtable.token.
-    token: Token = field(init=False)
     _table_id: str = ""
     _ids_are_mended: bool = False
     _bound: BoundMap | None = None

@@ -20,6 +20,7 @@ from reconciler_dagster.orchestration.environments import SCHEDULE_STATUS
 from reconciler_dagster.orchestration.pacing import audit_settings
 from reconciler_dagster.orchestration.partitions import CLIENTS, ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, moved
+from reconciler_dagster.orchestration.submission import submit_tick
 from reconciler_dagster.orchestration.windows import WindowRun
 from reconciler_dagster.postgres import decisions, fights, runs
 from reconciler_dagster.postgres.adoption import adopted_clients
@@ -134,12 +135,16 @@ def every_hour(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest 
         yield dg.SkipReason("\n".join(left_out) or nobody)
         return
     ensure_partitions(context.instance, clients)
-    for client in clients:
-        yield dg.RunRequest(
+    wanted = [
+        dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
             partition_key=client.id,
             tags={PURPOSE_TAG: "audit", **ORDINARY, **partition_tags(client.id)},
         )
+        for client in clients
+    ]
+    submit_tick(context, audit_job.name, wanted)
+    yield from wanted
 
 
 class DecisionConfig(dg.Config):

@@ -20,6 +20,7 @@ from reconciler_dagster.orchestration.environments import (
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
+from reconciler_dagster.orchestration.submission import submit_tick
 from reconciler_dagster.orchestration.watch import watch
 from reconciler_dagster.postgres import deployments, requests, runs
 from reconciler_dagster.postgres.adoption import adopted_clients
@@ -65,13 +66,17 @@ def every_15_minutes(
             "are left for."
         )
         yield dg.SkipReason("\n".join(left_out) or nobody)
-    for client in called_for:
-        yield dg.RunRequest(
+    wanted = [
+        dg.RunRequest(
             run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
             partition_key=client.id,
             run_config=run_config(SyncConfig(only_due=True)),
             tags={PURPOSE_TAG: "delta", **ORDINARY, **partition_tags(client.id)},
         )
+        for client in called_for
+    ]
+    submit_tick(context, sync_job.name, wanted)
+    yield from wanted
 
 
 @dg.sensor(

@@ -80,16 +80,11 @@ def content_for(
     return content
 
 
-# Where runs are on other machines: their output goes to their own log, and launching takes a while.
+# Where runs are on other machines their output goes to their own log.
 _APART: dict[str, Any] = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
-    },
-    "run_queue": {
-        "dequeue_interval_seconds": 1,
-        "dequeue_use_threads": True,
-        "dequeue_num_workers": 8,
     },
 }
 

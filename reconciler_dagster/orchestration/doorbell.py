@@ -14,7 +14,7 @@ from reconciler_dagster.postgres import requests
 from reconciler_dagster.postgres.clients import active_clients
 
 if TYPE_CHECKING:
-    from reconciler_dagster.orchestration import internals
+    from reconciler_dagster.orchestration.submission import Submission
 
 MANUAL_SYNC = "manual_sync"
 REQUEST_TAG = "reconciler/request"
@@ -78,7 +78,7 @@ def wanted_runs(portal: Engine, instance: dg.DagsterInstance) -> list[WantedRun]
 
 
 def submit(
-    portal: Engine, instance: dg.DagsterInstance, submission: internals.Submission, run: WantedRun
+    portal: Engine, instance: dg.DagsterInstance, submission: Submission, run: WantedRun
 ) -> str | None:
     """Create a run and launch it at once; it is queued where the limits leave no room.
 

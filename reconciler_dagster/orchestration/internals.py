@@ -1,13 +1,11 @@
-"""The private parts of Dagster that launching leans on, all of them, in one place.
+"""The private parts of Dagster that launching leans on, all of them, in one place; those that
+creating a run leans on are in `submission`.
 
 `reconciler_dagster_tests/orchestration/test_internals.py` fails when an upgrade moves one.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from threading import Event, Thread
@@ -16,9 +14,7 @@ from typing import Any
 import dagster as dg
 from dagster._cli.api import _execute_run_command_body
 from dagster._cli.utils import get_instance_for_cli
-from dagster._core.code_pointer import CodePointer
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.execution.api import create_execution_plan
 from dagster._core.instance import InstanceRef
 from dagster._core.launcher import (
     CheckRunHealthResult,
@@ -26,21 +22,8 @@ from dagster._core.launcher import (
     LaunchRunContext,
     WorkerStatus,
 )
-from dagster._core.origin import (
-    DEFAULT_DAGSTER_ENTRY_POINT,
-    JobPythonOrigin,
-    RepositoryPythonOrigin,
-)
-from dagster._core.remote_origin import (
-    GrpcServerCodeLocationOrigin,
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteJobOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.snap import snapshot_from_execution_plan
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._core.storage.dagster_run import ACTIVE_RUN_STATUSES
-from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import (
     CanCancelExecutionRequest,
@@ -62,6 +45,17 @@ __all__ = [
     "WorkerStatus",
 ]
 
+# What is imported where an instance is opened, and a run begins.
+IMPORTED_LATE = (
+    "dagster._core.executor.in_process",
+    "dagster._core.execution.plan.active",
+    "dagster._core.instance.factory",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "dagster._core.system_config.composite_descent",
+    "fsspec.implementations.local",
+    "upath.implementations.local",
+)
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # How often a run looks whether somebody on another host has asked for its end.
 CANCEL_POLL_SECONDS = 5.0
@@ -194,78 +188,6 @@ def server_has(client: DagsterGrpcClient, run_id: str, timeout: int) -> bool | N
         status = getattr(error.__cause__, "code", lambda: None)()
         return None if getattr(status, "name", "") == "DEADLINE_EXCEEDED" else False
     return deserialize_value(answer, CanCancelExecutionResult).can_cancel
-
-
-class Submission:
-    """Runs of one job as a sensor's daemon would create them, without a code server.
-
-    The definitions are those of this process: they are read once.
-    """
-
-    def __init__(
-        self,
-        instance: dg.DagsterInstance,
-        module: str,
-        job_name: str,
-        sensor_name: str,
-        location_name: str,
-    ) -> None:
-        self._instance = instance
-        defs = importlib.import_module(module).defs
-        self._repository = defs.get_repository_def()
-        self._job = self._repository.get_job(job_name)
-        self._sensor_name = sensor_name
-        python = RepositoryPythonOrigin(
-            sys.executable,
-            CodePointer.from_module(module, "defs", os.getcwd()),
-            entry_point=DEFAULT_DAGSTER_ENTRY_POINT,
-        )
-        self._python_origin = JobPythonOrigin(job_name, python)
-        target = LoadableTargetOrigin(module_name=module, executable_path=sys.executable)
-        location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name)
-        self._origin = RemoteJobOrigin(
-            RemoteRepositoryOrigin(location, self._repository.name), job_name
-        )
-        plan = create_execution_plan(self._job, instance_ref=instance.get_ref())
-        self._plan = snapshot_from_execution_plan(plan, self._job.get_job_snapshot_id())
-
-    def create(self, partition: str, run_key: str, tags: dict[str, str]) -> str:
-        """Create a run, not yet submitted; one that was left so under this key is taken up again.
-
-        Returns its id.
-        """
-        all_tags = {
-            **self._job.run_tags,
-            **tags,
-            PARTITION_NAME_TAG: partition,
-            RUN_KEY_TAG: run_key,
-            SENSOR_NAME_TAG: self._sensor_name,
-        }
-        left = self._instance.get_runs(
-            dg.RunsFilter(tags={RUN_KEY_TAG: run_key, SENSOR_NAME_TAG: self._sensor_name})
-        )
-        if left:
-            return left[0].run_id
-        return self._instance.create_run(
-            job_name=self._job.name,
-            run_id=None,
-            run_config=None,
-            status=dg.DagsterRunStatus.NOT_STARTED,
-            tags=all_tags,
-            root_run_id=None,
-            parent_run_id=None,
-            step_keys_to_execute=None,
-            execution_plan_snapshot=self._plan,
-            job_snapshot=self._job.get_job_snapshot(),
-            parent_job_snapshot=self._job.get_parent_job_snapshot(),
-            asset_selection=None,
-            asset_check_selection=None,
-            resolved_op_selection=None,
-            op_selection=None,
-            remote_job_origin=self._origin,
-            job_code_origin=self._python_origin,
-            asset_graph=self._job.asset_layer.asset_graph,
-        ).run_id
 
 
 def start(instance: dg.DagsterInstance, run_id: str) -> None:

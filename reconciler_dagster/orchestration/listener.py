@@ -40,6 +40,7 @@ from reconciler_dagster.notices.watcher import Watcher, tell_of_failure
 from reconciler_dagster.orchestration import doorbell, internals, seen
 from reconciler_dagster.orchestration.instance import dagster_instance
 from reconciler_dagster.orchestration.launcher import WatchedRunLauncher
+from reconciler_dagster.orchestration.submission import Submission, by_sensor
 from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster.orchestration.warm.protocol import UNREADABLE, fingerprint
 from reconciler_dagster.outlets import guard
@@ -51,7 +52,6 @@ from reconciler_dagster.processes import this_process
 from reconciler_dagster.telling import told
 
 CHANNEL = "reconciler_manual_sync"
-MODULE, LOCATION = "reconciler_dagster.definitions", "reconciler"
 # Between two signs of life. With each it sends itself a notice, to know that they arrive.
 BEAT_SECONDS = 15.0
 # Between two looks where notices do not arrive.
@@ -104,9 +104,7 @@ class Listener:
         self._settings, self._instance = settings, instance
         self._code = _code_now()
         self._process = this_process()
-        self._submission = internals.Submission(
-            instance, MODULE, "sync", doorbell.MANUAL_SYNC, LOCATION
-        )
+        self._submission = Submission(instance, "sync", by_sensor(doorbell.MANUAL_SYNC))
         self._end = end
         self._echo, self._heard = "", False
         self._beat_at = self._edits_at = 0.0

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import select
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -13,7 +15,9 @@ from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, Engine, create_engine, event, text
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.home import home_folder
@@ -21,6 +25,11 @@ from reconciler_dagster.orchestration.stored import without_secrets
 from reconciler_dagster.outlets import guard
 
 _CONNECTION_SECONDS = 3600
+# As many as several threads have asked at once, at most; a run's process has but one or two. One
+# that is made for a single statement costs more than the statement.
+_KEPT = 4
+# A network that is silently gone closes nothing: after so long without a word the server is asked.
+_SURE_SECONDS = 5.0
 
 
 class ChosenStorage(DagsterStorage, ConfigurableClass):
@@ -43,28 +52,93 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
         from dagster_postgres import DagsterPostgresStorage
 
         own = psycopg2_url(url.get_secret_value())
-        return without_secrets(_kept(DagsterPostgresStorage(own), own))
+        kept = _kept_connection(own)
+        made = DagsterPostgresStorage(own, should_autocreate_tables=not _is_there(kept))
+        return without_secrets(_remembering(_on(kept, made)))
 
 
-def _kept(storage: DagsterStorage, url: str) -> DagsterStorage:
-    """The same storage; a process keeps one connection for it, and opens more only while several
-    threads ask at once. Dagster would open one for every statement, 200 times a run.
+def _on(kept: Engine, storage: DagsterStorage) -> DagsterStorage:
+    """The same storage on connections that the process keeps: one, and more where several threads
+    ask at once. Dagster would open one for every statement, 200 times a run.
 
     Dagster's own way to keep them, for the webserver, sets a timeout for the session: behind a
     pooler that would stay with the connection for whoever gets it next.
     """
-    kept = create_engine(
-        url,
-        isolation_level="AUTOCOMMIT",
-        pool_size=1,
-        max_overflow=-1,
-        pool_recycle=_CONNECTION_SECONDS,
-        pool_pre_ping=True,
-    )
     parts: list[Any] = [storage.event_log_storage, storage.run_storage, storage.schedule_storage]
     for part in parts:
         part._engine = kept  # dagster-postgres has no other way
     return storage
+
+
+def _kept_connection(url: str) -> Engine:
+    kept = create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=_KEPT,
+        max_overflow=-1,
+        pool_recycle=_CONNECTION_SECONDS,
+    )
+
+    @event.listens_for(kept, "checkin")
+    def put_down(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info["since"] = time.monotonic()
+
+    @event.listens_for(kept, "checkout")
+    def look(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        """Whether it lives. To ask the server each time would be half of all statements; one that
+        has gone has closed the connection, and that can be read here.
+        """
+        lain = time.monotonic() - record.info.get("since", 0.0)
+        if lain < _SURE_SECONDS and not _can_be_read(connection.fileno()):
+            return
+        try:
+            kept.dialect.do_ping(connection)
+        except kept.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError("the connection was lost") from error
+
+    return kept
+
+
+def _can_be_read(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _is_there(kept: Engine) -> bool:
+    """Whether Dagster has made its tables. Its own look is three connections, each time."""
+    wanted = ("runs", "instance_info", "event_logs", "jobs")
+    with kept.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() "
+                "AND tablename = ANY(:wanted)"
+            ),
+            {"wanted": list(wanted)},
+        )
+        return int(found.scalar_one()) == len(wanted)
+
+
+def _remembering(storage: DagsterStorage) -> DagsterStorage:
+    """The same storage; that a table or a client's partition is there, which stays, is asked once,
+    not with every event of a run.
+    """
+    part: Any = storage.event_log_storage
+    for name in ("has_table", "has_dynamic_partition"):
+        setattr(part, name, _asked_until_yes(getattr(part, name)))
+    return storage
+
+
+def _asked_until_yes(ask: Callable[..., bool]) -> Callable[..., bool]:
+    there = set[tuple[Any, ...]]()
+
+    def known(*what: Any, **named: Any) -> bool:
+        key = (*what, *named.values())
+        if key not in there and ask(*what, **named):
+            there.add(key)
+        return key in there
+
+    return known
 
 
 def psycopg2_url(url: str) -> str:

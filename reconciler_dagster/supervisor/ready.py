@@ -9,6 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import click
+
 _LOOPBACK = "127.0.0.1"
 # Loopback never goes through a proxy of the environment.
 _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -33,6 +35,19 @@ def free_port(wanted: int, taken: set[int]) -> int:
         taken.add(port)
         return port
     raise OSError(f"no free port from {wanted} on")
+
+
+def addresses(wanted: dict[str, int], elsewhere: dict[str, str]) -> dict[str, str]:
+    """Where each part is to be, by the port wanted; ``elsewhere``: those that are there already.
+    Says so where a port is taken.
+    """
+    found, taken = dict(elsewhere), set[int]()
+    for name in (name for name in wanted if name not in elsewhere):
+        port = free_port(wanted[name], taken)
+        if port != wanted[name]:
+            click.echo(f"Port {wanted[name]} is taken: {name} is on {port}.")
+        found[name] = f"http://{_LOOPBACK}:{port}"
+    return {name: found[name] for name in wanted}
 
 
 def listens(path: Path) -> bool:

@@ -19,6 +19,7 @@ from reconciler_dagster.config import (
     RUNNING,
     ConfigurationError,
     Settings,
+    environment_name,
     starts_by_itself,
     state_dir,
     usable_folder,
@@ -122,7 +123,8 @@ class Stack:
         plan = Plan.of(settings)
         plan.check_real(settings)
         migrating = plan.is_to_be_migrated(settings, self._may_migrate)
-        addresses = self._addresses(plan, settings)
+        elsewhere = {} if plan.sandbox else {"sandbox": settings.airtable_endpoint_url}
+        addresses = ready.addresses(self._wanted, elsewhere)
         usable_folder(self._logs, "RECONCILER_STATE_DIR")
 
         urls = {"sandbox": addresses["sandbox"], "ui": addresses["dagster"]}
@@ -164,19 +166,7 @@ class Stack:
         }
         click.echo(words.ready(plan, shown, self._logs, time.monotonic() - began))
         if not starts_by_itself():
-            click.echo(words.NOTHING_STARTS)
-
-    def _addresses(self, plan: Plan, settings: Settings) -> dict[str, str]:
-        addresses, taken = {}, set[int]()
-        for name, wanted in self._wanted.items():
-            if name == "sandbox" and not plan.sandbox:
-                addresses[name] = settings.airtable_endpoint_url
-                continue
-            port = ready.free_port(wanted, taken)
-            if port != wanted:
-                click.echo(f"Port {wanted} is taken: {name} is on {port}.")
-            addresses[name] = f"http://127.0.0.1:{port}"
-        return addresses
+            click.echo(words.nothing_starts(environment_name()))
 
     def _start_postgres(self) -> dict[str, str]:
         self._postgres = PostgresServer(self._state / "postgres")

@@ -75,11 +75,14 @@ def _to_try(plan: Plan, addresses: dict[str, str]) -> list[str]:
     return lines
 
 
-NOTHING_STARTS = (
-    "Nothing starts by itself here, as RECONCILER_ENVIRONMENT is not production: schedules and "
-    "sensors are stopped, and there is no listener. A copy with real credentials must not begin to "
-    "write. Set RECONCILER_ENVIRONMENT=production where this is the one that syncs.\n"
-)
+def nothing_starts(environment: str) -> str:
+    """RECONCILER_ENVIRONMENT says that this is not the deployment that syncs."""
+    return (
+        f"Nothing starts by itself here, as RECONCILER_ENVIRONMENT is {environment}: schedules and "
+        "sensors are stopped, and there is no listener, so that a copy with real credentials does "
+        "not begin to write. Unset it, or set it to production, where this is the one that "
+        "syncs.\n"
+    )
 
 
 def died(name: str, code: int, log: Path, end: str) -> str:

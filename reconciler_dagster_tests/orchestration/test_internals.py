@@ -19,6 +19,7 @@ ROOT = Path(internals.__file__).parent.parent
 # What else leans on private parts, from before: where Dagster keeps its records, and the tags of a
 # range of partitions.
 OTHERS = {
+    "orchestration/submission.py",
     "orchestration/storage.py",
     "orchestration/stored.py",
     "orchestration/great_sync.py",

@@ -12,9 +12,9 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.sensor import execute_sensor_iteration
 
-from reconciler_dagster.orchestration import doorbell, internals
+from reconciler_dagster.orchestration import doorbell
 from reconciler_dagster.orchestration.home import dagster_home
-from reconciler_dagster.orchestration.listener import LOCATION, MODULE
+from reconciler_dagster.orchestration.submission import LOCATION, MODULE, Submission, by_sensor
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.listener import doorbell as doorbell_of
 from reconciler_dagster.postgres.requests import BY_EDITS
@@ -98,7 +98,7 @@ def test_the_run_is_the_one_that_the_sensor_would_have_submitted(
     of_listener = host.ask()
     portal = engine(host.database)
     (wanted,) = doorbell.wanted_runs(portal, instance)
-    submission = internals.Submission(instance, MODULE, "sync", doorbell.MANUAL_SYNC, LOCATION)
+    submission = Submission(instance, "sync", by_sensor(doorbell.MANUAL_SYNC))
     submission.create(wanted.client_id, wanted.run_key, wanted.tags)
     ours = the_run_of(host, instance, of_listener)
 

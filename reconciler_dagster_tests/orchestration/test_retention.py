@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import dagster as dg
 import pytest
-from sqlalchemy import text
 
 from reconciler_dagster.definitions import defs
 from reconciler_dagster.orchestration import retention
@@ -70,35 +69,6 @@ def test_it_ends_when_its_time_is_up_and_goes_on_an_hour_later(
     monkeypatch.setenv("DATABASE_URL", portal_db)
     assert forget(instance).success
     assert instance.get_run_by_id(old) is None
-
-
-def test_summaries_go_with_the_history_but_for_the_latest(
-    portal_db: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", portal_db)
-    own = engine(portal_db)
-    client = str(uuid4())
-    with own.begin() as connection:
-        for name, purpose, days, state in (
-            ("old", "delta", 92, "succeeded"),
-            ("new", "delta", 1, "succeeded"),
-            ("last", "great_sync", 200, "succeeded"),
-            ("open", "delta", 200, "started"),
-        ):
-            connection.execute(
-                text(
-                    "INSERT INTO reconciler.run_summary "
-                    "(run_id, client_id, purpose, scope, state, started_at, finished_at) SELECT "
-                    ":name, CAST(:client AS uuid), :purpose, 'changed', :state, ago, ago "
-                    "FROM (SELECT clock_timestamp() - make_interval(days => :days) AS ago) a"
-                ),
-                {"name": name, "client": client, "purpose": purpose, "state": state, "days": days},
-            )
-    assert forget(instance).success
-    with own.begin() as connection:
-        left = connection.exec_driver_sql("SELECT run_id FROM reconciler.run_summary").scalars()
-        assert set(left) == {"new", "last", "open"}
-    own.dispose()
 
 
 def test_partitions_are_made_outside_of_a_schedules_tick(

@@ -1,13 +1,15 @@
-"""Dagster's own storage in Postgres: one connection a process."""
+"""Dagster's own storage in Postgres: a connection that the process keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import dagster as dg
 import psycopg
 import pytest
+import sqlalchemy
 
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.orchestration.launching import dagster_home
@@ -51,7 +53,7 @@ def watched(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) ->
             yield Watched(url, instance)
 
 
-def test_a_process_keeps_one_connection(watched: Watched) -> None:
+def test_a_process_keeps_one_connection_and_few_for_its_threads(watched: Watched) -> None:
     watched.use()
     kept = watched.backends()
     assert len(kept) == 1
@@ -60,7 +62,8 @@ def test_a_process_keeps_one_connection(watched: Watched) -> None:
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(watched.use) for _ in range(32)]:
             done.result()
-    assert len(watched.backends()) == 1
+    # The daemon's threads would make one for each statement, and close it.
+    assert len(watched.backends()) <= 4
 
 
 def test_a_connection_that_was_lost_is_made_anew(watched: Watched) -> None:
@@ -68,3 +71,54 @@ def test_a_connection_that_was_lost_is_made_anew(watched: Watched) -> None:
     watched.terminate()
     watched.use()
     assert len(watched.backends()) == 1
+
+
+def test_nothing_is_asked_beside_what_is_wanted(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not whether the connection still lives, with each statement: half of all were that. Nor
+    whether the table of the checks is there, with each check.
+    """
+    watched.use()
+    storage: Any = watched.instance.event_log_storage
+    pings: list[object] = []
+    ping = storage._engine.dialect.do_ping
+    monkeypatch.setattr(storage._engine.dialect, "do_ping", lambda c: pings.append(c) or ping(c))
+    said: list[str] = []
+    sqlalchemy.event.listen(
+        storage._engine,
+        "before_cursor_execute",
+        lambda _, __, statement, *_more: said.append(statement),
+    )
+    for _ in range(10):
+        assert storage.has_table("asset_check_executions")
+        watched.instance.get_dynamic_partitions("client")
+    assert len(said) == 11
+    assert not pings
+    assert not storage.has_table("no_such_table")
+    # What is not there is asked each time: it may be there by then.
+    assert not watched.instance.has_dynamic_partition("client", "Acme")
+    watched.instance.add_dynamic_partitions("client", ["Acme"])
+    assert watched.instance.has_dynamic_partition("client", "Acme")
+    said.clear()
+    assert watched.instance.has_dynamic_partition("client", "Acme")
+    assert not said
+    watched.terminate()
+    watched.use()
+    assert pings
+
+
+def test_tables_that_are_there_are_not_looked_for_one_by_one(watched: Watched) -> None:
+    """Dagster's three parts would each connect for it, in every process."""
+    made: list[object] = []
+
+    def note(connection: object, _: object) -> None:
+        made.append(connection)
+
+    sqlalchemy.event.listen(sqlalchemy.pool.Pool, "connect", note)
+    try:
+        with dg.DagsterInstance.get() as again:
+            again.get_runs_count()
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.pool.Pool, "connect", note)
+    assert len(made) == 1

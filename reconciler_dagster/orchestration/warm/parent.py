@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler_dagster.orchestration import internals
 from reconciler_dagster.orchestration.warm.protocol import (
     LOG,
     STALE,
@@ -47,12 +48,16 @@ PRELOADED = (
     # What the two import only once they are called.
     "reconciler_dagster.orchestration.execute",
     "reconciler_dagster.orchestration.instance",
+    "reconciler_dagster.orchestration.storage",
     "reconciler_dagster.postgres.report",
+    # With what Dagster imports where it opens an instance, and begins a run.
+    *internals.IMPORTED_LATE,
     "dagster_postgres",
     "pandas",
     "pyairtable",
     "psycopg",
     "psycopg2",
+    "psycopg2.extras",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.postgresql.psycopg2",
     "sqlalchemy.dialects.sqlite",

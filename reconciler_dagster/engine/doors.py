@@ -1,0 +1,75 @@
+"""The doors of one run to its client's base: each behind the shared call budget, all with one
+token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from reconciler_dagster.airtable.base import Base
+from reconciler_dagster.airtable.token import Token
+from reconciler_dagster.config import Settings
+from reconciler_dagster.engine.tokens import token_of
+from reconciler_dagster.postgres.bucket import Bucket
+from reconciler_dagster.postgres.clients import Client
+from reconciler_dagster.postgres.token_bucket import TokenBucket
+
+
+@dataclass
+class Doors:
+    """Opens doors, and counts the calls through all of them.
+
+    ``urgent``: a person or the next delta waits for it. ``may_write``: called just before a call
+    that writes; raises where it must not be sent.
+    """
+
+    settings: Settings
+    engine: Engine
+    client: Client
+    purpose: str
+    urgent: bool
+    may_write: Callable[[], None]
+    # One for all doors of the run: see airtable.token.
+    token: Token = field(init=False)
+    _opened: list[Base] = field(default_factory=list)
+    _idle: list[Base] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.token = token_of(self.settings, self.engine, self.client)
+        self._token_bucket = TokenBucket(self.engine)
+
+    def open(self) -> Base:
+        """A door that is not shared with another thread."""
+        bucket = Bucket(
+            self.engine,
+            self.client.base_id,
+            purpose=self.purpose,
+            urgent=self.urgent,
+            calls_per_second=self.settings.calls_per_second,
+        )
+        opened = Base(self.settings, self.client.base_id, bucket, self.token)
+        opened.transport.may_write = self.may_write
+        opened.transport.wait_for_token = self._token_bucket.take
+        self._opened.append(opened)
+        return opened
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Base]:
+        """A door that nobody else uses within the block; its connection is kept."""
+        try:
+            opened = self._idle.pop()
+        except IndexError:
+            opened = self.open()
+        try:
+            yield opened
+        finally:
+            self._idle.append(opened)
+
+    @property
+    def calls(self) -> int:
+        """Calls sent on the wire so far."""
+        return sum(base.transport.calls for base in self._opened)
