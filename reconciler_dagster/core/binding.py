@@ -158,13 +158,18 @@ def bind(
                 for option in too_long(found, column)
             ]
         usable.append(fitted(mapped, found, column))
-    unfilled = tuple(
+    without = unfilled(fields, catalogue.values())
+    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes), without)
+
+
+def unfilled(fields: FieldMap, columns: Iterable[Column]) -> tuple[str, ...]:
+    """Columns that a new lead needs and that nobody fills, a sentence each."""
+    return tuple(
         f"leads.{column.name} is NOT NULL without default and not mapped: new leads cannot be "
         "inserted; give it a default, allow NULL, or have a trigger fill it."
-        for column in catalogue.values()
-        if not column.may_be_left_out and not column.is_filled and column.name not in fields.columns
+        for column in columns
+        if not column.may_be_left_out and not column.is_filled and column.name not in fields
     )
-    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes), unfilled)
 
 
 def _is_new(mapped: MappedField, found: AirtableField, before: Binding) -> bool:

@@ -80,9 +80,9 @@ def directory(connection: Connection) -> Directory:
     return Directory({row.id: row.email for row in rows})
 
 
-def leads_columns(connection: Connection) -> list[Column]:
-    """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing or
-    of another type.
+def columns_of_table(connection: Connection, table: str) -> list[Column]:
+    """The columns of a table of ``public`` that this role may see, in order; none where it is not
+    there.
     """
     rows = connection.execute(
         text(
@@ -94,12 +94,20 @@ def leads_columns(connection: Connection) -> list[Column]:
             "format_type(a.atttypid, a.atttypmod), "
             "c.data_type IN ('date', 'timestamp with time zone', 'timestamp without time zone'), "
             "c.domain_name FROM information_schema.columns c "
-            "JOIN pg_attribute a ON a.attrelid = to_regclass('public.leads') "
+            "JOIN pg_attribute a ON a.attrelid = to_regclass('public.' || :name) "
             "AND a.attname = c.column_name JOIN pg_type t ON t.oid = a.atttypid "
-            "WHERE c.table_schema = 'public' AND c.table_name = 'leads'"
-        )
+            "WHERE c.table_schema = 'public' AND c.table_name = :name ORDER BY a.attnum"
+        ),
+        {"name": table},
     )
-    columns = [Column(*row) for row in rows]
+    return [Column(*row) for row in rows]
+
+
+def leads_columns(connection: Connection) -> list[Column]:
+    """The catalogue of ``leads``. ConfigurationError where the engine's key columns are missing or
+    of another type.
+    """
+    columns = columns_of_table(connection, "leads")
     types = {column.name: column.sql_type.partition("(")[0] for column in columns}
     missing = _KEYS.keys() - types.keys()
     if missing:

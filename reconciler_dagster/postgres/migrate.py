@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from reconciler_dagster.config import ConfigurationError, project_file
-from reconciler_dagster.postgres import guard
+from reconciler_dagster.postgres import guard, portal_tables
 from reconciler_dagster.postgres.connection import sqlstate
 
 if TYPE_CHECKING:  # imported where something is migrated: every command asks `is_current`
@@ -32,7 +32,8 @@ def upgrade(engine: Engine, revision: str = "head") -> list[str]:
     """Bring a database up: an empty one gets the portal's tables, an existing one is adopted.
 
     What keeps edits from being noted is mended, whatever version the database was at. Returns what
-    that was. Raises ConfigurationError where the role does not own the table.
+    that was. Raises ConfigurationError where the role does not own the table, and where the portal
+    is in another schema.
     """
     with engine.begin() as connection:
         connection.execute(text(_LOCK))
@@ -40,6 +41,7 @@ def upgrade(engine: Engine, revision: str = "head") -> list[str]:
             if revision != "head" or not _is_newest(connection):
                 from alembic import command  # slow to import, and seldom needed
 
+                portal_tables.require_public(connection)
                 command.upgrade(_config(connection), revision)
             return guard.mend(connection) if revision == "head" else []
         except ProgrammingError as error:
