@@ -18,6 +18,7 @@ from reconciler_dagster.postgres.clients import directory
 
 EDITABLE = frozenset(field.column for field in LEADS if field.both)
 """The columns that people edit on either side; the others are Airtable's."""
+_RESTORED = actions.Event("CONFLICT_RESTORED", "MANUAL", "ui:conflict-restore")
 
 
 def take_back(connection: Connection, user: User, conflict_id: int) -> UUID:
@@ -52,7 +53,7 @@ def take_back(connection: Connection, user: User, conflict_id: int) -> UUID:
         user,
         lead,
         {conflict.field: value},
-        "CONFLICT_RESTORED",
+        _RESTORED,
         f"{label(conflict.field)}: the losing value was taken back by {user.name}",
         metadata={"conflict": conflict.id},
     )

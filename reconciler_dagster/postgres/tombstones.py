@@ -193,7 +193,7 @@ def _set_active(
             "AND is_active <> :active RETURNING id, airtable_record_id, client_id) "
             "INSERT INTO public.lead_activity_log (id, event_type, event_category, lead_id, "
             "lead_airtable_id, client_id, description, source, execution_id, timestamp, "
-            "created_at) SELECT gen_random_uuid(), CAST(:event AS text), 'sync', id, "
+            "created_at) SELECT gen_random_uuid(), CAST(:event AS text), 'SYSTEM', id, "
             "airtable_record_id, client_id, CAST(:description AS text), 'reconciler', :run_id, "
             "clock_timestamp(), clock_timestamp() FROM switched"
         ),
