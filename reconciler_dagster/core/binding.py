@@ -167,13 +167,18 @@ def bind(
                 for option in too_long(found, column)
             ]
         usable.append(fitted(mapped, found, column))
-    unfilled = tuple(
+    without = unfilled(fields, catalogue.values(), table)
+    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes), without)
+
+
+def unfilled(fields: FieldMap, columns: Iterable[Column], table: str) -> tuple[str, ...]:
+    """Columns of a table that a new row needs and that nobody fills, a sentence each."""
+    return tuple(
         f"{table}.{column.name} is NOT NULL without default and not mapped: new leads cannot be "
         "inserted; give it a default, allow NULL, or have a trigger fill it."
-        for column in catalogue.values()
+        for column in columns
         if not column.may_be_left_out and not column.is_filled and column.name not in fields.columns
     )
-    return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes), unfilled)
 
 
 class _Finder:

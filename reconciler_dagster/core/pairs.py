@@ -120,7 +120,7 @@ def loss(mapped: MappedField, found: AirtableField, column: Column, table: str) 
     """
     if not found.valid:
         return "what it is computed from is gone in Airtable; mend it there"
-    return _of_values(mapped.codec, found) or _of_column(mapped.codec, column, table)
+    return _of_values(mapped.codec, found) or column_loss(mapped.codec, column, table)
 
 
 def _of_values(codec: Codec, found: AirtableField) -> str | None:
@@ -140,7 +140,8 @@ def _of_values(codec: Codec, found: AirtableField) -> str | None:
     return None
 
 
-def _of_column(codec: Codec, column: Column, table: str) -> str | None:
+def column_loss(codec: Codec, column: Column, table: str) -> str | None:
+    """What the column would lose of whatever a field of this codec holds."""
     expected = _COLUMNS.get(type(codec))
     if column.type is None or expected is None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -35,9 +36,24 @@ _LOG = text("""
     INSERT INTO public.lead_activity_log (id, event_type, event_category, lead_id,
         lead_airtable_id, client_id, description, message_content, metadata, source, created_by,
         timestamp, created_at)
-    VALUES (gen_random_uuid(), :event, 'PORTAL', :lead, :record, :client, :description, :content,
-        :metadata, 'portal', :author, :time, :time)
+    VALUES (gen_random_uuid(), :event, :category, :lead, :record, :client, :description, :content,
+        :metadata, :source, :author, :time, :time)
 """)
+
+
+@dataclass(frozen=True)
+class Event:
+    """How the portal's own pages know what was done: they filter by type and category."""
+
+    type: str
+    category: str
+    source: str
+
+
+_CLAIMED = Event("LEAD_CLAIMED", "MANUAL", "ui:lead-claim")
+_UNCLAIMED = Event("LEAD_UNCLAIMED", "MANUAL", "ui:lead-unclaim")
+_NOTED = Event("NOTE_ADDED", "MANUAL", "ui:note-add")
+_REMOVED = Event("CAMPAIGN_REMOVED", "CAMPAIGN", "ui:campaign-remove")
 
 
 def stamp(moment: datetime) -> str:
@@ -60,7 +76,7 @@ def edit(
     user: User,
     lead: Row[Any],
     values: dict[str, Any],
-    event: str,
+    event: Event,
     description: str,
     *,
     content: str | None = None,
@@ -72,7 +88,9 @@ def edit(
     connection.execute(
         _LOG,
         {
-            "event": event,
+            "event": event.type,
+            "category": event.category,
+            "source": event.source,
             "lead": lead.id,
             "record": lead.airtable_record_id,
             "client": lead.client_id,
@@ -91,7 +109,7 @@ def claim(connection: Connection, user: User, lead_id: UUID) -> Lead:
     lead = lock(connection, user, lead_id)
     if lead.claimed_by is None:
         values = {"claimed_by": str(user.id), "claimed_at": stamp(datetime.now(UTC))}
-        edit(connection, user, lead, values, "LEAD_CLAIMED", f"Claimed by {user.name}")
+        edit(connection, user, lead, values, _CLAIMED, f"Claimed by {user.name}")
     elif lead.claimed_by != user.id:
         holder = leads.get_lead(connection, user, lead_id).claimed_by
         name = holder.name if holder else "someone else"
@@ -106,21 +124,25 @@ def unclaim(connection: Connection, user: User, lead_id: UUID) -> Lead:
         if lead.claimed_by != user.id and not user.is_admin:
             raise Problem(403, "Only the holder or an admin can unclaim a lead.")
         values = {"claimed_by": None, "claimed_at": None}
-        edit(connection, user, lead, values, "LEAD_UNCLAIMED", f"Unclaimed by {user.name}")
+        edit(connection, user, lead, values, _UNCLAIMED, f"Unclaimed by {user.name}")
     return leads.get_lead(connection, user, lead_id)
 
 
-def remove_from_campaign(connection: Connection, user: User, lead_id: UUID, reason: str) -> Lead:
-    """Stop the lead's SMS now: its client is synced without waiting for the next delta."""
-    lead = lock(connection, user, lead_id)
-    values = {
+def removal(reason: str) -> dict[str, Any]:
+    """What taking a lead out of its campaign writes, by column."""
+    return {
         "processing_status": "Stopped",
         "sms_stop": True,
         "sms_stop_reason": reason,
         "campaign_batch": None,
     }
+
+
+def remove_from_campaign(connection: Connection, user: User, lead_id: UUID, reason: str) -> Lead:
+    """Stop the lead's SMS now: its client is synced without waiting for the next delta."""
+    lead = lock(connection, user, lead_id)
     description = f"Removed from campaign by {user.name}"
-    edit(connection, user, lead, values, "REMOVED_FROM_CAMPAIGN", description, content=reason)
+    edit(connection, user, lead, removal(reason), _REMOVED, description, content=reason)
     sync_requests.put(connection, lead.client_id, user.email)
     return leads.get_lead(connection, user, lead_id)
 
@@ -150,7 +172,7 @@ def add_note(
         user,
         lead,
         {"notes": notes},
-        "NOTE_ADDED",
+        _NOTED,
         f"{kind} note by {user.name}",
         content=body,
         metadata={"note_type": kind.value, "stamp": time, "author": author},

@@ -16,6 +16,8 @@ from reconciler_dagster.portal.problems import Problem, not_found
 from reconciler_dagster.postgres import decisions, quarantine
 from reconciler_dagster.postgres.clients import directory
 
+_RESTORED = actions.Event("CONFLICT_RESTORED", "MANUAL", "ui:conflict-restore")
+
 
 def editable(sync: SyncMap) -> frozenset[str]:
     """The columns that people edit on either side; the others are Airtable's."""
@@ -55,7 +57,7 @@ def take_back(connection: Connection, sync: SyncMap, user: User, conflict_id: in
         user,
         lead,
         {conflict.field: value},
-        "CONFLICT_RESTORED",
+        _RESTORED,
         f"{label(sync, conflict.field)}: the losing value was taken back by {user.name}",
         metadata={"conflict": conflict.id},
     )

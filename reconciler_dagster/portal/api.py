@@ -7,17 +7,19 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from reconciler_dagster.portal import actions, leads
+from reconciler_dagster.portal import actions, leads, ui_answers
 from reconciler_dagster.portal.idempotency import OnceOnly
 from reconciler_dagster.portal.models import (
-    Lead,
+    LeadAnswer,
     LeadDetail,
     LeadPage,
     Name,
     NewNote,
-    Note,
+    NoteAdded,
+    NoteList,
     Notes,
     Removal,
+    Removed,
     SearchText,
     SyncState,
 )
@@ -64,21 +66,29 @@ def get_lead(lead_id: UUID, portal: ThePortal, user: SignedIn) -> LeadDetail:
         return leads.get_detail(connection, user, lead_id)
 
 
-@router.post("/{lead_id}/claim", response_model=Lead, responses=_ACTS)
+@router.post("/{lead_id}/claim", response_model=LeadAnswer, responses=_ACTS)
 def claim(lead_id: UUID, portal: ThePortal, user: SignedIn, once: OnceOnly) -> Any:
     """Claim a lead; 409 with the holder's name when another has claimed it."""
     with portal.transaction() as connection:
-        return once.act(connection, user, lambda: actions.claim(connection, user, lead_id))
+        return once.act(
+            connection,
+            user,
+            lambda: ui_answers.lead(actions.claim(connection, user, lead_id)),
+        )
 
 
-@router.post("/{lead_id}/unclaim", response_model=Lead, responses=errors(401, 403, 404, 409))
+@router.post("/{lead_id}/unclaim", response_model=LeadAnswer, responses=errors(401, 403, 404, 409))
 def unclaim(lead_id: UUID, portal: ThePortal, user: SignedIn, once: OnceOnly) -> Any:
     """Give a lead back: by its holder or an admin."""
     with portal.transaction() as connection:
-        return once.act(connection, user, lambda: actions.unclaim(connection, user, lead_id))
+        return once.act(
+            connection,
+            user,
+            lambda: ui_answers.lead(actions.unclaim(connection, user, lead_id)),
+        )
 
 
-@router.post("/{lead_id}/remove-from-campaign", response_model=Lead, responses=_SENDS)
+@router.post("/{lead_id}/remove-from-campaign", response_model=Removed, responses=_SENDS)
 def remove_from_campaign(
     lead_id: UUID, removal: Removal, portal: ThePortal, user: SignedIn, once: OnceOnly
 ) -> Any:
@@ -87,18 +97,30 @@ def remove_from_campaign(
         return once.act(
             connection,
             user,
-            lambda: actions.remove_from_campaign(connection, user, lead_id, removal.reason),
+            lambda: ui_answers.removed(
+                portal.leads(),
+                actions.remove_from_campaign(connection, user, lead_id, removal.reason),
+                actions.removal(removal.reason),
+            ),
         )
 
 
 @router.get("/{lead_id}/notes", responses=_READS)
-def get_notes(lead_id: UUID, portal: ThePortal, user: SignedIn) -> Notes:
+def get_notes(
+    lead_id: UUID,
+    portal: ThePortal,
+    user: SignedIn,
+    as_list: Annotated[
+        bool, Query(description="The entries alone, as the portal's pages read them.")
+    ] = False,
+) -> Notes | NoteList:
     """The lead's notes, whichever side they were written on."""
+    read = leads.note_list if as_list else leads.get_notes
     with portal.transaction() as connection:
-        return leads.get_notes(connection, user, lead_id)
+        return read(connection, user, lead_id)
 
 
-@router.post("/{lead_id}/notes", response_model=Note, status_code=201, responses=_SENDS)
+@router.post("/{lead_id}/notes", response_model=NoteAdded, status_code=201, responses=_SENDS)
 def add_note(
     lead_id: UUID, note: NewNote, portal: ThePortal, user: SignedIn, once: OnceOnly
 ) -> Any:
@@ -107,5 +129,10 @@ def add_note(
         return once.act(
             connection,
             user,
-            lambda: actions.add_note(connection, user, lead_id, note.content, note.type),
+            lambda: ui_answers.note(
+                connection,
+                user,
+                lead_id,
+                actions.add_note(connection, user, lead_id, note.content, note.type),
+            ),
         )

@@ -28,6 +28,11 @@ class Role(StrEnum):
     CLIENT_ADMIN = "CLIENT_ADMIN"
     CLIENT_USER = "CLIENT_USER"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Role | None:
+        """Roles as they were called before, which some users still have."""
+        return {"ADMIN": cls.CLIENT_ADMIN, "CLIENT": cls.CLIENT_USER}.get(str(value))
+
 
 @dataclass(frozen=True)
 class User:
@@ -185,9 +190,11 @@ _USER = """
 
 
 def _as_user(row: Any) -> User | None:
-    if row.role not in list(Role):
+    try:
+        role = Role(row.role)
+    except ValueError:
         return None
-    return User(row.id, row.email, row.name, Role(row.role), row.client_id)
+    return User(row.id, row.email, row.name, role, row.client_id)
 
 
 def find_user(connection: Connection, user_id: UUID) -> User | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -34,13 +32,15 @@ from reconciler_dagster.portal.models import (
     Lead,
     LeadDetail,
     LeadPage,
-    Note,
+    NoteList,
     Notes,
     NoteType,
     QuarantinedField,
     SyncState,
 )
+from reconciler_dagster.portal.note_text import parse_notes
 from reconciler_dagster.portal.problems import not_found
+from reconciler_dagster.portal.ui_shapes import UiNote, camel
 
 Sort = Literal[
     "name", "-name", "company", "-company", "icp_score", "-icp_score", "updated_at", "-updated_at",
@@ -214,8 +214,9 @@ def get_detail(connection: Connection, user: User, lead_id: UUID) -> LeadDetail:
         """),
         {"client": row.client_id, "record": row.airtable_record_id},
     )
+    lead = _as_lead(row)
     return LeadDetail(
-        **_as_lead(row),
+        **(camel(lead) | lead),
         notes=row.notes,
         quarantine=[
             QuarantinedField(**{**entry, "reason": plain.refusal(user, entry["reason"])})
@@ -242,11 +243,6 @@ def _activity(connection: Connection, lead_id: UUID, limit: int = 100) -> list[A
     return [Activity(**entry) for entry in rows.mappings()]
 
 
-_STAMP = r"\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d))\]"
-_ENTRY = re.compile(rf"^(?={_STAMP} )", re.MULTILINE)
-_HEAD = re.compile(rf"{_STAMP} ([^:\n]{{1,255}}): ")
-
-
 def get_notes(connection: Connection, user: User, lead_id: UUID) -> Notes:
     """The lead's notes, read from where they are written: ``leads.notes``."""
     notes = _row(connection, user, lead_id).notes or ""
@@ -261,24 +257,17 @@ def get_notes(connection: Connection, user: User, lead_id: UUID) -> Notes:
     return Notes(text=notes, items=parse_notes(notes, {row.stamp: row.type for row in typed}))
 
 
-def parse_notes(notes: str, types: dict[str, str]) -> list[Note]:
-    """Split the text at the lines that begin with a stamp; ``types`` by stamp."""
-    items = []
-    for chunk in _ENTRY.split(notes)[::2]:
-        head = _HEAD.match(chunk)
-        content = (chunk[head.end() :] if head else chunk).strip("\n")
-        stamp = _moment(head.group(1)) if head else None
-        if head and stamp:
-            kind = types.get(head.group(1))
-            note_type = NoteType(kind) if kind in list(NoteType) else None
-            items.append(Note(time=stamp, author=head.group(2), type=note_type, content=content))
-        elif chunk.strip():
-            items.append(Note(time=None, author=None, type=None, content=chunk.strip("\n")))
-    return items
-
-
-def _moment(stamp: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(stamp)
-    except ValueError:
-        return None
+def note_list(connection: Connection, user: User, lead_id: UUID) -> NoteList:
+    """The same as the portal's pages read them."""
+    lead = get_lead(connection, user, lead_id)
+    return NoteList(
+        [
+            UiNote(
+                timestamp=note.time or lead.created_at,
+                user=note.author or "Airtable",
+                content=note.content,
+                type=note.type or NoteType.GENERAL,
+            )
+            for note in reversed(get_notes(connection, user, lead_id).items)
+        ]
+    )

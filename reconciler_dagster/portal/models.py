@@ -7,8 +7,17 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+    model_validator,
+)
 
+from reconciler_dagster.portal.ui_shapes import Stages, UiLead, UiNote
 from reconciler_dagster.redaction import redacted
 
 # Anything that says something: no NUL, which Postgres cannot store, and not only blanks.
@@ -37,13 +46,28 @@ class NoteType(StrEnum):
     SUCCESS = "Success"
 
 
+def _or_note(schema: dict[str, Any]) -> None:
+    schema["properties"]["note"] = {**schema["properties"]["content"], "title": "Note"}
+    del schema["required"]
+    schema["oneOf"] = [{"required": ["content"]}, {"required": ["note"]}]
+
+
 class NewNote(_Body):
-    """A note to append to a lead's notes."""
+    """A note to append to a lead's notes; its text may also be called `note`."""
+
+    model_config = ConfigDict(json_schema_extra=_or_note)
 
     content: Annotated[
         str, StringConstraints(min_length=1, max_length=10_000, pattern=_SAYS_SOMETHING)
     ]
-    type: NoteType
+    type: NoteType = NoteType.GENERAL
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_other_name(cls, body: Any) -> Any:
+        if not isinstance(body, dict) or "note" not in body or "content" in body:
+            return body
+        return {"content" if name == "note" else name: value for name, value in body.items()}
 
 
 class Removal(_Body):
@@ -58,9 +82,14 @@ class Removal(_Body):
 
 
 class DeltaSync(_Body):
-    """Whose leads to sync; without it, those of the user's own client."""
+    """Whose leads to sync; without it, those of the user's own client.
+
+    `minutes` is what the portal's pages send, who name no client: it stands for every client that
+    the user sees. How far back a sync looks, it knows by itself.
+    """
 
     client_id: UUID | None = None
+    minutes: Annotated[float, Field(ge=1, le=1440, strict=True)] | None = None
 
 
 class Holder(BaseModel):
@@ -148,7 +177,35 @@ class Notes(BaseModel):
     items: list[Note]
 
 
-class LeadDetail(Lead):
+class NoteAdded(Note):
+    """The note, and what the portal's pages read of the lead: all its notes, as one text."""
+
+    success: bool = True
+    timestamp: datetime
+    user: str
+    notes: str
+    lead: UiLead
+
+
+class NoteList(RootModel[list[UiNote]]):
+    """The notes as the portal's pages read them, the newest first."""
+
+
+class LeadAnswer(Lead, UiLead):
+    """A lead after something was done to it, also as the portal's pages read it."""
+
+    lead: UiLead
+
+
+class Removed(LeadAnswer):
+    """A lead that was taken out of its campaign. `updatedFields` are named as in Airtable."""
+
+    success: bool = True
+    updatedFields: dict[str, Any]
+    timestamp: datetime
+
+
+class LeadDetail(Lead, UiLead):
     """A lead with its notes, its latest activity, and what keeps it from being in step."""
 
     notes: str | None
@@ -185,6 +242,19 @@ class SyncRequest(BaseModel):
     run_url: str | None
     counts: SyncCounts | None
     message: Told | None
+
+
+class AskedSync(SyncRequest):
+    """A manual sync, also as the portal's pages read it. `message` is for a person; `minutes` is
+    what was sent.
+    """
+
+    success: bool
+    message: Told
+    triggeredBy: str | None
+    minutes: float | None = None
+    duration: str
+    results: Stages
 
 
 class SyncStatus(BaseModel):

@@ -23,6 +23,9 @@ _PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
+        "error": {"type": "string", "description": "One sentence, for the portal's pages."},
+        "code": {"type": "string", "description": "As the portal's pages call it."},
+        "field": {"type": "string", "description": "Of 422: the first field that is not valid."},
         "errors": {
             "type": "array",
             "description": "Of 422: what is not valid, and where.",

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.values import printable
 from reconciler_dagster.portal.headers import SECURITY_HEADERS
 from reconciler_dagster.redaction import redacted_values
 
@@ -37,6 +38,16 @@ TITLES = {
     503: "Not available now",
 }
 
+
+# What the portal's own pages call them.
+_CODES = {
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    409: "CONFLICT",
+    429: "RATE_LIMITED",
+    503: "DATABASE_ERROR",
+}
 
 # Where the framework gives no reason.
 _REASONS = {
@@ -68,6 +79,8 @@ class Problem(Exception):
             "title": TITLES.get(status, "Error"),
             "status": status,
             "detail": detail,
+            "error": detail,
+            "code": _CODES.get(status, "VALIDATION_ERROR" if status < 500 else "INTERNAL_ERROR"),
             **members,
         }
 
@@ -91,7 +104,16 @@ def from_exception(error: Exception, request: Request) -> Problem:
         errors = [
             {"pointer": _pointer(item["loc"]), "detail": item["msg"]} for item in error.errors()
         ]
-        return Problem(422, "The request is not valid; see errors.", kind="invalid", errors=errors)
+        first = error.errors()[0] if errors else {"loc": ("body",), "msg": "not valid"}
+        field = str(first["loc"][-1])
+        return Problem(
+            422,
+            "The request is not valid; see errors.",
+            kind="invalid",
+            errors=errors,
+            error=printable(f"{field}: {first['msg']}"),
+            field=printable(field),
+        )
     if isinstance(error, HTTPException):
         headers = dict(error.headers or {})
         if error.status_code == 405:

@@ -23,6 +23,13 @@ def columns_of(connection: Connection, table: Table) -> list[Column]:
     """The columns. ConfigurationError where one that the engine needs is missing or of another
     type.
     """
+    columns = columns_there(connection, table)
+    _require(table, {column.name: column.sql_type.partition("(")[0] for column in columns})
+    return columns
+
+
+def columns_there(connection: Connection, table: Table) -> list[Column]:
+    """The columns that this role may see, in order; none where the table is not there."""
     rows = connection.execute(
         text(
             "SELECT c.column_name, c.character_maximum_length, c.is_nullable = 'YES', "
@@ -36,7 +43,7 @@ def columns_of(connection: Connection, table: Table) -> list[Column]:
             "FROM information_schema.columns c "
             "JOIN pg_attribute a ON a.attrelid = to_regclass(:table) "
             "AND a.attname = c.column_name JOIN pg_type t ON t.oid = a.atttypid "
-            "WHERE c.table_schema = :schema AND c.table_name = :name"
+            "WHERE c.table_schema = :schema AND c.table_name = :name ORDER BY a.attnum"
         ),
         {
             "keys": list(table.keys),
@@ -47,9 +54,7 @@ def columns_of(connection: Connection, table: Table) -> list[Column]:
             "name": table.name,
         },
     )
-    columns = [Column(*row) for row in rows]
-    _require(table, {column.name: column.sql_type.partition("(")[0] for column in columns})
-    return columns
+    return [Column(*row) for row in rows]
 
 
 def _require(table: Table, types: dict[str, str]) -> None:

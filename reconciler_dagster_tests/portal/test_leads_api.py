@@ -195,7 +195,7 @@ def test_the_log_says_who_and_what(server: Server, world: World, db: Engine) -> 
     assert entry.client_id == world.client
     assert entry.lead_airtable_id == "rec00000000000000"
     assert entry.created_by == str(world.user.id)
-    assert entry.source == "portal"
+    assert (entry.event_category, entry.source) == ("MANUAL", "ui:lead-claim")
     (shown,) = ok(server.as_user(world.user).get(f"/api/leads/{lead_id}"))["activity"]
     assert shown["author"] == "Uma Patel"
     assert shown["event_type"] == "LEAD_CLAIMED"
@@ -212,7 +212,7 @@ def test_remove_from_campaign(server: Server, world: World, db: Engine) -> None:
     assert lead["sms_stop"] is True
     assert lead["sms_stop_reason"] == "asked to stop"
     assert lead["campaign_batch"] is None
-    assert log(db, lead_id) == ["REMOVED_FROM_CAMPAIGN"]
+    assert log(db, lead_id) == ["CAMPAIGN_REMOVED"]
     (asked,) = rows(db, "SELECT client_id, state, requested_by FROM reconciler.manual_sync_request")
     assert tuple(asked) == (world.client, "pending", "uma@northwind.test")
     # A second one joins the sync that still waits.

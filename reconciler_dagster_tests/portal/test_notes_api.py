@@ -80,7 +80,10 @@ def test_full_notes_are_409(server: Server, world: World, db: Engine) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"content": "x"},
+        {},
+        {"type": "Call"},
+        {"note": ""},
+        {"content": "x", "note": "y"},
         {"content": "x", "type": "Letter"},
         {"content": "", "type": "Call"},
         {"content": "\n\t ", "type": "Call"},
