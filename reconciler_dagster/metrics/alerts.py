@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler_dagster.metrics import names
+from reconciler_dagster.notices.dagster import DEAD_AFTER
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ ALERTS = (
     ),
     Alert(
         "ReconcilerDaemonDead",
-        f"{names.HEARTBEAT.series} > 75",
+        f"{names.HEARTBEAT.series} > {DEAD_AFTER.total_seconds():.0f}",
         "15s",
         "critical",
         "Dagster's daemon gives no sign of life.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reconciler_dagster.metrics import names
+from reconciler_dagster.notices.dagster import DEAD_AFTER
 
 _SOURCE = {"type": "prometheus", "uid": "${source}"}
 _CLIENTS = '{client=~"$client"}'
@@ -49,7 +50,7 @@ PANELS = (
         ((names.HEARTBEAT.series, ""),),
         unit="s",
         kind="stat",
-        red=75,
+        red=DEAD_AFTER.total_seconds(),
         width=4,
     ),
     Panel("Queue", ((names.QUEUE.series, ""),), kind="stat", red=50, width=4),
@@ -114,7 +115,7 @@ PANELS = (
             (names.WATCHER.series, "watcher's look"),
         ),
         unit="s",
-        red=75,
+        red=DEAD_AFTER.total_seconds(),
     ),
 )
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.notices.decide import Cause
 from reconciler_dagster.postgres.staging import dump
 
-# A daemon gives a sign of life every 30 s. A dead one is told of at the first look after this, so
-# within two minutes of its death.
-DEAD_AFTER = timedelta(seconds=75)
+# A daemon gives a sign of life every 30 s, and on a busy machine every 60 s. A dead one is told of
+# at the first look after this, so within two minutes of its death.
+DEAD_AFTER = timedelta(seconds=90)
 # A schedule's tick may be late by so much, and a sensor's pause be so long.
 LATE = timedelta(minutes=3)
 # A sensor that fails once is tried again in seconds; a schedule only at its next time.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from reconciler_dagster.notices.decide import Cause, Event, What
+from reconciler_dagster.notices.decide import Cause, Event, Notice, What
 from reconciler_dagster.notices.kinds import KINDS, Place, Severity
 
 # Of how many clients a notice tells by name, and in how many words of detail.
@@ -99,13 +99,18 @@ def message(event: Event, now: datetime, around: Surroundings) -> Message:
         what=event.what.value,
         severity=kind.severity.name.lower(),
         title=f"{lead}{kind.happened}" + (f" ({_clients(count)})" if count else ""),
-        happened=f"{kind.happened}{'. It is over now.' if over else _details(notice.present)}",
+        happened=f"{kind.happened}. It is over now." if over else happened(notice),
         whom=_names(whom) if count else "the whole deployment",
         since=f"{lasted}, for {_span(now - notice.since)}" if over else lasted,
         todo="" if over else kind.todo,
         link=around.link(kind.place),
         count=count,
     )
+
+
+def happened(notice: Notice) -> str:
+    """What happened, with what is known of it."""
+    return f"{KINDS[notice.kind].happened}{_details(notice.present)}"
 
 
 def without_lead_data(sentence: str) -> str:

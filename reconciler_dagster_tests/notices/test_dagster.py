@@ -40,8 +40,8 @@ def test_nothing_is_wrong_where_all_tick_and_where_no_daemon_ever_ran() -> None:
 
 
 def test_a_dead_daemon_and_one_that_hangs_in_a_thread() -> None:
-    assert told(Dagster(NOW, {k: at - 60 for k, at in WELL.items()})) == [("daemon_dead", "")]
-    ((kind, detail),) = told(Dagster(NOW, WELL | {"SENSOR": AT - 80}))
+    assert told(Dagster(NOW, {k: at - 90 for k, at in WELL.items()})) == [("daemon_dead", "")]
+    ((kind, detail),) = told(Dagster(NOW, WELL | {"SENSOR": AT - 95}))
     assert (kind, detail) == ("daemon_dead", "of its threads these are silent: sensor")
 
 
@@ -113,7 +113,7 @@ def test_whoever_comes_up_after_everything_was_down_gives_the_daemon_its_time() 
     assert first.is_too_early
     again = continued(Dagster(NOW + timedelta(seconds=60), long_ago), first)
     assert again.is_too_early
-    third = continued(Dagster(NOW + timedelta(seconds=90), long_ago), again)
+    third = continued(Dagster(NOW + timedelta(seconds=95), long_ago), again)
     assert not third.is_too_early
     assert told(third) == [("daemon_dead", "")]
     # While its storage could not be read, nobody could see whether it lives.
@@ -155,7 +155,7 @@ def test_it_is_kept_for_those_who_do_not_import_dagster(office: Office) -> None:
         note(connection, state)
         assert noted(connection) == state
     assert state.is_alive(NOW)
-    assert not state.is_alive(NOW + timedelta(minutes=1))
+    assert not state.is_alive(NOW + timedelta(minutes=2))
 
 
 def test_a_listener_that_went_silent_is_told_of(office: Office) -> None:

@@ -154,7 +154,7 @@ def test_the_notices_page_is_for_who_sees_all(
             )
     Keeper(server.portal.settings, NoticeSettings(settle_seconds=0)).look()
     page = root.get("/console/notices")
-    assert "Airtable refuses the token" in page.text
+    assert "Airtable refuses the token: AIRTABLE_API_KEY." in page.text
     assert "Northwind Coaching, Tailspin Events" in page.text
     for user in (world.admin, world.user):
         assert signed_in(server, user).get("/console/notices").status_code == 403

@@ -13,6 +13,7 @@ from reconciler_dagster.core.drift import unexplained
 from reconciler_dagster.notices import store
 from reconciler_dagster.notices.kinds import KINDS
 from reconciler_dagster.notices.settings import NoticeSettings
+from reconciler_dagster.notices.words import happened
 from reconciler_dagster.portal import leads, plain, queries, sync_requests
 from reconciler_dagster.portal.admin_actions import editable
 from reconciler_dagster.portal.console.display import chart
@@ -155,6 +156,7 @@ def notices(visit: SignedInVisit) -> Response:
         "notices.html",
         told=told,
         kinds=KINDS,
+        happened=happened,
         months=[(month, month_chart(month, now)) for month in of_months],
         routes=routes,
     )
