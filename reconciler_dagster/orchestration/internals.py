@@ -53,6 +53,9 @@ IMPORTED_LATE = (
     "dagster._core.storage.local_compute_log_manager",
     "dagster._core.storage.root",
     "dagster._core.system_config.composite_descent",
+    "dagster._core.utility_ops",
+    "dagster._utils.temp_file",
+    "dagster._utils.test.definitions",
     "fsspec.implementations.local",
     "upath.implementations.local",
 )

@@ -71,12 +71,13 @@ class Spread(Deployment):
         self.start(name, [*(APART if apart else []), *command])
         eventually(lambda: b" ready." in log.read_bytes()[before:])
 
-    def start_workers_again(self) -> None:
-        """Those that have ended, as systemd, Docker and Kubernetes do. Celery's worker ends where
-        the broker goes while it has a task in hand.
+    def start_workers_again(self, *also: str) -> None:
+        """Those that have ended, as systemd, Docker and Kubernetes do: Celery's worker ends where
+        the broker goes while it has a task in hand. ``also``: those that have not run yet.
         """
-        for name, process in list(self._processes.items()):
-            if "@" in name and process.poll() is not None:
+        for name in {*also, *(name for name in self._processes if "@" in name)}:
+            process = self._processes.get(name)
+            if process is None or process.poll() is not None:
                 self.start_worker(name)
 
     def processes_of(self, name: str) -> list[psutil.Process]:
@@ -144,11 +145,13 @@ def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     return found.status.value
 
 
-def succeeds_next(spread: Spread) -> None:
+def succeeds_next(spread: Spread, instance: dg.DagsterInstance) -> None:
+    """And comes to its end, which is a moment after the request is answered."""
     spread.sandbox.clear_faults()
     request = spread.ask()
     eventually(lambda: spread.state(request) in ("succeeded", "failed"))
     assert spread.state(request) == "succeeded"
+    eventually(lambda: status(instance, spread.runs_of(instance, request)[0]) == "SUCCESS")
 
 
 def test_a_request_is_executed_by_a_worker_that_is_warm(
@@ -170,7 +173,7 @@ def test_a_request_is_executed_by_a_worker_that_is_warm(
 def test_a_run_whose_host_dies_is_closed_and_the_next_one_is_clean(
     spread: Spread, instance: dg.DagsterInstance
 ) -> None:
-    spread.start_worker("b@host-b")
+    spread.start_workers_again("b@host-b")
     request, run = asked_and_stuck(spread, instance)
     process = process_of(spread, run)
     host = next(
@@ -184,7 +187,7 @@ def test_a_run_whose_host_dies_is_closed_and_the_next_one_is_clean(
     # What it left open is closed, and its lease has run out.
     close_dead_runs(dg.build_sensor_context(instance=instance))
     assert spread.state(request) == "failed"
-    succeeds_next(spread)
+    succeeds_next(spread, instance)
 
 
 def _number_inside(pid: int) -> str:
@@ -206,6 +209,7 @@ def _place(spread: Spread, name: str) -> str:
 def test_a_run_whose_process_dies_is_closed_by_whoever_gets_its_task(
     spread: Spread, instance: dg.DagsterInstance
 ) -> None:
+    spread.start_workers_again()
     _, run = asked_and_stuck(spread, instance)
     process = process_of(spread, run)
     number = process.split()[2]
@@ -218,7 +222,7 @@ def test_a_run_whose_process_dies_is_closed_by_whoever_gets_its_task(
                 if _number_inside(child.pid) == number:
                     child.kill()
     eventually(lambda: status(instance, run) == "FAILURE")
-    succeeds_next(spread)
+    succeeds_next(spread, instance)
 
 
 def test_a_broker_that_is_killed_loses_no_request(
@@ -243,7 +247,7 @@ def test_a_broker_that_is_killed_loses_no_request(
         return spread.state(request) == "succeeded"
 
     eventually(succeeded)
-    succeeds_next(spread)
+    succeeds_next(spread, instance)
 
 
 def test_a_worker_that_is_told_to_stop_ends_its_run_first(

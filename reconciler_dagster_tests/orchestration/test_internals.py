@@ -16,9 +16,12 @@ from dagster._core.run_coordinator import QueuedRunCoordinator
 from reconciler_dagster.orchestration import internals
 
 ROOT = Path(internals.__file__).parent.parent
-# What else leans on private parts, from before: where Dagster keeps its records, and the tags of a
-# range of partitions.
+# What else leans on private parts: where Dagster keeps its records, the tags of a range of
+# partitions, what is read of ticks, what a launcher is configured with, and how runs are created
+# (test_submission.py).
 OTHERS = {
+    "orchestration/celery_runs/launcher.py",
+    "orchestration/seen.py",
     "orchestration/submission.py",
     "orchestration/storage.py",
     "orchestration/stored.py",

@@ -41,6 +41,7 @@ LOG_BYTES = 1_000_000
 _LOOK_SECONDS = 1.0
 # The drivers and dialects are loaded by name, when the first connection is made.
 PRELOADED = (
+    "reconciler_dagster.core.merge",
     "reconciler_dagster.definitions",
     "reconciler_dagster.orchestration.warm.child",
     "reconciler_dagster.cli.run",
