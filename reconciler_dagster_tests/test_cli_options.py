@@ -24,7 +24,7 @@ def test_one_line_for_each_value(acme: World) -> None:
     acme.update(records[0], hrq_status="No such option")
     acme.update(records[1], hrq_status="Archive")
     acme.sync()
-    acme.sandbox.edit(records[2], {"ICP Score": 10**12})
+    acme.sandbox.edit(records[2], {"SMS Sent Count": 10**12})
     acme.sync()
     status = call("status")
     assert status.exit_code == 1

@@ -203,6 +203,8 @@ def _insert(
         row["company"], row["title"] = "Renamed a while ago", "Then"
     if number % 17 == 0:
         row["hrq_status"] = "Completed"  # what remove-from-campaign writes, and Airtable refuses
+    if number % 23 == 0 and "sms_stop_reason" not in row:
+        row["sms_stop_reason"] = "Asked by phone"  # Airtable has nothing there yet
     names = ", ".join(f'"{name}"' for name in row)
     values = ", ".join(f":{name}" for name in row)
     connection.execute(

@@ -133,6 +133,7 @@ def test_two_clients_are_adopted_and_nothing_else_happens(
     assert here == promised(reports, "to_postgres"), "cell by cell, and nothing besides"
     names = {column: LEADS[column].airtable for column in LEADS.columns}
     assert there == Counter({names[c]: n for c, n in promised(reports, "to_airtable").items()})
+    assert there["SMS Stop Reason"] > SIZE / 23, "something had to be sent"
     assert here["sms_sent_count"] > SIZE / 6, "the trigger had something to fire at"
     assert {table: rows(portal, table) for table in OTHER_TABLES} == others
     assert rows(portal, "lead_activity_log") == [], "what was long ago is no news"
