@@ -37,7 +37,8 @@ class MappedField:
     """One row of the map.
 
     ``types``: Airtable field types whose values the codec can read. ``both``: people edit it on
-    either side; otherwise Airtable owns it, and an edit in Postgres is put back.
+    either side; otherwise Airtable owns it, and an edit in Postgres is put back. ``of``: the column
+    without whose value this one's means nothing (core.together).
     """
 
     airtable: str
@@ -46,6 +47,7 @@ class MappedField:
     codec: Codec
     both: bool = False
     policy: Policy = Policy.AIRTABLE_WINS
+    of: str | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -62,6 +64,13 @@ class FieldMap:
         for field in fields:
             if self._by_column.setdefault(field.column, field) is not field:
                 raise ValueError(f"the column {field.column} is mapped twice")
+        self.dependent = [f for f in self if f.of in self._by_column]
+        """Fields whose ``of`` is in the map too."""
+        self._partners: dict[str, tuple[str, ...]] = {}
+        for field in self.dependent:
+            assert field.of is not None
+            self._partners[field.of] = (*self._partners.get(field.of, ()), field.column)
+            self._partners[field.column] = (field.of,)
 
     def __iter__(self) -> Iterator[MappedField]:
         return iter(self._by_column.values())
@@ -74,6 +83,10 @@ class FieldMap:
 
     def __getitem__(self, column: str) -> MappedField:
         return self._by_column[column]
+
+    def partners(self, column: str) -> tuple[str, ...]:
+        """The columns that are carried over together with one; mostly none."""
+        return self._partners.get(column, ())
 
     @property
     def columns(self) -> list[str]:
@@ -117,8 +130,8 @@ def _number(
     return MappedField(airtable, column, NUMBER, Integer(blank=blank, rounds=rounds))
 
 
-def _time(airtable: str, column: str, *, both: bool = False) -> MappedField:
-    return MappedField(airtable, column, TIME, DateTime(days=not both), both)
+def _time(airtable: str, column: str, *, both: bool = False, of: str | None = None) -> MappedField:
+    return MappedField(airtable, column, TIME, DateTime(days=not both), both, of=of)
 
 
 def _checkbox(airtable: str, column: str, *, both: bool = False) -> MappedField:
@@ -138,7 +151,7 @@ LEADS = FieldMap(
         _select("Processing Status", "processing_status", 50, both=True),
         _select("HRQ Status", "hrq_status", 50, both=True),
         MappedField("Claimed By", "claimed_by", TEXT, UserEmail(), both=True),
-        _time("Claimed At", "claimed_at", both=True),
+        _time("Claimed At", "claimed_at", both=True, of="claimed_by"),
         _text("Notes", "notes", None, both=True, policy=Policy.MERGE_APPENDS),
         _select("Campaign (CORRECTED)", "campaign_name", 255),
         _select("Lead Source", "lead_source", 50),

@@ -16,6 +16,7 @@ from reconciler_dagster.core.fields import LEADS, FieldMap
 from reconciler_dagster.core.left_out import Trouble
 from reconciler_dagster.core.pairs import KEYS
 from reconciler_dagster.core.reading import Row
+from reconciler_dagster.core.together import waiting
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres import record_ids
 from reconciler_dagster.postgres.attempts import write_each
@@ -102,16 +103,24 @@ def encoded_write(
 ) -> LeadWrite:
     """A write in Postgres' values, without the cells that have none, which are noted as refused."""
     values: Row = {}
+    refused: dict[str, str] = {}
     for column, value in write.values.items():
         try:
             values[column] = fields[column].codec.to_postgres(value, users)
         except Unreadable as why:
-            reason = f"{fields[column].airtable} {why}"
-            applied.refused.append(Refusal(write.record_id, column, "to_postgres", reason, value))
+            refused[column] = f"{fields[column].airtable} {why}"
+    refused |= waiting(refused, values, fields)
+    applied.refused += [
+        Refusal(write.record_id, column, "to_postgres", reason, write.values[column])
+        for column, reason in refused.items()
+    ]
+    values = {column: value for column, value in values.items() if column not in refused}
     remembered: Row = {}
     for column, value in write.remembered.items():
         with suppress(Unreadable):  # a user who is gone
             remembered[column] = LEADS[column].codec.to_postgres(value, users)
+    for column in waiting(write.remembered.keys() - remembered.keys(), remembered, LEADS):
+        del remembered[column]
     return replace(write, values=values, remembered=remembered)
 
 
