@@ -7,7 +7,7 @@ why; a stopped field is never read, so it can never read as "cleared".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler_dagster.core.fields import FieldMap, MappedField
@@ -167,8 +167,24 @@ def bind(
                 for option in too_long(found, column)
             ]
         usable.append(fitted(mapped, found, column))
+    bindings, usable = _stopped_together(fields, bindings, usable)
     without = unfilled(fields, catalogue.values(), table)
     return BoundMap(FieldMap(usable), tuple(bindings), tuple(changed), tuple(notes), without)
+
+
+def _stopped_together(
+    fields: FieldMap, bindings: list[Binding], usable: list[MappedField]
+) -> tuple[list[Binding], list[MappedField]]:
+    """Stop the fields that mean nothing without one that is stopped."""
+    whys = {
+        field.column: f"'{field.airtable}' is stopped, as '{fields[field.of or ''].airtable}' is."
+        for field in fields.dependent
+        if any(binding.column == field.of and binding.problem for binding in bindings)
+    }
+    stopped = [
+        replace(b, problem=b.problem or whys[b.column]) if b.column in whys else b for b in bindings
+    ]
+    return stopped, [field for field in usable if field.column not in whys]
 
 
 def unfilled(fields: FieldMap, columns: Iterable[Column], table: str) -> tuple[str, ...]:

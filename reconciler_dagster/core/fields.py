@@ -32,7 +32,8 @@ class MappedField:
     either side; otherwise Airtable owns it, and an edit in Postgres is put back. ``also``: further
     Airtable fields, of which the first that is not empty counts. ``optional``: a base without the
     field is no problem. ``fills``: written only where the column is empty; what stands there stays.
-    ``required``: a record in which it is empty has no row in Postgres.
+    ``required``: a record in which it is empty has no row in Postgres. ``of``: the column without
+    whose value this one's means nothing (core.together).
     """
 
     airtable: str
@@ -45,6 +46,7 @@ class MappedField:
     optional: bool = False
     fills: bool = False
     required: bool = False
+    of: str | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -66,6 +68,13 @@ class FieldMap:
         for field in fields:
             if self._by_column.setdefault(field.column, field) is not field:
                 raise ValueError(f"the column {field.column} is mapped twice")
+        self.dependent = [f for f in self if f.of in self._by_column]
+        """Fields whose ``of`` is in the map too."""
+        self._partners: dict[str, tuple[str, ...]] = {}
+        for field in self.dependent:
+            assert field.of is not None
+            self._partners[field.of] = (*self._partners.get(field.of, ()), field.column)
+            self._partners[field.column] = (field.of,)
 
     def __iter__(self) -> Iterator[MappedField]:
         return iter(self._by_column.values())
@@ -78,6 +87,10 @@ class FieldMap:
 
     def __getitem__(self, column: str) -> MappedField:
         return self._by_column[column]
+
+    def partners(self, column: str) -> tuple[str, ...]:
+        """The columns that are carried over together with one; mostly none."""
+        return self._partners.get(column, ())
 
     @property
     def columns(self) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from reconciler_dagster.core.codecs import Codec
 from reconciler_dagster.core.fields import FieldMap, MappedField
-from reconciler_dagster.core.values import Directory, Unreadable, Value
+from reconciler_dagster.core.together import as_one
+from reconciler_dagster.core.values import UNKNOWN, Directory, Unreadable, Value
 
 Row = dict[str, Value]
 Problems = dict[str, str]
@@ -26,6 +27,7 @@ def from_airtable(
             row[mapped.column] = _first(cells.get(mapped.column), mapped.codec, users)
         except Unreadable as why:
             problems[mapped.column] = f"{mapped.airtable} {why}"
+    as_one(row, problems, fields)
     return row, problems
 
 
@@ -48,6 +50,7 @@ def from_postgres(
             row[mapped.column] = mapped.codec.from_postgres(columns[mapped.column], users)
         except Unreadable as why:
             problems[mapped.column] = f"{mapped.column} {why}"
+    as_one(row, problems, fields)
     return row, problems
 
 
@@ -63,6 +66,7 @@ def refuse(
                 del row[mapped.column]
                 problems[mapped.column] = f"{mapped.airtable} {why}"
                 break
+    as_one(row, problems, fields)
 
 
 def _texts(value: Value) -> list[str]:
@@ -88,6 +92,8 @@ def held(columns: Mapping[str, Any], mapped: MappedField, users: Directory) -> V
     """What a lead holds in a field, to be compared with what was agreed on; a value that cannot be
     read is not what was agreed on.
     """
+    if mapped.of is not None and columns.get(mapped.of, UNKNOWN) is None:
+        return mapped.codec.blank
     try:
         return mapped.codec.from_postgres(columns.get(mapped.column), users)
     except Unreadable:

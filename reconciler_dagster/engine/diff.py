@@ -8,7 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from reconciler_dagster.core import together
 from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
+from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.plan import LeadChange, by_lead
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.engine.change_set import ChangeSet, summarise
@@ -46,25 +48,33 @@ class Staged:
             return {}
         changes = by_lead(self.sides.merge(session.fields))
         for record_id, change in changes.items():
-            self._leave_fights(record_id, change)
+            here, there = self.sides.local.get(record_id, {}), self.sides.remote[record_id]
+            lead = self.leads.get(record_id)
+            row = (lead.row if lead else None) or {}
+            together.follow(change, there, here, row, session.fields)
+            self._leave_fights(record_id, change, session.fields)
             for column in change.to_airtable.keys() & change.to_postgres.keys():
                 if self.is_rewritten(record_id, column):  # a merged text would grow on
                     del change.to_postgres[column]
-            change.to_airtable = {
-                column: value
+            left = {
+                column
                 for column, value in change.to_airtable.items()
-                if not self._still_refused(record_id, column, value)
-                and not self.is_rewritten(record_id, column)
+                if self._still_refused(record_id, column, value)
+                or self.is_rewritten(record_id, column)
             }
+            left |= together.waiting(left, change.to_airtable, session.fields).keys()
+            change.to_airtable = {c: v for c, v in change.to_airtable.items() if c not in left}
         return changes
 
-    def _leave_fights(self, record_id: str, change: LeadChange) -> None:
-        """Take out cells that another writer has changed back once more."""
-        for column in [*change.to_postgres, *change.to_airtable]:
-            if self.is_fought(record_id, column):
-                change.to_postgres.pop(column, None)
-                change.to_airtable.pop(column, None)
-                change.conflicts = [c for c in change.conflicts if c["field"] != column]
+    def _leave_fights(self, record_id: str, change: LeadChange, fields: FieldMap) -> None:
+        """Take out cells that another writer has given the same value again."""
+        there = [conflict["field"] for conflict in change.conflicts]
+        fought = {c for c in there if self.is_fought(record_id, c)}
+        present = change.to_postgres.keys() | change.to_airtable.keys()
+        for column in fought | together.waiting(fought, present, fields).keys():
+            change.to_postgres.pop(column, None)
+            change.to_airtable.pop(column, None)
+            change.conflicts = [c for c in change.conflicts if c["field"] != column]
 
     def is_fought(self, record_id: str, column: str) -> bool:
         """Whether the lead holds the value of another writer that has lost too often."""

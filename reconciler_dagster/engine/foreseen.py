@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler_dagster.core.plan import LeadChange
+from reconciler_dagster.core.together import waiting
 from reconciler_dagster.core.values import Unreadable, Value
 from reconciler_dagster.core.words import NO_OPTION
 from reconciler_dagster.engine.session import Session
@@ -18,8 +19,7 @@ def foreseen(session: Session, changes: Mapping[str, LeadChange]) -> list[Refusa
     return [
         refusal
         for record_id, change in changes.items()
-        for column, value in change.to_airtable.items()
-        if (refusal := refusal_of(session, record_id, column, value))
+        for refusal in refusals_of(session, record_id, change.to_airtable)
     ]
 
 
@@ -30,15 +30,34 @@ def newly(session: Session, refusals: Sequence[Refusal]) -> int:
     return sum((r.record_id, r.field, r.direction) not in known for r in refusals)
 
 
-def refusal_of(session: Session, record_id: str, column: str, value: Value) -> Refusal | None:
-    """Why Airtable cannot take a canonical value, as far as is known here; None where it may."""
+def refusals_of(session: Session, record_id: str, row: Mapping[str, Value]) -> list[Refusal]:
+    """Which of these canonical values Airtable cannot take, as far as is known here, and which
+    wait with them.
+    """
+    reasons = {
+        column: f"{session.map.fields[column].airtable} {why}"
+        for column, value in row.items()
+        if (why := _why_not(session, column, value))
+    }
+    return refused_with(session, record_id, row, reasons)
+
+
+def refused_with(
+    session: Session, record_id: str, row: Mapping[str, Value], reasons: Mapping[str, str]
+) -> list[Refusal]:
+    """The refusals of some cells of a row, and of those that are carried over with them."""
+    every = {**reasons, **waiting(reasons, row, session.map.fields)}
+    return [Refusal(record_id, c, "to_airtable", why, row[c]) for c, why in every.items()]
+
+
+def _why_not(session: Session, column: str, value: Value) -> str | None:
     mapped = session.map.fields[column]
     try:
         cell = mapped.codec.to_airtable(value)
         if cell is not None:
             _require_option(session, column, cell)
     except Unreadable as why:
-        return Refusal(record_id, column, "to_airtable", f"{mapped.airtable} {why}", value)
+        return str(why)
     return None
 
 

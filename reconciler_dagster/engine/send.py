@@ -10,11 +10,12 @@ from typing import Any
 from reconciler_dagster import tracing
 from reconciler_dagster.airtable.base import BATCH
 from reconciler_dagster.airtable.errors import AirtableError, NotSent, OutcomeUnknown
+from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.engine.answer import Sent, acknowledge
 from reconciler_dagster.engine.diff import Staged
-from reconciler_dagster.engine.foreseen import refusal_of
+from reconciler_dagster.engine.foreseen import refusals_of, refused_with
 from reconciler_dagster.engine.pull import decode
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import journal, quarantine
@@ -108,31 +109,33 @@ def _send_fresh(
 
 def _writable(session: Session, record_id: str, row: Row, sent: Sent) -> Row:
     """The cells that Airtable can take as far as is known here; the others are refused."""
-    cells: Row = {}
-    for column, value in row.items():
-        refusal = refusal_of(session, record_id, column, value)
-        if refusal is None:
-            cells[column] = value
-        else:
-            sent.refused.append(refusal)
-    return cells
+    return _left(row, refusals_of(session, record_id, row), sent)
+
+
+def _left(row: Row, refused: list[Refusal], sent: Sent) -> Row:
+    """The row without what is refused."""
+    sent.refused += refused
+    columns = {refusal.field for refusal in refused}
+    return {column: value for column, value in row.items() if column not in columns}
 
 
 def _allowed(session: Session, batch: Mapping[str, Row], sent: Sent) -> dict[str, Row]:
     """The batch without fields that are forbidden, or that were stopped since it was planned."""
     allowed: dict[str, Row] = {}
     for record_id, row in batch.items():
-        for column, value in row.items():
-            name = session.map.fields[column].airtable
-            if column not in session.bound.id_by_column:
-                reason = f"{name} was stopped while the run was sending"
-            elif session.forbidden[column] >= FORBIDDEN_AFTER:
-                reason = f"Airtable refuses {name}, as for other leads before"
-            else:
-                allowed.setdefault(record_id, {})[column] = value
-                continue
-            sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
+        reasons = {column: why for column in row if (why := _why_forbidden(session, column))}
+        if cells := _left(row, refused_with(session, record_id, row, reasons), sent):
+            allowed[record_id] = cells
     return allowed
+
+
+def _why_forbidden(session: Session, column: str) -> str | None:
+    name = session.map.fields[column].airtable
+    if column not in session.bound.id_by_column:
+        return f"{name} was stopped while the run was sending"
+    if session.forbidden[column] >= FORBIDDEN_AFTER:
+        return f"Airtable refuses {name}, as for other leads before"
+    return None
 
 
 def _send(
@@ -167,9 +170,10 @@ def _send(
         if error.status not in REFUSALS:
             raise
         # Down to one cell in any case, so that each round settles something.
-        for number, part in enumerate(_halves(batch)):
+        parts = _halves(batch, session.map.fields)
+        for number, part in enumerate(parts):
             _send_fresh(session, staged, part, sent, read_at, at_any_age=not number)
-        if len(batch) == 1 and len(next(iter(batch.values()))) == 1:
+        if not parts:
             _refuse(session, batch, error, sent)
         return
     acknowledge(session, staged, batch, {r.record_id: r for r in decode(session, answer)}, sent)
@@ -181,24 +185,27 @@ def _spelled(session: Session, column: str, value: Value) -> Any:
     return cell if cell is None else session.bound.option(column, cell) or cell
 
 
-def _halves(batch: Mapping[str, Row]) -> list[dict[str, Row]]:
-    """A batch in two: by records, and a single record by cells. One cell has no halves."""
+def _halves(batch: Mapping[str, Row], fields: FieldMap) -> list[dict[str, Row]]:
+    """A batch in two: by records, and a single record by cells; those that are carried over
+    together stay so. None of one cell.
+    """
     if len(batch) > 1:
         items = list(batch.items())
         middle = len(items) // 2
         return [dict(items[:middle]), dict(items[middle:])]
     ((record_id, row),) = batch.items()
-    cells = list(row.items())
-    middle = len(cells) // 2
-    return [{record_id: dict(half)} for half in (cells[:middle], cells[middle:]) if middle]
+    groups = list(dict.fromkeys(frozenset({c, *fields.partners(c)} & row.keys()) for c in row))
+    middle = len(groups) // 2
+    halves = (frozenset().union(*half) for half in (groups[:middle], groups[middle:]))
+    return [{record_id: {c: row[c] for c in row if c in half}} for half in halves if middle]
 
 
 def _refuse(session: Session, batch: Mapping[str, Row], error: AirtableError, sent: Sent) -> None:
     ((record_id, row),) = batch.items()
-    ((column, value),) = row.items()
     if error.status == 403:
         with sent.lock:
-            session.forbidden[column] += 1
-    name = session.fields[column].airtable
-    reason = f"Airtable refuses {name}: {error.message or error.kind}"
-    sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))
+            session.forbidden.update(row.keys())
+    for column, value in row.items():
+        name = session.fields[column].airtable
+        reason = f"Airtable refuses {name}: {error.message or error.kind}"
+        sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
+from reconciler_dagster.core import reading
 from reconciler_dagster.core.sync import Pair, SyncMap
-from reconciler_dagster.core.values import Unreadable, Value
+from reconciler_dagster.core.values import Value
 from reconciler_dagster.portal import plain
 from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.problems import not_found
@@ -211,10 +212,7 @@ def lead_fields(
     for field in sync.fields:
         inward = held.get(f"{field.column} to_postgres")
         outward = held.get(f"{field.column} to_airtable")
-        try:
-            portal = field.codec.from_postgres(row.lead.get(field.column), users)
-        except Unreadable:
-            portal = row.lead.get(field.column)
+        portal = reading.held(row.lead, field, users)
         known, held_up = baseline.get(field.column), inward or outward
         views.append(
             FieldView(

@@ -16,6 +16,7 @@ from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.left_out import Trouble
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.sync import Pair
+from reconciler_dagster.core.together import waiting
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres import record_ids
 from reconciler_dagster.postgres.attempts import write_each
@@ -49,7 +50,7 @@ def apply_writes(
     free = _lock_unchanged(connection, pair, updates)
     applied.deferred |= {w.record_id for w in updates if w.record_id not in free}
     updates = [write for write in updates if write.record_id in free]
-    written = write_each(connection, Update(catalogue), catalogue, updates)
+    written = write_each(connection, Update(catalogue), catalogue, declared, updates)
     for write in updates:
         done = written[write.record_id]
         took.update(write, done.row, done.found)
@@ -69,7 +70,8 @@ def _insert(
     catalogue: Catalogue,
     took: Took,
 ) -> None:
-    written = write_each(connection, Insert(pair.client_id, catalogue), catalogue, writes)
+    insert = Insert(pair.client_id, catalogue)
+    written = write_each(connection, insert, catalogue, pair.map.fields, writes)
     missing = [r for r, done in written.items() if done.row is None and done.found.held is None]
     there = lead_ids(connection, pair, missing) if missing else {}
     for write in writes:
@@ -106,12 +108,18 @@ def encoded_write(
 ) -> LeadWrite:
     """A write in Postgres' values, without the cells that have none, which are noted as refused."""
     values: Row = {}
+    refused: dict[str, str] = {}
     for column, value in write.values.items():
         try:
             values[column] = fields[column].codec.to_postgres(value, users)
         except Unreadable as why:
-            reason = f"{fields[column].airtable} {why}"
-            applied.refused.append(Refusal(write.record_id, column, "to_postgres", reason, value))
+            refused[column] = f"{fields[column].airtable} {why}"
+    refused |= waiting(refused, values, fields)
+    applied.refused += [
+        Refusal(write.record_id, column, "to_postgres", reason, write.values[column])
+        for column, reason in refused.items()
+    ]
+    values = {column: value for column, value in values.items() if column not in refused}
     remembered, blanks = (_known(row, declared, users) for row in (write.remembered, write.blanks))
     return replace(write, values=values, remembered=remembered, blanks=blanks)
 
@@ -122,6 +130,8 @@ def _known(row: Row, declared: FieldMap, users: Directory) -> Row:
     for column, value in row.items():
         with suppress(Unreadable):  # a user who is gone
             encoded[column] = declared[column].codec.to_postgres(value, users)
+    for column in waiting(row.keys() - encoded.keys(), encoded, declared):
+        del encoded[column]
     return encoded
 
 

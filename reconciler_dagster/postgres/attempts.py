@@ -7,13 +7,15 @@ All leads go side by side: one call tries the next attempt of each, however many
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, DBAPIError
 
-from reconciler_dagster.core.left_out import Attempt, Found, Search, Trouble, search
+from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.left_out import Attempt, Found, LeftOut, Search, Trouble, search
+from reconciler_dagster.core.together import waiting
 from reconciler_dagster.core.values import printable
 from reconciler_dagster.postgres.catalogue import Catalogue
 from reconciler_dagster.postgres.connection import sqlstate
@@ -53,10 +55,16 @@ class _Answer:
 
 
 def write_each(
-    connection: Connection, statement: Statement, catalogue: Catalogue, writes: Sequence[LeadWrite]
+    connection: Connection,
+    statement: Statement,
+    catalogue: Catalogue,
+    fields: FieldMap,
+    writes: Sequence[LeadWrite],
 ) -> dict[str, Written]:
-    """Write leads within the caller's transaction. By record id, what became of each."""
-    return _Leads(connection, statement, catalogue, writes).write()
+    """Write leads within the caller's transaction. By record id, what became of each. ``fields``:
+    say which cells are carried over together.
+    """
+    return _Leads(connection, statement, catalogue, fields, writes).write()
 
 
 class _Leads:
@@ -65,9 +73,11 @@ class _Leads:
         connection: Connection,
         statement: Statement,
         catalogue: Catalogue,
+        fields: FieldMap,
         writes: Sequence[LeadWrite],
     ) -> None:
         self._connection, self._statement, self._catalogue = connection, statement, catalogue
+        self._fields = fields
         self._writes = {write.record_id: write for write in writes}
         self._rows = {write.record_id: statement.row(write) for write in writes}
 
@@ -98,8 +108,22 @@ class _Leads:
                     asked[record_id] = searches[record_id].send(answer.trouble)
                 except StopIteration as end:
                     row = answer.row if before[record_id].for_good else None
-                    done[record_id] = Written(row, end.value)
+                    done[record_id] = Written(row, self._whole(record_id, end.value))
         return done
+
+    def _along(self, record_id: str, left_out: LeftOut) -> LeftOut:
+        """With the cells that are carried over together with those that are left out."""
+        write, row = self._writes[record_id], self._rows[record_id]
+        also = waiting(left_out, row, self._fields)
+        ways = self._statement.ways(write, row) if also else {}
+        return {**left_out, **{column: ways[column][0] for column in also if ways[column]}}
+
+    def _whole(self, record_id: str, found: Found) -> Found:
+        """What was found, with why those cells were left out too."""
+        left_out = self._along(record_id, found.left_out)
+        also = waiting(found.left_out, left_out, self._fields)
+        why = {column: Trouble(reason, reason) for column, reason in also.items()}
+        return replace(found, left_out=left_out, why=why | dict(found.why))
 
     def _all_at_once(self, group: Sequence[str]) -> dict[str, dict[str, Any]] | None:
         """The leads by record id; None where Postgres refuses one of them."""
@@ -137,7 +161,8 @@ class _Leads:
         attempts = []
         for record_id, attempt in asked.items():
             write = self._writes[record_id]
-            row = without(write, self._rows[record_id], attempt.left_out)
+            left_out = self._along(record_id, attempt.left_out)
+            row = without(write, self._rows[record_id], left_out)
             number = numbers.setdefault(tuple(sorted(row)), len(numbers) + 1)
             attempts.append(
                 {

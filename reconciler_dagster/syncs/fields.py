@@ -102,6 +102,11 @@ class _FieldKeys(Strict):
         description="Of a link: the column of the other table by which a text finds its row, where "
         "a source holds a text instead of a link.",
     )
+    of: str | None = Field(
+        None,
+        description="The column without whose value this one means nothing, like the time of a "
+        "claim without its holder: the two are taken together, and refused together.",
+    )
     fills: bool = Field(
         False, description="Written only where the column is empty; what stands there stays."
     )

@@ -68,6 +68,7 @@ def _field(column: str, field: FieldDefinition) -> MappedField:
         field.optional,
         field.fills,
         field.required,
+        field.of,
     )
 
 
