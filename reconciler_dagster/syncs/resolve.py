@@ -111,4 +111,10 @@ def _codec(field: FieldDefinition) -> tuple[tuple[str, ...], Codec]:
 def _text(field: FieldDefinition) -> Codec:
     if field.values:
         return Choice(portal_by_airtable=field.values)
-    return Text(limit=field.length, blank=field.blank, on_write=field.on_write or {})
+    instead = field.on_write or {}
+    return Text(
+        limit=field.length,
+        blank=field.blank,
+        on_write={value: one.write for value, one in instead.items()},
+        never_over={value: one.never_over for value, one in instead.items()},
+    )
