@@ -186,9 +186,7 @@ def _decide(
     lost(clash, ConflictKind.BOTH_EDITED)
 
 
-def _without_writing(
-    codec: Codec, differ: Array, there: Array, here: Array
-) -> tuple[Array, Array]:
+def _without_writing(codec: Codec, differ: Array, there: Array, here: Array) -> tuple[Array, Array]:
     """Cells in which Airtable holds what would be written in the value's place, and those in which
     it holds what that is never written over.
     """

@@ -75,9 +75,7 @@ def _stand_in(value: Any) -> Any:
     return {"write": value} if isinstance(value, str) else value
 
 
-OnWrite = Annotated[
-    _StandIn, BeforeValidator(_stand_in, json_schema_input_type=str | _StandIn)
-]
+OnWrite = Annotated[_StandIn, BeforeValidator(_stand_in, json_schema_input_type=str | _StandIn)]
 
 
 class _FieldKeys(Strict):
