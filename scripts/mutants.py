@@ -537,7 +537,7 @@ MUTANTS = [
         "fight on for ever",
         "ten_rounds_of_an_old_cron",
         ENGINE + "diff.py",
-        "            self._leave_fights(record_id, change)\n",
+        "            self._leave_fights(record_id, change, session.fields)\n",
         "",
     ),
     Mutant(

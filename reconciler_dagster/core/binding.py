@@ -28,8 +28,8 @@ class Source:
 class Binding:
     """Which Airtable field a column is bound to, and what stands in the way, if anything.
 
-    ``field_id`` and what follows: the first one that the table has. ``also``: all of them, where
-    the definition names several.
+    ``field_id`` and what follows: the first one that the table has. ``also``: all that it has of
+    those that the definition names; empty where there is none, and of an older version's binding.
     """
 
     column: str
@@ -53,11 +53,13 @@ class Binding:
         kept = (self.choices, self.holds, self.precision, self.valid)
         return [AirtableField(self.field_id, self.name, self.type, *kept)]
 
-    def id_of(self, declared: str) -> str | None:
-        """The id that a source was bound to."""
+    def id_of(self, declared: str, *, alone: bool = True) -> str | None:
+        """The id that a source was bound to; ``alone``: the definition names no other. A source
+        that the definition did not name then is bound to nothing: somebody has edited it.
+        """
         if self.also:
             return next((s.field.id for s in self.also if s.declared == declared), None)
-        return self.field_id
+        return self.field_id if alone else None
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,17 @@ def bind(
     bindings, usable, changed, notes = [], [], [], find.notes
     for mapped in fields:
         before = remembered.get(mapped.column)
-        sources = [s for name in mapped.sources if (s := find(name, before))]
+        alone = not mapped.also
+        sources = [s for name in mapped.sources if (s := find(name, before, alone=alone))]
         found = sources[0].field if sources else None
         column = catalogue.get(mapped.column)
         if found is None and mapped.optional and column is not None:
             bindings.append(_absent(mapped, before))
+            if before and before.type:
+                notes.append(
+                    f"'{before.name}' is not in the table any more; {table}.{mapped.column} keeps "
+                    "what it holds until the field is back."
+                )
             continue
         problem = _problem(mapped, [source.field for source in sources], column, table)
         bindings.append(_binding(mapped, sources, before, problem))
@@ -212,9 +220,9 @@ class _Finder:
         self._free = self._by_name.keys() - taken
         self.notes: list[str] = []
 
-    def __call__(self, declared: str, before: Binding | None) -> Source | None:
+    def __call__(self, declared: str, before: Binding | None, *, alone: bool) -> Source | None:
         """The field that a definition means."""
-        known = before.id_of(declared) if before else None
+        known = before.id_of(declared, alone=alone) if before else None
         found = self._by_id.get(known or "") or self._by_name.get(declared)
         found = found or self._by_id.get(declared)
         if found is None and (name := pick(declared, self._free)):
@@ -303,5 +311,5 @@ def _binding(
         found.holds,
         found.precision,
         found.valid,
-        tuple(sources) if mapped.also else (),
+        tuple(sources),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +65,10 @@ class Codec:
         """What Airtable holds once a value was written."""
         return value
 
+    def gives_way(self, value: Value, there: Value) -> bool:
+        """Whether a value of Postgres is never written over what Airtable holds."""
+        return False
+
 
 def text_of(cell: Any) -> str:
     """A cell that must be a text, and one that can be stored."""
@@ -99,13 +103,18 @@ class Text(Codec):
 
     ``form``: how texts of the Airtable field are compared. ``padded``: the column is a char(n), and
     drops the blanks at the end. ``on_write``: what is written to Airtable in place of values that
-    it has no option for.
+    it has no option for; ``never_over``: what it holds that such a value gives way to.
+    ``blank_cell``: what is written for a blank value, where Airtable has an option of that name.
     """
 
     limit: int | None = None
     form: Form = field(default=plain, repr=False, compare=False)
     padded: bool = field(default=False, repr=False)
     on_write: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    never_over: Mapping[str, Collection[str]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    blank_cell: str | None = field(default=None, repr=False, compare=False)
 
     def read(self, cell: Any, users: Directory) -> Value:
         """See Codec."""
@@ -122,11 +131,16 @@ class Text(Codec):
 
     def to_airtable(self, value: Value) -> Any:
         """See Codec."""
-        return super().to_airtable(self.arrives(value))
+        written = super().to_airtable(self.arrives(value))
+        return self.blank_cell if written is None else written
 
     def arrives(self, value: Value) -> Value:
         """See Codec."""
         return self.on_write.get(value, value) if isinstance(value, str) else value
+
+    def gives_way(self, value: Value, there: Value) -> bool:
+        """See Codec."""
+        return isinstance(value, str) and there in self.never_over.get(value, ())
 
     def _kept(self, text: str) -> Value:
         kept = text.rstrip(" ") if self.padded else text

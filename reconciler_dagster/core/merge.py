@@ -129,6 +129,11 @@ def _decide(
         cells.add("conflicts", mask, ids, mapped.column, kinds, was, winner, loser)
 
     add("agreed", readable & ~differ & remote_edited, base, there)
+    if mapped.both:  # nothing is to be written of a value that stands for what Airtable holds
+        stands, gives_way = _without_writing(mapped.codec, differ, there, here)
+        add("to_postgres", stands | gives_way, here, there)
+        lost(gives_way, ConflictKind.OWNED_BY_AIRTABLE)
+        differ = differ & ~stands & ~gives_way
     if mapped.fills:  # what stands in the column stays; Airtable's value is taken note of
         filled = differ & _differs(here, blank)
         add("agreed", filled & remote_edited, base, there)
@@ -179,6 +184,19 @@ def _decide(
         return
     add("to_postgres", clash, here, there)
     lost(clash, ConflictKind.BOTH_EDITED)
+
+
+def _without_writing(codec: Codec, differ: Array, there: Array, here: Array) -> tuple[Array, Array]:
+    """Cells in which Airtable holds what would be written in the value's place, and those in which
+    it holds what that is never written over.
+    """
+    stands, gives_way = np.zeros(len(differ), dtype=bool), np.zeros(len(differ), dtype=bool)
+    for i in np.flatnonzero(differ):
+        arrives = codec.arrives(here[i])
+        if arrives != here[i]:
+            stands[i] = codec.normal(arrives) == codec.normal(there[i])
+            gives_way[i] = not stands[i] and codec.gives_way(here[i], there[i])
+    return stands, gives_way
 
 
 def _decide_for_postgres(

@@ -22,7 +22,7 @@ from reconciler_dagster.core.dates import Date
 from reconciler_dagster.core.fields import MappedField
 from reconciler_dagster.core.links import Link, Links
 from reconciler_dagster.core.lists import Attachments, CommaList, Lookup, MultiSelect
-from reconciler_dagster.core.normal import form_of
+from reconciler_dagster.core.normal import form_of, pick
 from reconciler_dagster.core.numbers import Decimal
 from reconciler_dagster.core.people import UserEmail
 
@@ -159,7 +159,9 @@ def fitted(mapped: MappedField, found: AirtableField, column: Column) -> MappedF
     codec = mapped.codec
     if isinstance(codec, Text):
         form, padded = form_of(found.type, found.choices), column.type == "bpchar"
-        return replace(mapped, codec=replace(codec, limit=column.limit, form=form, padded=padded))
+        option = pick(str(codec.blank), found.choices or ()) if codec.blank else None
+        fits = replace(codec, limit=column.limit, form=form, padded=padded, blank_cell=option)
+        return replace(mapped, codec=fits)
     if isinstance(codec, Integer):
         return replace(mapped, codec=replace(codec, limit=_limit(codec, column)))
     if isinstance(codec, Decimal):

@@ -21,10 +21,15 @@ class UserEmail(Codec):
     """
 
     def read(self, cell: Any, users: Directory) -> Value:
-        """See Codec. Airtable's own collaborator, and a user's id, stand for the e-mail."""
+        """See Codec. Airtable's own collaborator, a user's id, and a full name that one user alone
+        has, stand for the e-mail.
+        """
         said = cell.get("email") if isinstance(cell, dict) else cell
-        text = text_of(said)
-        return users.email_by_id.get(text.strip()) or key(text) or None
+        text = key(text_of(said))
+        named = users.ids_by_name(text)
+        if text not in users.ids_by_email and len(named) == 1:
+            return users.email_by_id[named[0]]
+        return users.email_by_id.get(text) or text or None
 
     def from_postgres(self, value: Any, users: Directory) -> Value:
         """See Codec."""
@@ -40,6 +45,10 @@ class UserEmail(Codec):
         if value is None:
             return None
         found = users.ids_by_email.get(value, [])
+        if not found and (named := len(users.ids_by_name(value))) > 1:
+            raise Unreadable(
+                f"is '{value[:80]}', and {named} portal users have that name: write the e-mail"
+            )
         if len(found) > 1:
             raise Unreadable(
                 f"is '{value[:80]}', and {len(found)} portal users have that e-mail: "

@@ -14,11 +14,25 @@ from reconciler_dagster.core.table import Table
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A column that Postgres works out. ``sql``: an expression; the row goes by the name ``row``.
+    ``after``: syncs whose writes work it out anew. ``fills``: only where the column is empty.
+    """
+
+    column: str
+    sql: str
+    after: tuple[str, ...] = ()
+    fills: bool = False
+
+
+@dataclass(frozen=True)
 class SyncMap:
     """A definition with the overrides of one base in it. ``airtable``: name or id of the table.
 
     ``linked``: the Postgres tables of the syncs that fields link to. ``every``: how often its delta
-    runs by schedule.
+    runs by schedule. ``derived``: columns that Postgres works out; ``events``: statements that note
+    rows elsewhere, which they find as ``written``; ``constants``: what a new row holds beside its
+    fields; ``others``: the other syncs in force.
     """
 
     name: str
@@ -27,6 +41,25 @@ class SyncMap:
     fields: FieldMap
     linked: Mapping[str, Table] = field(default_factory=dict)
     every: timedelta = timedelta(minutes=15)
+    derived: tuple[Derived, ...] = ()
+    events: tuple[str, ...] = ()
+    constants: Mapping[str, str | int | bool] = field(default_factory=dict)
+    others: Mapping[str, SyncMap] = field(default_factory=dict)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anything is to be worked out when its rows are written."""
+        after = (self.name in one.after for other in self.others.values() for one in other.derived)
+        return bool(self.derived or self.events) or any(after)
+
+    def links_to(self, sync: str) -> list[str]:
+        """The columns that link to one row of another sync."""
+        links = ((m.column, m.codec) for m in self.fields)
+        return [column for column, codec in links if isinstance(codec, Link) and codec.to == sync]
+
+    def among(self, maps: Mapping[str, SyncMap]) -> SyncMap:
+        """The same, with the other syncs that are in force."""
+        return replace(self, others={n: own for n, own in maps.items() if n != self.name})
 
     @cached_property
     def blanks(self) -> Row:

@@ -58,20 +58,30 @@ class Rows(Protocol):
 
 class Directory:
     """Who and what values may point to: the portal's users, both ways (``users.id`` as text, and
-    the e-mail in its normal form, which may be that of several users), and rows of other syncs.
+    the e-mail in its normal form, which may be that of several users), their full names, which only
+    Airtable uses, and rows of other syncs.
     """
 
     def __init__(
         self,
         email_by_id: Mapping[str, str] | None = None,
         rows: Mapping[str, Rows] | None = None,
+        name_by_id: Mapping[str, str] | None = None,
     ) -> None:
         keys = {id_: key(email) for id_, email in (email_by_id or {}).items()}
         self.email_by_id = {id_: email for id_, email in keys.items() if email}
         self.ids_by_email: defaultdict[str, list[str]] = defaultdict(list)
         for id_, email in self.email_by_id.items():
             self.ids_by_email[email].append(id_)
+        self._ids_by_name: defaultdict[str, list[str]] = defaultdict(list)
+        for id_, name in (name_by_id or {}).items():
+            if id_ in self.email_by_id:
+                self._ids_by_name[key(name)].append(id_)
         self._rows = rows or {}
+
+    def ids_by_name(self, name: str) -> list[str]:
+        """The users of that full name, whatever its case and blanks."""
+        return self._ids_by_name.get(key(name), []) if key(name) else []
 
     def rows(self, sync: str) -> Rows:
         """The rows of a sync that a field links to."""

@@ -20,7 +20,7 @@ from reconciler_dagster.engine.change_set import ChangeSet, combined
 from reconciler_dagster.engine.listing import list_window
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.engine.windows import discard, preview, reconcile
-from reconciler_dagster.postgres import baseline, tombstones, windows
+from reconciler_dagster.postgres import baseline, derived, tombstones, windows
 
 # Leads a window: few enough that a repair in it is a small thing.
 WINDOW_LEADS = 5 * PAGE
@@ -53,12 +53,16 @@ def audit(session: Session) -> Audited:
 
     A base of which nothing is known is for the Great Sync; it is left alone.
     """
-    out = Audited()
+    out, met = Audited(), False
     with session.engine.connect() as connection:
         if baseline.exists(connection, session.pair):
             session.bound  # noqa: B018 - before anything that is remembered is used
+            met = True
         leads = baseline.count(connection, session.pair)
         started: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    if met and session.map.is_followed:  # costs no call, so it is done whatever the budget allows
+        with session.turn(), session.writing() as connection:
+            derived.work_out(connection, session.pair)
     out.cycle_hours = cycle_hours(leads, session.settings.audit_calls_per_hour)
     while (scope := _next_window(session, started)) and str(scope) not in out.windows:
         key = f"{session.key}/{len(out.windows)}"

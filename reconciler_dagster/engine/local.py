@@ -19,6 +19,7 @@ from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
+    derived,
     fights,
     journal,
     leads,
@@ -87,6 +88,8 @@ def write_local(
         _quarantine(connection, session, staged, changes, done, applied, outbound)
         own_writes.forget(connection, pair, _no_longer_rewritten(staged, done))
         fights.over(connection, pair, *_no_longer_fought(staged, done))
+        if session.writer != "first_contact":  # which works all of it out once, at its end
+            derived.work_out(connection, pair, done, _left(session, staged, done))
     updated = {record_id for record_id, columns in applied.written.items() if columns}
     written = len(updated | applied.inserted.keys())
     session.counts.local_writes += written
@@ -123,9 +126,20 @@ def write_of(
         insert=True,
         remembered=known.fields if known else {},
         blanks=session.map.blanks,
+        constants=session.map.constants,
         deleted_row=lead.deleted_row if lead else None,
         created_time=created.isoformat() if (created := _created_time(staged, record_id)) else None,
     )
+
+
+def _left(session: Session, staged: Staged, done: Collection[str]) -> dict[str, set[str]]:
+    """By sync, the keys that these rows have linked to when they were read."""
+    rows = [staged.leads[r].row or {} for r in done if r in staged.leads]
+    links = {name: session.map.links_to(name) for name in session.map.others}
+    return {
+        name: {str(row[column]) for row in rows for column in columns if row.get(column)}
+        for name, columns in links.items()
+    }
 
 
 def _created_time(staged: Staged, record_id: str) -> datetime | None:

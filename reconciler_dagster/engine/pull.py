@@ -15,6 +15,7 @@ from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
     cursor,
+    derived,
     journal,
     leads,
     overlooked,
@@ -87,7 +88,7 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
         listed=len(found.listed),
         staged=len(found.listed | found.read),
         gone=sorted(found.gone),
-        stopped=session.bound.problems,
+        stopped=[*session.bound.problems, *_not_derived(session)],
         notes=[*session.notes, *_told(missed)],
     )
     session.counts.pulled += len(found.listed | found.read)
@@ -133,6 +134,11 @@ class _Found:
     listed: set[str]
     read: set[str]
     gone: set[str]
+
+
+def _not_derived(session: Session) -> list[str]:
+    with session.engine.connect() as connection:
+        return derived.problems(connection, session.pair)
 
 
 def _told(missed: Overlooked) -> list[str]:

@@ -24,6 +24,7 @@ from reconciler_dagster.postgres import (
     baseline,
     cursor,
     decisions,
+    derived,
     journal,
     leads,
     own_writes,
@@ -217,6 +218,8 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
         if len(seen) > cursor.LONGEST_LEFT_OUT:
             seen = set()
         with session.writing() as connection:
+            if session.writer == "first_contact":
+                derived.work_out(connection, session.pair)
             cursor.move(
                 connection, session.pair, session.run_id, moment, seen, session.overlap, ago
             )

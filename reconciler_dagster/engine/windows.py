@@ -24,6 +24,7 @@ from reconciler_dagster.postgres import (
     baseline,
     bindings,
     decisions,
+    derived,
     leads,
     quarantine,
     staging,
@@ -95,6 +96,9 @@ def reconcile(session: Session, window: Window) -> Reconciled:
             part = new_part(session, key, advance)
             stage(session, judged.found, key)
             out.unknown += _reconcile_part(session, window, part)
+    if session.map.is_followed:
+        with _locked(session, window), session.writing() as connection:
+            derived.work_out(connection, session.pair)
     with session.engine.begin() as connection:
         session.counts.quarantined = len(quarantine.records(connection, session.pair))
         session.counts.deletions_pending = decisions.pending(connection, session.pair)

@@ -66,9 +66,15 @@ def base_of(connection: Connection, client_id: str) -> str | None:
 
 
 def directory(connection: Connection, pair: Pair | None = None) -> Directory:
-    """All portal users, by id and e-mail, and the rows that the fields of a pair link to."""
+    """All portal users, by id, e-mail and full name, and the rows that the fields of a pair link
+    to.
+    """
     rows = linked_rows(connection.engine, pair) if pair else {}
     found = connection.execute(
-        text("SELECT id::text AS id, email FROM public.users WHERE email <> ''")
-    )
-    return Directory({row.id: row.email for row in found}, rows)
+        text(
+            "SELECT id::text AS id, email, concat_ws(' ', to_jsonb(u) ->> 'first_name', "
+            "to_jsonb(u) ->> 'last_name') AS name FROM public.users u WHERE email <> ''"
+        )
+    ).all()
+    names = {row.id: row.name for row in found}
+    return Directory({row.id: row.email for row in found}, rows, names)

@@ -13,7 +13,7 @@ from reconciler_dagster.core.binding import bind
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.core.sync import Pair
-from reconciler_dagster.postgres import bindings, decisions, quarantine, windows
+from reconciler_dagster.postgres import bindings, decisions, derived, quarantine, windows
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import directory
 from reconciler_dagster.postgres.names import statement
@@ -69,7 +69,8 @@ def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
     listings are known to lack. ``portal_only``: active leads whose record id is none of Airtable's.
     ``missing``: leads that complete listings did not have.
 
-    By field, in leads: ``differing_fields``: the portal's value is not the agreed one;
+    By field, in leads: ``differing_fields``: the portal's value is not the agreed one, or not what
+    a derived column comes to;
     ``held_back``: the portal has a value and nothing is agreed on, because Airtable's cell is empty
     and nothing blank overwrites. Information, and no drift: a column's default shows up here too.
     ``quarantine_by_field``: its cells; ``quarantined_leads``: refusals of a lead as a whole;
@@ -92,6 +93,7 @@ def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
     in_use = bind(pair.map, listed, columns_of(connection, pair.table), remembered).fields
     moved = bindings.notice(connection, pair)
     differing, held_back = _fields(connection, pair, in_use, refused)
+    differing |= derived.stale(connection, pair)
     return {
         "client_id": pair.client_id,
         "company_name": figures.company_name,

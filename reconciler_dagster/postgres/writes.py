@@ -24,8 +24,8 @@ class LeadWrite:
 
     ``row_version``: xmin when it was read. ``insert``: the lead is not there. What ``values`` do
     not say of it is then filled from ``deleted_row`` (what it was before somebody deleted it, if
-    known), and after that from ``remembered`` (what is agreed on), and then ``blanks``.
-    ``created_time``: of the record, ISO text.
+    known), and after that from ``remembered`` (what is agreed on), then ``blanks``, and then
+    ``constants``, which are Postgres' values. ``created_time``: of the record, ISO text.
     """
 
     record_id: str
@@ -35,13 +35,15 @@ class LeadWrite:
     insert: bool = False
     remembered: Row = field(default_factory=dict)
     blanks: Row = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
     deleted_row: dict[str, Any] | None = None
     created_time: str | None = None
 
     @property
     def row(self) -> dict[str, Any]:
         """A new lead's row, once encoded."""
-        return self.blanks | self.remembered | (self.deleted_row or {}) | self.values
+        known = self.blanks | self.remembered | (self.deleted_row or {})
+        return {**self.constants, **known, **self.values}
 
     @property
     def before(self) -> dict[str, Any]:

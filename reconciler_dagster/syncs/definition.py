@@ -82,6 +82,16 @@ class Log(Strict):
     )
 
 
+def _statements(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Statements = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1)], ...],
+    BeforeValidator(_statements, json_schema_input_type=str | list[str]),
+]
+
+
 class PostgresTable(Strict):
     """The Postgres side: the table, and the columns that the engine itself needs to know."""
 
@@ -112,7 +122,9 @@ class PostgresTable(Strict):
 
 
 class DerivedColumn(Strict):
-    """A column that Postgres works out, in the transaction that writes the row."""
+    """A column that Postgres works out, in the transaction that writes the row. A field of the same
+    column counts where a sync of `after` is not in force; one that `fills` comes first.
+    """
 
     sql: Annotated[str, StringConstraints(min_length=1)] = Field(
         description="An SQL expression; `row` is the row that is written."
@@ -157,6 +169,11 @@ class SyncDefinition(Strict):
     derived: dict[Column, DerivedColumn] = Field(
         default_factory=dict, description="Columns that Postgres works out."
     )
+    events: Statements = Field(
+        (),
+        description="SQL that notes rows elsewhere, in the transaction that writes them: it finds "
+        "them as `written`. The audit runs it over all rows: what is noted already must stay once.",
+    )
     clients: dict[BaseId, ClientOverrides] = Field(
         default_factory=dict, description="By base id, what one base has otherwise."
     )
@@ -165,11 +182,15 @@ class SyncDefinition(Strict):
     def _names_each_column_once(self) -> SyncDefinition:
         for first, second, columns in (
             ("fields", "constants", self.fields.keys() & self.constants.keys()),
-            ("fields", "derived", self.fields.keys() & self.derived.keys()),
             ("constants", "derived", self.constants.keys() & self.derived.keys()),
         ):
             if columns:
                 raise ValueError(f"{first} and {second} both name {', '.join(sorted(columns))}")
+        for column in self.fields.keys() & self.derived.keys():
+            if self.fields[column].edited == "both":
+                raise ValueError(
+                    f"fields.{column} is derived as well, and read only: remove `edited: both`"
+                )
         own = {self.postgres.record_id, self.postgres.client, self.postgres.active}
         if taken := own & (self.fields.keys() | self.constants.keys() | self.derived.keys()):
             raise ValueError(
@@ -180,14 +201,18 @@ class SyncDefinition(Strict):
             self.for_base(base_id)  # says what is wrong with an override
         return self
 
-    def without_links_beyond(self, syncs: Collection[str]) -> SyncDefinition:
-        """Without optional links to syncs that are not in force."""
-        kept = {
+    def within(self, syncs: Collection[str]) -> SyncDefinition:
+        """Without what those syncs alone that are in force cannot keep right: optional links to
+        others, and what is derived after others. A field that is derived is not read.
+        """
+        derived = {c: one for c, one in self.derived.items() if set(one.after) <= set(syncs)}
+        fields = {
             column: field
             for column, field in self.fields.items()
             if not (field.optional and field.to and field.to not in syncs)
+            and (field.fills or column not in derived)
         }
-        return self if len(kept) == len(self.fields) else self.model_copy(update={"fields": kept})
+        return self.model_copy(update={"fields": fields, "derived": derived})
 
     def for_base(self, base_id: str) -> SyncDefinition:
         """The definition as it holds for one base, without overrides.

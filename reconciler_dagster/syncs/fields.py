@@ -61,6 +61,23 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+class _StandIn(Strict):
+    """What is written to Airtable in place of a value that it has no option for."""
+
+    write: str = Field(description="The option that is written.")
+    never_over: Names = Field(
+        (),
+        description="What Airtable may hold that it is not written over: Postgres gets that back.",
+    )
+
+
+def _stand_in(value: Any) -> Any:
+    return {"write": value} if isinstance(value, str) else value
+
+
+OnWrite = Annotated[_StandIn, BeforeValidator(_stand_in, json_schema_input_type=str | _StandIn)]
+
+
 class _FieldKeys(Strict):
     """What a field and an override of it may say alike."""
 
@@ -85,10 +102,10 @@ class _FieldKeys(Strict):
     values: dict[str, str] | None = Field(
         None, description="Airtable's words and what they are called in Postgres."
     )
-    on_write: dict[str, str] | None = Field(
+    on_write: dict[str, OnWrite] | None = Field(
         None,
         description="Values of Postgres for which Airtable has no option, and what is written "
-        "there instead.",
+        "there instead. Both sides hold that then.",
     )
     inverted: bool = Field(False, description="A checked box is false in Postgres.")
     rounds: bool = Field(False, description="Fractions may be rounded to whole numbers.")

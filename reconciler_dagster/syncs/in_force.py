@@ -30,7 +30,7 @@ def definitions(settings: Settings) -> dict[str, SyncDefinition]:
     own = _read(Path(settings.syncs_folder)) if settings.syncs_folder else {}
     chosen = settings.chosen_syncs
     if own and chosen is None:
-        return in_order(own)
+        return {name: one.within(own) for name, one in in_order(own).items()}
     known = _read(SHIPPED) | own
     names = chosen or DEFAULT
     if missing := [name for name in names if name not in known]:
@@ -38,7 +38,7 @@ def definitions(settings: Settings) -> dict[str, SyncDefinition]:
             f"RECONCILER_SYNCS names {', '.join(missing)}, which is not defined: the syncs are "
             f"{', '.join(sorted(known))}."
         )
-    return in_order({name: known[name].without_links_beyond(names) for name in names})
+    return in_order({name: known[name].within(names) for name in names})
 
 
 def maps(settings: Settings, base_id: str | None = None) -> dict[str, SyncMap]:
@@ -47,7 +47,10 @@ def maps(settings: Settings, base_id: str | None = None) -> dict[str, SyncMap]:
     """
     resolved = {name: resolve(own, base_id) for name, own in definitions(settings).items()}
     tables = {name: own.table for name, own in resolved.items()}
-    return {name: _renamed(settings, own.linking(tables)) for name, own in resolved.items()}
+    return {
+        name: _renamed(settings, own.linking(tables).among(resolved))
+        for name, own in resolved.items()
+    }
 
 
 def leads(settings: Settings, base_id: str | None = None) -> SyncMap:

@@ -109,6 +109,13 @@ def in_order(definitions: Mapping[str, SyncDefinition]) -> dict[str, SyncDefinit
                 f"The sync {name} links to '{missing}', and no sync has that name: the syncs are "
                 f"{', '.join(sorted(definitions))}."
             )
+    for name, definition in definitions.items():
+        after = {one for column in definition.derived.values() for one in column.after}
+        for missing in sorted(after - definitions.keys()):
+            raise DefinitionError(
+                f"The sync {name} derives a column after '{missing}', and no sync has that name: "
+                f"the syncs are {', '.join(sorted(definitions))}."
+            )
     ordered: dict[str, SyncDefinition] = {}
     while len(ordered) < len(definitions):
         left = sorted(definitions.keys() - ordered.keys())

@@ -18,7 +18,7 @@ from reconciler_dagster.core.links import Link, Links
 from reconciler_dagster.core.lists import Attachments, CommaList, Lookup, MultiSelect
 from reconciler_dagster.core.numbers import Decimal
 from reconciler_dagster.core.people import Collaborator, UserEmail
-from reconciler_dagster.core.sync import SyncMap
+from reconciler_dagster.core.sync import Derived, SyncMap
 from reconciler_dagster.core.table import SwitchLog, Table
 from reconciler_dagster.syncs.definition import PostgresTable, SyncDefinition
 from reconciler_dagster.syncs.fields import FieldDefinition
@@ -35,7 +35,20 @@ def resolve(definition: SyncDefinition, base_id: str | None = None) -> SyncMap:
     """The map for one base, its overrides among it; for none, as the definition has it."""
     own = definition if base_id is None else definition.for_base(base_id)
     fields = FieldMap(_field(column, field) for column, field in own.fields.items())
-    return SyncMap(own.sync, own.airtable.table, table_of(own.postgres), fields, every=own.every)
+    derived = tuple(
+        Derived(column, one.sql, one.after, fills=column in own.fields)
+        for column, one in own.derived.items()
+    )
+    return SyncMap(
+        own.sync,
+        own.airtable.table,
+        table_of(own.postgres),
+        fields,
+        every=own.every,
+        derived=derived,
+        events=own.events,
+        constants=own.constants,
+    )
 
 
 def table_of(postgres: PostgresTable) -> Table:
@@ -112,4 +125,10 @@ def _codec(field: FieldDefinition) -> tuple[tuple[str, ...], Codec]:
 def _text(field: FieldDefinition) -> Codec:
     if field.values:
         return Choice(portal_by_airtable=field.values)
-    return Text(limit=field.length, blank=field.blank, on_write=field.on_write or {})
+    instead = field.on_write or {}
+    return Text(
+        limit=field.length,
+        blank=field.blank,
+        on_write={value: one.write for value, one in instead.items()},
+        never_over={value: one.never_over for value, one in instead.items()},
+    )

@@ -151,6 +151,29 @@ def test_of_several_fields_those_that_the_base_has_are_bound_and_followed() -> N
     assert "no such field" in none
 
 
+def test_a_definition_that_names_another_field_is_followed_and_met_anew() -> None:
+    shop = replace(COMPANY, id="fld9", name="Shop")
+    before = {b.column: b for b in check(COMPANY, STATUS).bindings}
+    for sources, ids in ((("Shop",), ["fld9"]), (("Shop", "Firm"), ["fld9"])):
+        edited = replace(FIELDS["company"], airtable=sources[0], also=sources[1:])
+        other = SyncMap("t", "T", SYNC.table, FieldMap([edited]))
+        bound = bind(other, [COMPANY, shop], COLUMNS, before)
+        assert bound.ids_by_column == {"company": ids}
+        assert bound.changed == ("company",)
+        # Of an older version's binding it is not known what it was of.
+        older = {"company": replace(before["company"], also=())}
+        if len(sources) > 1:
+            assert bind(other, [COMPANY, shop], COLUMNS, older).ids_by_column == {"company": ids}
+
+
+def test_an_optional_field_that_is_lost_is_told_once() -> None:
+    may = SyncMap("t", "T", SYNC.table, FieldMap([replace(FIELDS["company"], optional=True)]))
+    before = {b.column: b for b in bind(may, [COMPANY], COLUMNS, {}).bindings}
+    lost = bind(may, [STATUS], COLUMNS, before)
+    assert "'Company' is not in the table any more" in lost.notes[0]
+    assert bind(may, [STATUS], COLUMNS, {b.column: b for b in lost.bindings}).notes == ()
+
+
 def test_a_field_that_a_base_may_do_without_is_no_problem_and_met_when_it_comes() -> None:
     may = SyncMap("t", "T", SYNC.table, FieldMap([replace(FIELDS["company"], optional=True)]))
     without = bind(may, [STATUS], COLUMNS, {})

@@ -150,6 +150,44 @@ def test_what_is_written_in_its_place_is_taken_over_even_if_it_stood_there() -> 
     assert judge(codec, "Paused", "Queued", "Queued") is Verdict.KEPT
 
 
+def test_what_airtable_holds_is_not_overwritten_by_a_value_that_gives_way() -> None:
+    codec = Text(on_write={"Paused": "Stopped"}, never_over={"Paused": ("Completed",)})
+    assert codec.gives_way("Paused", "Completed")
+    assert not codec.gives_way("Paused", "Queued")
+    assert not codec.gives_way("Stopped", "Completed")
+
+
+def test_a_blank_value_is_written_as_the_option_of_that_name() -> None:
+    assert Text(blank="Task").to_airtable("Task") is None
+    assert Text(blank="Task", blank_cell="Task").to_airtable("Task") == "Task"
+
+
+NAMED = Directory(
+    {"5d1f": "ann@x.example", "6a": "bob@x.example", "7b": "bob2@x.example"},
+    name_by_id={"5d1f": "Ann Keller", "6a": "Bob Ortiz", "7b": "bob  ortiz", "8c": "No Mail"},
+)
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("5D1F ", "ann@x.example"),
+        (" ann  KELLER", "ann@x.example"),
+        ("Ann@x.example", "ann@x.example"),
+        ("Bob Ortiz", "bob ortiz"),
+        ("No Mail", "no mail"),
+    ],
+)
+def test_a_cell_that_names_one_user_is_read_as_that_user(cell: str, value: str) -> None:
+    assert UserEmail().from_airtable(cell, NAMED) == value
+
+
+def test_a_name_of_two_users_is_refused_where_it_is_to_be_written() -> None:
+    with pytest.raises(Unreadable, match="2 portal users have that name: write the e-mail"):
+        UserEmail().to_postgres("bob ortiz", NAMED)
+    assert UserEmail().to_airtable("ann@x.example") == "ann@x.example"
+
+
 @given(st.floats(-1e8, 1e8), st.integers(0, 6))
 def test_a_decimal_comes_back_as_it_went(number: float, scale: int) -> None:
     codec = Decimal(scale=scale, rounds=True)

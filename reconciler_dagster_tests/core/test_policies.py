@@ -20,6 +20,13 @@ FIELDS = FieldMap(
         MappedField("H", "hold", ("t",), Text(), both=True, policy=Policy.HOLD),
         MappedField("F", "fills", ("t",), Text(), fills=True),
         MappedField("R", "required", ("t",), Text(), required=True),
+        MappedField(
+            "S",
+            "stands",
+            ("t",),
+            Text(on_write={"Paused": "Stopped"}, never_over={"Paused": ("Done",)}),
+            both=True,
+        ),
     ]
 )
 NOTHING = LeadChange()
@@ -51,6 +58,13 @@ def told(column: str, base: Any, there: Any, here: Any) -> str:
 @pytest.mark.parametrize(
     ("column", "base", "there", "here", "expected"),
     [
+        ("stands", "Queued", "Queued", "Paused", "airtable=Paused"),
+        ("stands", "Queued", "Stopped", "Paused", "postgres=Stopped"),
+        ("stands", "Stopped", "Stopped", "Paused", "postgres=Stopped"),
+        ("stands", UNKNOWN, "Stopped", "Paused", "postgres=Stopped"),
+        ("stands", "Done", "Done", "Paused", "postgres=Done Done>Paused"),
+        ("stands", "Queued", "Done", "Paused", "postgres=Done Done>Paused"),
+        ("stands", "Done", "Done", "Stopped", "airtable=Stopped"),
         ("postgres", "a", "b", "a", "postgres=b"),
         ("postgres", "a", "a", "c", "airtable=c"),
         ("postgres", "a", "b", "c", "airtable=c c>b"),
