@@ -12,6 +12,7 @@ from reconciler_dagster.config import Settings
 from reconciler_dagster.core.report_lines import lines
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.orchestration.adopt import Adoption, adopt_client
+from reconciler_dagster.orchestration.environments import SENSOR_STATUS
 from reconciler_dagster.orchestration.execute import ClientResult
 from reconciler_dagster.postgres import adoption_requests, requests
 from reconciler_dagster.postgres.clients import Client, find_client
@@ -112,7 +113,7 @@ def adopt_job() -> None:
 @dg.sensor(
     job=adopt_job,
     minimum_interval_seconds=5,
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    default_status=SENSOR_STATUS,
     description="Starts the rehearsals and approvals that the console asks for.",
 )
 def adoption_requested(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
