@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, text
 
@@ -27,13 +27,14 @@ from reconciler_dagster.notices.words import Surroundings, message, severity_of
 from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.calls import months
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.listener import silent_since
+from reconciler_dagster.postgres.listener import SILENT_AFTER_SECONDS, silent_since
 from reconciler_dagster.telling import told
 
 log = logging.getLogger("reconciler_dagster.notices")
 
 # What one look tells a channel at the most; the rest comes with the next ones.
 _AT_A_TIME = 20
+SILENT_AFTER = timedelta(seconds=SILENT_AFTER_SECONDS)
 # Kinds that a look at Dagster finds; where nobody could look, they stay as they are.
 _OF_DAGSTER = frozenset({"daemon_dead", "schedule_still", "dagster_storage"})
 
@@ -103,17 +104,20 @@ class Keeper:
             causes = [Cause("edits_unnoted", "", "", now, str(error))]
             unseen |= {kind.name for kind in KINDS.values() if not kind.of_all}
             unseen -= {"edits_unnoted"}
-        if (since := silent_since(connection)) is not None:
-            causes.append(Cause("listener_silent", "", "", since))
+        silent = silent_since(connection)
+        listener = [] if silent is None else [Cause("listener_silent", "", "", silent)]
         if self.look_at_dagster is None:
-            return causes, unseen | _OF_DAGSTER
+            return causes + listener, unseen | _OF_DAGSTER
         seen = dagster.continued(self.look_at_dagster(now), dagster.noted(connection))
         dagster.note(connection, seen)
         if seen.problem is not None:
             unseen |= _OF_DAGSTER - {"dagster_storage"}
         elif seen.is_too_early:
             unseen.add("daemon_dead")
-        return [*causes, *dagster.causes_of(seen)], unseen
+        # So that a listener has its time too to come up after everything was down.
+        if silent and seen.silent_for(silent.timestamp()) <= SILENT_AFTER:
+            unseen.add("listener_silent")
+        return [*causes, *listener, *dagster.causes_of(seen)], unseen
 
     def _have_told(self, connection: Connection, event: Event, now: datetime) -> None:
         severity = severity_of(event.notice.kind)

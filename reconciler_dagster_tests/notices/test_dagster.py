@@ -170,6 +170,23 @@ def test_a_listener_that_went_silent_is_told_of(office: Office) -> None:
     assert office.titles()[1:] == ["Over: The listener gives no sign of life"]
 
 
+def test_a_listener_has_its_time_to_come_up_after_everything_was_down(office: Office) -> None:
+    office.sql(
+        "INSERT INTO reconciler.listener VALUES (true, 'host 1', true, now() - interval '1 hour')"
+    )
+    keeper = office.keeper()
+    keeper.look_at_dagster = lambda now: Dagster(now, {"SENSOR": now.timestamp()})
+    keeper.look()
+    keeper.look()
+    assert office.titles() == []
+    office.sql(
+        "UPDATE reconciler.dagster_seen SET seen = "
+        "jsonb_set(seen, '{watched_since}', to_jsonb(extract(epoch FROM now()) - 61))"
+    )
+    keeper.look()
+    assert office.titles() == ["The listener gives no sign of life"]
+
+
 def test_what_dagster_s_storage_hides_is_not_over(office: Office) -> None:
     now = datetime.now(UTC)
     silent = {"SENSOR": now.timestamp() - 100}
