@@ -1,4 +1,4 @@
-"""The thirteen invariants, one function each. Each raises AssertionError with what it found."""
+"""The fourteen invariants, one function each. Each raises AssertionError with what it found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.send import SENDERS
 from reconciler_dagster_tests.mapping import LEADS
 from reconciler_dagster_tests.model.memory import Cell, Memory, Notes, Outcome, bare_lines
-from reconciler_dagster_tests.model.people import FIELDS, look, whole_seconds
+from reconciler_dagster_tests.model.people import FIELDS, is_whole, look
 from reconciler_dagster_tests.world import Ran, World
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -96,19 +96,32 @@ def original_or_final(memory: Memory, remote: Rows, local: Rows) -> None:
 def baseline_honesty(world: World, memory: Memory) -> None:
     """6. The baseline holds only what both sides were seen to hold."""
     for record_id, known in world.sql("SELECT record_id, fields FROM reconciler.baseline"):
-        fields = whole_seconds(known)
-        for column in FIELDS.keys() & fields.keys():
+        for column in FIELDS.keys() & known.keys():
             cell = memory.cells.get((record_id, column))
             if cell is None:
                 continue
             for side, held in cell.held.items():
                 if isinstance(cell, Notes):  # in whatever form
-                    known_well = bare_lines(fields[column]) in map(bare_lines, held)
+                    known_well = bare_lines(known[column]) in map(bare_lines, held)
                 else:
-                    known_well = fields[column] in held
+                    known_well = known[column] in held
                 assert known_well, (
-                    f"{record_id} {column}: {side} never held the baseline {fields[column]!r}"
+                    f"{record_id} {column}: {side} never held the baseline {known[column]!r}"
                 )
+
+
+def whole_claims(world: World) -> None:
+    """14. Nowhere is half a claim, or half of one person's and half of another's."""
+    claims = [
+        (record_id, record["fields"].get("Claimed By"), record["fields"].get("Claimed At"))
+        for record_id, record in world.sandbox.records().items()
+    ]
+    claims += world.sql(
+        "SELECT airtable_record_id, u.email, to_jsonb(l) ->> 'claimed_at' FROM leads l "
+        "LEFT JOIN users u ON u.id = l.claimed_by"
+    )
+    for record_id, holder, at in claims:
+        assert is_whole(holder, at), f"{record_id}: claimed by {holder!r} at {at!r}"
 
 
 def crash_equivalence(ended: Any, expected: Any) -> None:
@@ -208,8 +221,6 @@ def conflicts(world: World) -> dict[tuple[str, str], list[tuple[int, str, Any]]]
     for id_, record_id, column, kind, value in world.sql(
         "SELECT id, record_id, field, kind, losing_value FROM reconciler.conflict ORDER BY id"
     ):
-        if column == "claimed_at" and value:
-            value = value[:19] + ".000Z"
         log.setdefault((record_id, column), []).append((id_, kind, value))
     return log
 

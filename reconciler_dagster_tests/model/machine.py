@@ -32,9 +32,10 @@ from reconciler_dagster_tests.model.people import (
     Act,
     Kind,
     Side,
+    in_airtable,
+    in_portal,
     look,
     new_value,
-    to_portal,
 )
 from reconciler_dagster_tests.model.stage import Killed
 from reconciler_dagster_tests.model.trigger import Trigger
@@ -81,10 +82,10 @@ class Histories(Owners, Forms, Leases, Trigger, Consent):
         self._begin()
         self.chance = Random(chance)
         for acts in contents:
-            cells = {}
+            cells: dict[str, Any] = {}
             for act in acts:
                 value = new_value(act.column, next(self.numbers))
-                cells[FIELDS[act.column].airtable] = value
+                cells |= in_airtable(act.column, value)
                 if act.column == "notes":
                     self.memory.tokens.add(value)
             self._meet(self.world.sandbox.add(cells))
@@ -284,10 +285,11 @@ class Histories(Owners, Forms, Leases, Trigger, Consent):
                 Act(act.lead, "portal", act.column, act.kind), record_id, *look(self.world)
             )
             if edit is not None:
-                value = to_portal(self.world, act.column, edit.value)
+                columns = in_portal(self.world, act.column, edit.value)
+                given = ", ".join(f"{column} = :{column}" for column in columns)
                 self.open.execute(
-                    text(f"UPDATE leads SET {act.column} = :v WHERE airtable_record_id = :id"),  # noqa: S608
-                    {"v": value, "id": record_id},
+                    text(f"UPDATE leads SET {given} WHERE airtable_record_id = :id"),  # noqa: S608
+                    {**columns, "id": record_id},
                 )
                 self.locked[record_id] = [(act.column, edit)]
 
@@ -308,6 +310,7 @@ class Histories(Owners, Forms, Leases, Trigger, Consent):
     def the_baseline_is_honest(self) -> None:
         if hasattr(self, "memory"):
             invariants.baseline_honesty(self.world, self.memory)
+            invariants.whole_claims(self.world)
 
     def teardown(self) -> None:
         if not hasattr(self, "memory"):

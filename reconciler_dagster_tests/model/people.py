@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any, Literal
 
 from reconciler_dagster_tests.world import ANN, BOB, World
@@ -34,7 +35,6 @@ FIELDS = {
         Field("hrq_status", "HRQ Status", True, default="None"),
         Field("sms_stop_reason", "SMS Stop Reason", True),
         Field("claimed_by", "Claimed By", True),
-        Field("claimed_at", "Claimed At", True),
         Field("sms_stop", "SMS Stop", True, False),
         Field("notes", "Notes", True),
         Field("company", "Company", False),
@@ -70,8 +70,6 @@ def new_value(column: str, number: int) -> Any:
             return OPTIONS[number % len(OPTIONS)]
         case "claimed_by":
             return (ANN, BOB)[number % 2]
-        case "claimed_at":
-            return _iso(DAWN + timedelta(minutes=number))
         case "sms_stop":
             return bool(number % 2)
         case "sms_sent_count":
@@ -99,9 +97,42 @@ def is_bad(value: Any) -> bool:
 def write(world: World, side: Side, record_id: str, column: str, value: Any) -> None:
     """Carry an act out."""
     if side == "airtable":
-        world.sandbox.edit(record_id, {FIELDS[column].airtable: value})
+        world.sandbox.edit(record_id, in_airtable(column, value))
     else:
-        world.update(record_id, **{column: to_portal(world, column, value)})
+        world.update(record_id, **in_portal(world, column, value))
+
+
+def in_airtable(column: str, value: Any) -> dict[str, Any]:
+    """The cells that people write for a value: a claim comes with its time, and goes with it."""
+    cells = {FIELDS[column].airtable: value}
+    return cells | {"Claimed At": claim_time(value)} if column == "claimed_by" else cells
+
+
+def in_portal(world: World, column: str, value: Any) -> dict[str, Any]:
+    """The columns that people write for it."""
+    columns = {column: to_portal(world, column, value)}
+    return columns | {"claimed_at": claim_time(value)} if column == "claimed_by" else columns
+
+
+_CLAIMS = count()
+
+
+def claim_time(holder: str | None) -> str | None:
+    """A time of its own for every claim, whose seconds say whose it is."""
+    if holder is None:
+        return None
+    whose = {ANN: 0, BOB: 1}.get(holder, 2)
+    return _iso(DAWN + timedelta(minutes=next(_CLAIMS), seconds=whose))
+
+
+def is_whole(holder: str | None, at: str | None) -> bool:
+    """Whether holder and time are of one claim; of the portal's own claims only that both are."""
+    if holder is None or at is None:
+        return holder is at
+    moment = datetime.fromisoformat(at)
+    if moment > DAWN + timedelta(days=100):
+        return True
+    return moment.second == {ANN: 0, BOB: 1}.get(holder, 2)
 
 
 def to_portal(world: World, column: str, value: Any) -> Any:
@@ -114,7 +145,7 @@ def to_portal(world: World, column: str, value: Any) -> Any:
 def look(world: World) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """What Airtable and the portal hold, by record id and column."""
     remote = {
-        record_id: whole_seconds({f.column: _shown(record["fields"], f) for f in FIELDS.values()})
+        record_id: {f.column: _shown(record["fields"], f) for f in FIELDS.values()}
         for record_id, record in world.sandbox.records().items()
     }
     rows = world.sql(
@@ -134,14 +165,7 @@ def _shown(cells: dict[str, Any], field: Field) -> Any:
 def _seen(row: dict[str, Any], email: str | None) -> dict[str, Any]:
     seen = {f.column: f.blank if row[f.column] is None else row[f.column] for f in FIELDS.values()}
     seen["claimed_by"] = email
-    return whole_seconds(seen)
-
-
-def whole_seconds(row: dict[str, Any]) -> dict[str, Any]:
-    """The portal writes a claim's time finer than anybody needs, and each side keeps it its way."""
-    if row.get("claimed_at"):
-        row["claimed_at"] = _iso(datetime.fromisoformat(row["claimed_at"]))
-    return row
+    return seen
 
 
 def _iso(moment: datetime) -> str:
