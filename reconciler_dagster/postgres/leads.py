@@ -150,7 +150,7 @@ def note_moved(connection: Connection, pair: Pair, record_ids: Iterable[str]) ->
             "WHERE NOT EXISTS (SELECT FROM reconciler.quarantine q WHERE q.field = :whole_lead "
             "AND q.client_id = m.client_id AND q.sync = m.sync AND q.record_id = m.record_id)) "
             "SELECT m.record_id, c.company_name FROM moved m "
-            "JOIN public.clients c ON c.id = m.client_id"
+            "JOIN reconciler.clients() c ON c.id = m.client_id"
         ),
         {**pair.keys, "record_ids": list(record_ids), "whole_lead": WHOLE_LEAD},
     )
