@@ -37,7 +37,8 @@ def ready(plan: Plan, addresses: dict[str, str], logs: Path, seconds: float) -> 
     return "\n".join([*lines, "", "Three things to try:", *_to_try(plan, addresses), ""])
 
 
-_NO_KEY = "Set AIRTABLE_API_KEY, or neither DATABASE_URL nor RECONCILER_CLIENTS, for a demo with its portal."
+_NO_KEY = "Set AIRTABLE_API_KEY; or unset DATABASE_URL and RECONCILER_CLIENTS to have a demo portal to "
+    "go with it."
 
 
 def _to_look_at(plan: Plan, addresses: dict[str, str]) -> list[str]:
