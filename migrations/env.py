@@ -21,5 +21,7 @@ else:  # `alembic -c migrations/alembic.ini upgrade head`, with DATABASE_URL set
     from reconciler_dagster.config import Settings
     from reconciler_dagster.postgres.connection import engine
 
-    with engine(Settings().require_database_url()).begin() as own:
+    settings = Settings()
+    context.config.attributes["listed"] = bool(settings.listed_clients)
+    with engine(settings.require_database_url()).begin() as own:
         run(own)

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from reconciler_dagster import environment, redaction
+from reconciler_dagster.core.listed import ListedClient, listed_clients
 from reconciler_dagster.core.month import named_workspaces
 from reconciler_dagster.sealing import Keys
 
@@ -196,6 +197,8 @@ class Settings(FromEnvironment):
     # The portal, for links from a run to what it changed; no links unless set.
     portal_url: str | None = Field(default=None, alias="RECONCILER_PORTAL_URL")
 
+    # The clients, where no portal keeps a table of them: name=base id, name=base id.
+    clients: str | None = Field(default=None, alias="RECONCILER_CLIENTS")
     # A folder of sync definitions of one's own, and which syncs run, by name.
     syncs_folder: str | None = Field(default=None, alias="RECONCILER_SYNCS_FOLDER")
     syncs: str | None = Field(default=None, alias="RECONCILER_SYNCS")
@@ -206,6 +209,11 @@ class Settings(FromEnvironment):
         if self.syncs is None:
             return None
         return tuple(filter(None, (name.strip() for name in self.syncs.split(","))))
+
+    @property
+    def listed_clients(self) -> tuple[ListedClient, ...]:
+        """The clients in RECONCILER_CLIENTS; none where the portal has them."""
+        return listed_clients(self.clients) if self.clients else ()
 
     @field_validator("airtable_api_key")
     @classmethod
@@ -230,6 +238,13 @@ class Settings(FromEnvironment):
     @classmethod
     def _workspaces(cls, given: str | None) -> str | None:
         named_workspaces(given or "")
+        return given
+
+    @field_validator("clients")
+    @classmethod
+    def _clients(cls, given: str | None) -> str | None:
+        if given is not None:
+            listed_clients(given)
         return given
 
     @field_validator("on_edit", mode="before")

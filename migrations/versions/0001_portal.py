@@ -5,7 +5,7 @@ and these only while they are empty: a migration never destroys a lead.
 """
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 
 from reconciler_dagster.config import ConfigurationError
 
@@ -143,6 +143,8 @@ def require_leads() -> None:
 
 
 def upgrade() -> None:
+    if context.config.attributes.get("listed"):  # without a portal, nothing of one is made
+        return
     require_leads()
     for name, columns in TABLES.items():
         op.execute(f"""

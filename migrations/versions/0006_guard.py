@@ -181,7 +181,8 @@ def upgrade() -> None:
         op.execute(f"DROP FUNCTION IF EXISTS reconciler.{name}() CASCADE")
     op.execute(TABLES)
     op.execute(FUNCTIONS)
-    op.execute(TRIGGERS)
+    if not context.config.attributes.get("listed"):
+        op.execute(TRIGGERS)
     # Leads of the portal's own, without a record of Airtable, are nobody's to miss.
     for table in ("unsettled", "quarantine", "tombstone"):
         kept = " AND state <> 'deleted'" if table == "tombstone" else ""
@@ -198,5 +199,6 @@ def downgrade() -> None:
     leads = sa.text(
         "SELECT FROM pg_class WHERE oid = to_regclass('public.leads') AND relkind IN ('r', 'p')"
     )
-    if op.get_bind().execute(leads).first() is not None:
+    listed = context.config.attributes.get("listed")
+    if not listed and op.get_bind().execute(leads).first() is not None:
         op.execute(context.script.get_revision("0002").module.TRIGGER)

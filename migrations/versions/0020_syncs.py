@@ -105,6 +105,8 @@ def _index(name: str, table: str, columns: str, which: str) -> None:
 
 
 def _leads_are_there() -> bool:
+    if context.config.attributes.get("listed"):
+        return False
     leads = "SELECT FROM pg_class WHERE oid = to_regclass('public.leads') AND relkind IN ('r', 'p')"
     return op.get_bind().exec_driver_sql(leads).first() is not None
 

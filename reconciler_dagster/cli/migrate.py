@@ -30,19 +30,19 @@ from reconciler_dagster.syncs.in_force import maps
 def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Bring the portal's database up to date.
 
-    An empty database gets the portal's tables; an existing portal keeps every row, column,
-    default, index and trigger. The tables of the syncs in force get the trigger that notes edits,
-    and what keeps edits from being noted is mended, whatever the version. Down forgets what was
-    agreed with Airtable, and removes no lead; where edits, lost values or decisions of people would
-    be forgotten too, it says so and wants --yes. Exit code 1: something is left that only a person
-    can mend, or that nobody has said yes to.
+    An empty database gets the portal's tables, but where RECONCILER_CLIENTS lists the clients; an
+    existing portal keeps every row, column, default, index and trigger. The tables of the syncs in
+    force get the trigger that notes edits, and what keeps edits from being noted is mended,
+    whatever the version. Down forgets what was agreed with Airtable, and removes no lead; where
+    edits, lost values or decisions of people would be forgotten too, it says so and wants --yes.
+    Exit code 1: something is left that only a person can mend, or that nobody has said yes to.
     """
     if down and dry_run:
         raise click.UsageError("--down has no --dry-run.")
     settings = Settings.load()
     portal, syncs = engine(settings.require_database_url()), list(maps(settings).values())
     if dry_run:
-        _say_what_would_be_done(would_do(portal, syncs), as_json)
+        _say_what_would_be_done(would_do(portal, syncs, settings.listed_clients), as_json)
         return
     was_current = is_current(portal)
     mended: list[str] = []
@@ -57,7 +57,7 @@ def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     if down:
         downgrade(portal)
     else:
-        mended = upgrade(portal, syncs=syncs)
+        mended = upgrade(portal, syncs=syncs, listed=settings.listed_clients)
     changed = down or not was_current or bool(mended)
     if as_json:
         told = {"direction": "down" if down else "up", "changed": changed, "mended": mended}

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.links import Link, Links
+from reconciler_dagster.core.people import UserEmail
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.table import Table
 
@@ -66,6 +67,11 @@ class SyncMap:
         """What a new row's columns hold where nobody knows better."""
         blanks = {mapped.column: mapped.codec.blank for mapped in self.fields}
         return {column: blank for column, blank in blanks.items() if blank is not None}
+
+    @property
+    def names_users(self) -> bool:
+        """Whether a field holds users of the portal."""
+        return any(isinstance(mapped.codec, UserEmail) for mapped in self.fields)
 
     def found_in(self, airtable: str) -> SyncMap:
         """The same with another Airtable table."""

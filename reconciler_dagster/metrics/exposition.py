@@ -44,7 +44,7 @@ _OF_CLIENTS = {
     names.UNSETTLED: "SELECT client_id::text, extract(epoch FROM clock_timestamp() - "
     "min(noted_at)) FROM reconciler.unsettled GROUP BY 1",
     names.LOCKED: "SELECT c.id::text, greatest(0, extract(epoch FROM b.locked_until - "
-    "clock_timestamp())) FROM reconciler.call_bucket b JOIN public.clients c "
+    "clock_timestamp())) FROM reconciler.call_bucket b JOIN reconciler.clients() c "
     "ON b.base_id = regexp_replace(c.airtable_base_id, '[^A-Za-z0-9]', '', 'g') "
     "WHERE b.locked_until > clock_timestamp()",
 }

@@ -32,7 +32,7 @@ _RUNS = f"""
     SELECT c.id::text AS client_id, g.purposes, last.state, last.message, last.finished_at,
         success.at AS success_at, failed.first AS failing_since, failed.count AS failures,
         greatest(coalesce(success.at, first.at), a.changed_at) AS waits_since
-    FROM public.clients c JOIN reconciler.adoption a ON a.client_id = c.id
+    FROM reconciler.clients() c JOIN reconciler.adoption a ON a.client_id = c.id
     CROSS JOIN (VALUES (ARRAY['delta', 'manual']), (ARRAY['audit']), (ARRAY['great_sync']))
         AS g (purposes)
     LEFT JOIN LATERAL (
@@ -130,7 +130,7 @@ def _stopped(view: View) -> Iterator[Cause]:
     rows = view.connection.execute(
         text(
             "SELECT b.client_id::text, b.field, b.problem FROM reconciler.field_binding b "
-            "JOIN public.clients c ON c.id = b.client_id "
+            "JOIN reconciler.clients() c ON c.id = b.client_id "
             "WHERE c.is_active AND b.problem IS NOT NULL ORDER BY b.field"
         )
     )
@@ -144,7 +144,7 @@ def _quarantined(view: View) -> Iterator[Cause]:
         text(
             "SELECT q.client_id::text, q.reason LIKE '% runs in a row though nobody edited%', "
             "count(*), min(q.first_seen_at), array_agg(DISTINCT q.field ORDER BY q.field) "
-            "FROM reconciler.quarantine q JOIN public.clients c ON c.id = q.client_id "
+            "FROM reconciler.quarantine q JOIN reconciler.clients() c ON c.id = q.client_id "
             "WHERE c.is_active GROUP BY 1, 2"
         )
     )

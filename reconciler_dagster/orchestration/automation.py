@@ -26,6 +26,7 @@ from reconciler_dagster.postgres import deployments, requests, runs
 from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.listed import follow
 
 sync_job = dg.define_asset_job(
     "sync",
@@ -50,7 +51,8 @@ def every_15_minutes(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One run per active client."""
     settings = Settings.load()
-    with engine(settings.require_database_url()).connect() as connection:
+    with engine(settings.require_database_url()).begin() as connection:
+        follow(connection, settings.listed_clients)
         clients, left_out = adopted_clients(connection)
         edits_ring = settings.on_edit is not None
         synced = requests.just_synced(connection, JUST_SYNCED_SECONDS) if edits_ring else set()
@@ -149,12 +151,13 @@ def _fail_runs_that_died_starting(instance: dg.DagsterInstance) -> None:
 )
 def keep_partitions(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """So that a schedule's tick finds them: to make a thousand takes longer than one may."""
+    settings = Settings.load()
     try:
-        portal = engine(Settings.load().require_database_url())
+        with engine(settings.require_database_url()).begin() as connection:
+            follow(connection, settings.listed_clients)
+            clients = active_clients(connection)
     except ConfigurationError as error:
         return dg.SkipReason(str(error))
-    with portal.connect() as connection:
-        clients = active_clients(connection)
     made = ensure_partitions(context.instance, clients)
     return dg.SkipReason(f"{len(clients)} active clients; {made} partitions were made.")
 

@@ -47,7 +47,7 @@ def mapping_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult
         problems = connection.execute(
             text(
                 "SELECT c.company_name || ': ' || b.problem FROM reconciler.field_binding b "
-                "JOIN public.clients c ON c.id = b.client_id "
+                "JOIN reconciler.clients() c ON c.id = b.client_id "
                 "WHERE c.is_active AND b.problem IS NOT NULL ORDER BY 1"
             )
         ).scalars()
@@ -155,7 +155,7 @@ def quarantine_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
         reasons = connection.execute(
             text(
                 "SELECT c.company_name || ', ' || count(*) || ' cells: ' || q.reason "
-                "FROM reconciler.quarantine q JOIN public.clients c ON c.id = q.client_id "
+                "FROM reconciler.quarantine q JOIN reconciler.clients() c ON c.id = q.client_id "
                 "WHERE c.is_active GROUP BY c.company_name, q.reason "
                 "ORDER BY count(*) DESC, 1 LIMIT 20"
             )

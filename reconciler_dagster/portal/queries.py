@@ -31,7 +31,7 @@ def clients(connection: Connection, user: User) -> list[Client]:
     """The active clients that the user sees."""
     rows = connection.execute(
         text("""
-            SELECT id, company_name, airtable_base_id FROM public.clients
+            SELECT id, company_name, airtable_base_id FROM reconciler.clients()
             WHERE is_active AND (:every OR id = :own) ORDER BY company_name, id
         """),
         {"every": user.role is Role.SUPER_ADMIN, "own": user.client_id},

@@ -16,7 +16,7 @@ IS_ADOPTED = (
 )
 _STANDING = (
     "SELECT c.id::text, c.company_name, coalesce(a.state, 'new'), a.changed_at, a.changed_by "
-    "FROM public.clients c LEFT JOIN reconciler.adoption a ON a.client_id = c.id "
+    "FROM reconciler.clients() c LEFT JOIN reconciler.adoption a ON a.client_id = c.id "
 )
 
 

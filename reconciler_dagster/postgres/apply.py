@@ -163,7 +163,7 @@ def _without_foreign(
         statement(
             pair.table,
             "SELECT {record_id}, c.company_name FROM {table} l "
-            "LEFT JOIN public.clients c ON c.id = l.{client} "
+            "LEFT JOIN reconciler.clients() c ON c.id = l.{client} "
             "WHERE {record_id} = ANY(:ids) AND l.{client} <> :client_id",
             client=quoted(pair.table.client),
         ),

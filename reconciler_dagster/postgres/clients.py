@@ -1,4 +1,4 @@
-"""The portal's clients and users."""
+"""Clients, whoever lists them, and the portal's users."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from reconciler_dagster.core.normal import identifier
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.postgres import guard
+from reconciler_dagster.postgres.listed import are_listed
 from reconciler_dagster.postgres.rows import linked_rows
 
 
@@ -31,7 +32,7 @@ def active_clients(connection: Connection) -> list[Client]:
     guard.require_clients(connection)
     rows = connection.execute(
         text(
-            "SELECT id::text AS id, company_name, airtable_base_id FROM public.clients "
+            "SELECT id::text AS id, company_name, airtable_base_id FROM reconciler.clients() "
             "WHERE is_active ORDER BY company_name, id"
         )
     )
@@ -46,20 +47,20 @@ def find_client(connection: Connection, client_id: str) -> Client:
         wanted = str(UUID(client_id))
     except ValueError:
         raise ConfigurationError(
-            f"'{client_id}' is no client id: expected the uuid of an active row of clients."
+            f"'{client_id}' is no client id: expected the uuid of a client, as `reconciler status` "
+            "shows it."
         ) from None
     for client in active_clients(connection):
         if client.id == wanted:
             return client
-    raise ConfigurationError(
-        f"There is no active client {wanted}: look at clients.id and clients.is_active."
-    )
+    where = "RECONCILER_CLIENTS" if are_listed(connection) else "clients.id and clients.is_active"
+    raise ConfigurationError(f"There is no active client {wanted}: look at {where}.")
 
 
 def base_of(connection: Connection, client_id: str) -> str | None:
     """The base that a client has now."""
     base_id = connection.execute(
-        text("SELECT airtable_base_id FROM public.clients WHERE id = :client_id"),
+        text("SELECT airtable_base_id FROM reconciler.clients() WHERE id = :client_id"),
         {"client_id": client_id},
     ).scalar()
     return None if base_id is None else identifier(base_id)
@@ -67,9 +68,11 @@ def base_of(connection: Connection, client_id: str) -> str | None:
 
 def directory(connection: Connection, pair: Pair | None = None) -> Directory:
     """All portal users, by id, e-mail and full name, and the rows that the fields of a pair link
-    to.
+    to. Users are read where a field of the pair names one: else there need be no table of them.
     """
     rows = linked_rows(connection.engine, pair) if pair else {}
+    if pair and not pair.map.names_users:
+        return Directory({}, rows)
     found = connection.execute(
         text(
             "SELECT id::text AS id, email, concat_ws(' ', to_jsonb(u) ->> 'first_name', "

@@ -16,6 +16,7 @@ from reconciler_dagster.core import guard as judged
 from reconciler_dagster.core.guard import Facts, Fired, Trouble, Unfit
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres import trigger
+from reconciler_dagster.postgres.listed import LISTED
 from reconciler_dagster.postgres.names import regclass
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.trigger import Watched
@@ -27,6 +28,7 @@ _NEEDED = [
     ("public.clients", "UPDATE", False),
     ("public.users", "SELECT", False),
 ]
+_PORTAL = ("public.clients", "public.users")
 # Rows of these must not be hidden. Commands as in pg_policy.polcmd.
 _SEEN = [("public.clients", "r"), ("public.users", "r")]
 
@@ -45,6 +47,9 @@ _HIDES = """
               AND (c = 'a' OR coalesce(e.seen, '') = 'true')
               AND (c = 'r' OR coalesce(e.written, e.seen, '') = 'true'))))
 """
+
+# Where the clients are listed in the settings, tables of those names are nobody's business here.
+_USED = f"(name NOT IN {_PORTAL} OR to_regclass('{LISTED}') IS NULL)"
 
 # One query, a few milliseconds. What it is given: sources of the functions (md5), and the triggers.
 _LOOK = f"""
@@ -80,10 +85,10 @@ WITH source AS (
         AS name
 ), rows_seen AS (
     SELECT *, to_regclass(name) AS oid FROM jsonb_to_recordset(CAST(:seen AS jsonb))
-        AS s (name text, commands text)
+        AS s (name text, commands text) WHERE {_USED}
 ), needed AS (
     SELECT *, to_regclass(name) AS oid FROM jsonb_to_recordset(CAST(:needed AS jsonb))
-        AS n (name text, privilege text, whole boolean)
+        AS n (name text, privilege text, whole boolean) WHERE {_USED}
 )
 SELECT coalesce((SELECT relkind::text FROM watched), '') AS kind, current_user::text AS role,
 (SELECT coalesce(jsonb_agg(jsonb_build_object('table', w."table", 'name', w.name, 'state',
@@ -200,7 +205,7 @@ def require(connection: Connection, pair: Pair) -> Facts:
 _CLIENTS = f"""
     SELECT has_any_column_privilege(c.oid, 'SELECT') AS may, current_user::text AS role,
         {_HIDES.format(oid="c.oid", commands=":commands")} AS hides
-    FROM pg_class c WHERE c.oid = to_regclass('public.clients')
+    FROM pg_class c WHERE c.oid = to_regclass('public.clients') AND to_regclass('{LISTED}') IS NULL
 """  # noqa: S608
 
 

@@ -150,7 +150,7 @@ def note_moved(connection: Connection, pair: Pair, record_ids: Iterable[str]) ->
             "WHERE NOT EXISTS (SELECT FROM reconciler.quarantine q WHERE q.field = :whole_lead "
             "AND q.client_id = m.client_id AND q.sync = m.sync AND q.record_id = m.record_id)) "
             "SELECT m.record_id, c.company_name FROM moved m "
-            "JOIN public.clients c ON c.id = m.client_id"
+            "JOIN reconciler.clients() c ON c.id = m.client_id"
         ),
         {**pair.keys, "record_ids": list(record_ids), "whole_lead": WHOLE_LEAD},
     )
@@ -167,7 +167,7 @@ def elsewhere(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> 
             "SELECT client_id, record_id FROM reconciler.baseline WHERE sync = :sync UNION ALL "
             "SELECT client_id, record_id FROM reconciler.quarantine "
             "WHERE sync = :sync AND field = :whole_lead AND direction = 'to_postgres') k "
-            "JOIN public.clients c ON c.id = k.client_id "
+            "JOIN reconciler.clients() c ON c.id = k.client_id "
             "WHERE k.client_id <> :client_id AND k.record_id = ANY(:record_ids)"
         ),
         {**pair.keys, "record_ids": list(record_ids), "whole_lead": WHOLE_LEAD},

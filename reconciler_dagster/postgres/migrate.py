@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from reconciler_dagster.config import ConfigurationError, project_file
+from reconciler_dagster.core.listed import ListedClient
 from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.postgres import guard, portal_tables
 from reconciler_dagster.postgres.connection import sqlstate
+from reconciler_dagster.postgres.listed import are_listed, settle
 from reconciler_dagster.postgres.trigger import Watched
 from reconciler_dagster.syncs.in_force import DEFAULT
 from reconciler_dagster.syncs.reading import read_all
@@ -25,19 +27,24 @@ _INSUFFICIENT_PRIVILEGE = "42501"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('reconciler migrate', 0))"
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection, listed: bool) -> Config:
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(project_file("migrations")))
     config.attributes["connection"] = connection
+    config.attributes["listed"] = listed  # whose tables a migration makes, and puts triggers on
     return config
 
 
 def upgrade(
-    engine: Engine, revision: str = "head", syncs: Iterable[SyncMap] | None = None
+    engine: Engine,
+    revision: str = "head",
+    syncs: Iterable[SyncMap] | None = None,
+    listed: Sequence[ListedClient] = (),
 ) -> list[str]:
-    """Bring a database up: an empty one gets the portal's tables, an existing one is adopted.
+    """Bring a database up: an empty one gets the portal's tables, an existing one is adopted. Where
+    clients are ``listed`` there is no portal, and nothing is made outside the engine's own schema.
 
     The tables of the syncs (those that run where nothing is set) are watched: what keeps their
     edits from being noted is mended, whatever version the database was at. Returns what that was.
@@ -50,9 +57,13 @@ def upgrade(
             if revision != "head" or not _is_newest(connection):
                 from alembic import command  # slow to import, and seldom needed
 
-                portal_tables.require_public(connection)
-                command.upgrade(_config(connection), revision)
-            return _watch(connection, tables_of(syncs)) if revision == "head" else []
+                if not listed:
+                    portal_tables.require_public(connection)
+                command.upgrade(_config(connection, bool(listed)), revision)
+            if revision != "head":
+                return []
+            settle(connection, listed)
+            return _watch(connection, tables_of(syncs))
         except ProgrammingError as error:
             if sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
                 raise
@@ -68,15 +79,25 @@ def tables_of(syncs: Iterable[SyncMap] | None = None) -> list[Watched]:
     return [Watched(sync.table, sync.name) for sync in chosen]
 
 
-def would_do(engine: Engine, syncs: Iterable[SyncMap]) -> list[str]:
+def would_do(
+    engine: Engine, syncs: Iterable[SyncMap], listed: Sequence[ListedClient] = ()
+) -> list[str]:
     """What ``upgrade`` would do, a sentence each; empty where it would do nothing."""
+    source = "RECONCILER_CLIENTS" if listed else "public.clients"
     with engine.connect() as connection:
         if not _is_newest(connection):
             return [
                 "The engine's tables in the schema reconciler are brought up to date.",
+                "Nothing else is made: the clients come from RECONCILER_CLIENTS."
+                if listed
+                else "Tables of the portal that are missing are made.",
                 *(f"Triggers are put on {one.table}." for one in tables_of(syncs)),
             ]
-        return guard.to_install(connection, tables_of(syncs))
+        moved = are_listed(connection) != bool(listed)
+        return [
+            *([f"The clients come from {source} from then on."] if moved else []),
+            *guard.to_install(connection, tables_of(syncs)),
+        ]
 
 
 def _watch(connection: Connection, wanted: list[Watched]) -> list[str]:
@@ -92,7 +113,7 @@ def downgrade(engine: Engine, revision: str = "base") -> None:
 
     with engine.begin() as connection:
         connection.execute(text(_LOCK))
-        command.downgrade(_config(connection), revision)
+        command.downgrade(_config(connection, are_listed(connection)), revision)
         if revision == "base":
             connection.execute(text("DROP SCHEMA reconciler CASCADE"))
 

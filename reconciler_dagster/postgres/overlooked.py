@@ -135,7 +135,7 @@ def _forget_troubles(engine: Engine) -> None:
         connection.execute(
             text(
                 "DELETE FROM reconciler.trigger_trouble t WHERE NOT EXISTS ("
-                "SELECT FROM reconciler.guard g JOIN public.clients c ON c.id = g.client_id "
+                "SELECT FROM reconciler.guard g JOIN reconciler.clients() c ON c.id = g.client_id "
                 "WHERE c.is_active AND NOT pg_visible_in_snapshot(t.transaction, g.compared))"
             )
         )

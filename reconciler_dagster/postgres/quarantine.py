@@ -185,7 +185,7 @@ def held(connection: Connection, client_id: str | None = None) -> list[Held]:
         text(
             "SELECT q.client_id::text, c.company_name, q.record_id, q.field, q.direction, "
             "q.reason, q.attempts, q.first_seen_at, q.next_attempt_at "
-            "FROM reconciler.quarantine q JOIN public.clients c ON c.id = q.client_id "
+            "FROM reconciler.quarantine q JOIN reconciler.clients() c ON c.id = q.client_id "
             "WHERE c.is_active AND (CAST(:client_id AS uuid) IS NULL OR q.client_id = :client_id) "
             "ORDER BY c.company_name, q.record_id, q.field, q.direction"
         ),

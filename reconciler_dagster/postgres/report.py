@@ -56,7 +56,7 @@ _FIGURES = f"""
          FROM reconciler.run_summary s
          WHERE s.client_id = c.id AND s.state <> 'started' AND NOT {DRY}
          ORDER BY s.started_at DESC LIMIT 1) AS last_failure
-    FROM public.clients c, agreed, active WHERE c.id = :client_id
+    FROM reconciler.clients() c, agreed, active WHERE c.id = :client_id
 """  # noqa: S608 - a constant
 
 

@@ -40,7 +40,8 @@ def waiting(connection: Connection) -> list[Waiting]:
     rows = connection.execute(
         text(
             "SELECT r.client_id::text, min(r.id), count(*) "
-            "FROM reconciler.manual_sync_request r JOIN public.clients c ON c.id = r.client_id "
+            "FROM reconciler.manual_sync_request r "
+            "JOIN reconciler.clients() c ON c.id = r.client_id "
             "WHERE r.state = 'pending' AND c.is_active GROUP BY r.client_id ORDER BY min(r.id)"
         )
     )
@@ -54,7 +55,7 @@ def refuse_unknown(connection: Connection) -> int:
             "UPDATE reconciler.manual_sync_request r SET state = 'failed', "
             "finished_at = clock_timestamp(), message = 'There is no active client with this id.' "
             "WHERE r.state = 'pending' AND NOT EXISTS "
-            "(SELECT FROM public.clients c WHERE c.id = r.client_id AND c.is_active)"
+            "(SELECT FROM reconciler.clients() c WHERE c.id = r.client_id AND c.is_active)"
         )
     ).rowcount
 
@@ -140,7 +141,7 @@ def edits(connection: Connection) -> list[Edits]:
     rows = connection.execute(
         text(
             "WITH last AS MATERIALIZED (SELECT c.id, c.airtable_base_id, s.* "  # noqa: S608 - constants
-            "FROM public.clients c LEFT JOIN LATERAL ("
+            "FROM reconciler.clients() c LEFT JOIN LATERAL ("
             "SELECT started_at, counts FROM reconciler.run_summary s "
             f"WHERE client_id = c.id AND purpose IN ('delta', 'manual') AND NOT {DRY} "
             f"ORDER BY started_at DESC LIMIT 1) s ON true WHERE c.is_active AND {IS_ADOPTED} "

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.encoding import storable
+from reconciler_dagster.postgres.listed import are_listed
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.redaction import redacted, redacted_values
 
@@ -90,7 +91,7 @@ def refuse(
             "INSERT INTO reconciler.run_summary "
             "(run_id, client_id, purpose, scope, state, finished_at, message, findings) "
             "SELECT :run_id, c.id, :purpose, :scope, 'failed', clock_timestamp(), :message, "
-            "CAST(:findings AS jsonb) FROM public.clients c WHERE c.id::text = :client_id "
+            "CAST(:findings AS jsonb) FROM reconciler.clients() c WHERE c.id::text = :client_id "
             "ON CONFLICT (client_id, run_id) DO UPDATE SET state = 'failed', "
             "finished_at = clock_timestamp(), message = excluded.message, "
             "findings = run_summary.findings || excluded.findings"
@@ -184,7 +185,7 @@ def standing(
         text(
             "WITH judged AS MATERIALIZED ("  # noqa: S608 - constants
             "SELECT s.*, c.company_name FROM reconciler.run_summary s "
-            "JOIN public.clients c ON c.id = s.client_id "
+            "JOIN reconciler.clients() c ON c.id = s.client_id "
             "WHERE c.is_active AND s.purpose = ANY(:purposes) AND s.scope <> 'deletions' "
             f"AND s.state <> 'started' AND NOT {DRY} "
             "AND s.started_at > clock_timestamp() - interval '1 day' "
@@ -247,7 +248,7 @@ def finish(
         ),
         parameters,
     )
-    if state == "succeeded":
+    if state == "succeeded" and not are_listed(connection):
         connection.execute(
             text(
                 "UPDATE public.clients SET last_sync_at = clock_timestamp() "  # noqa: S608

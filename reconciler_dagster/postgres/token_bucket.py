@@ -46,7 +46,10 @@ class TokenBucket:
         self._engine = engine
         with at_once(engine) as connection:
             bases = connection.execute(
-                text("SELECT count(DISTINCT airtable_base_id) FROM public.clients WHERE is_active")
+                text(
+                    "SELECT count(DISTINCT airtable_base_id) FROM reconciler.clients() "
+                    "WHERE is_active"
+                )
             ).scalar_one()
         self._is_needed = bases * OF_A_BASE > CALLS
 

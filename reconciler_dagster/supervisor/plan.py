@@ -26,11 +26,14 @@ PORTS = {"dagster": 3000, "sandbox": 8765, "portal": 8000}
 
 @dataclass(frozen=True)
 class Plan:
-    """Which parts are ours. The others are configured and used as they are."""
+    """Which parts are ours. The others are configured and used as they are. ``listed``: the clients
+    are, so that there is no portal.
+    """
 
     portal_postgres: bool
     dagster_postgres: bool
     sandbox: bool
+    listed: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Plan:
@@ -39,6 +42,7 @@ class Plan:
             portal_postgres=settings.database_url is None,
             dagster_postgres=settings.dagster_postgres_url is None,
             sandbox=settings.airtable_api_key is None,
+            listed=bool(settings.listed_clients),
         )
 
     @property
@@ -49,7 +53,7 @@ class Plan:
     @property
     def is_demo(self) -> bool:
         """Nothing real is touched: there may be made-up users, and sign-in without a password."""
-        return self.portal_postgres and self.sandbox
+        return self.portal_postgres and self.sandbox and not self.listed
 
     def check_real(self, settings: Settings) -> None:
         """Before anything is started: whether the databases that are not ours can be reached.

@@ -180,7 +180,7 @@ class Stack:
         settings = Settings.load()
         portal = engine(settings.require_database_url())
         if migrating:
-            upgrade(portal, syncs=maps(settings).values())
+            upgrade(portal, syncs=maps(settings).values(), listed=settings.listed_clients)
         if plan.is_demo:
             demo.seed(portal, DEMO_BASE_ID)
         portal.dispose()

@@ -29,15 +29,18 @@ def ready(plan: Plan, addresses: dict[str, str], logs: Path, seconds: float) -> 
     lines = [f"\nReady after {seconds:.0f} s. Ctrl-C stops everything.\n"]
     lines += [f"  {_TITLES[name]:<18}{url}" for name, url in addresses.items()]
     lines += [f"  {'Postgres':<18}{program()} psql", f"  {'Logs':<18}{logs}"]
-    if plan.portal_postgres and not plan.sandbox:
+    if plan.portal_postgres and not plan.sandbox and not plan.listed:
         lines += ["", "The portal is empty. Add a client with its base before anything can sync:"]
         lines += ["  INSERT INTO clients (company_name, airtable_base_id) VALUES ('...', 'app...')"]
-    if plan.sandbox and not plan.portal_postgres:
+    if plan.sandbox and not plan.is_demo:
         lines += ["", "Runs will fail: the sandbox does not hold your clients' bases.", _NO_KEY]
     return "\n".join([*lines, "", "Three things to try:", *_to_try(plan, addresses), ""])
 
 
-_NO_KEY = "Set AIRTABLE_API_KEY, or unset DATABASE_URL to have a demo portal to go with it."
+_NO_KEY = (
+    "Set AIRTABLE_API_KEY; or unset DATABASE_URL and RECONCILER_CLIENTS to have a demo portal to "
+    "go with it."
+)
 
 
 def _to_look_at(plan: Plan, addresses: dict[str, str]) -> list[str]:
