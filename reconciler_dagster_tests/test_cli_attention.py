@@ -69,7 +69,7 @@ def test_status_of_a_client_that_is_well(acme: World) -> None:
 
 
 def quarantined(acme: World) -> None:
-    acme.update(min(acme.sandbox.records()), hrq_status="Completed")
+    acme.update(min(acme.sandbox.records()), hrq_status="Postponed")
     acme.sync()
 
 
@@ -94,7 +94,7 @@ def failed(acme: World) -> None:
 @pytest.mark.parametrize(
     ("happen", "told"),
     [
-        (quarantined, "Acme: 1 refusal in quarantine: see `reconciler quarantine list`."),
+        (quarantined, "Acme: 1 lead waits for the option 'Postponed' of HRQ Status: add it in"),
         (waiting, "Acme: 30 deletions wait for approval: see `reconciler deletions list`."),
         (stopped, "Acme: 'Job Title' is stopped"),
         (drifted, "Acme: company of 60 leads is not what was agreed on"),

@@ -20,7 +20,7 @@ def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
 
 def test_one_line_for_each_value(acme: World) -> None:
     records = sorted(acme.sandbox.records())
-    acme.sql("UPDATE leads SET hrq_status = 'Completed'")
+    acme.sql("UPDATE leads SET hrq_status = 'Postponed'")
     acme.update(records[0], hrq_status="No such option")
     acme.update(records[1], hrq_status="Archive")
     acme.sync()
@@ -30,7 +30,7 @@ def test_one_line_for_each_value(acme: World) -> None:
     assert status.exit_code == 1
     waiting = [line for line in status.stderr.splitlines() if "option" in line]
     assert waiting == [
-        "Acme: 38 leads wait for the option 'Completed' of HRQ Status: add it in Airtable, or "
+        "Acme: 38 leads wait for the option 'Postponed' of HRQ Status: add it in Airtable, or "
         "choose another value.",
         "Acme: 1 lead waits for the option 'No such option' of HRQ Status: add it in Airtable, or "
         "choose another value.",
@@ -42,11 +42,11 @@ def test_one_line_for_each_value(acme: World) -> None:
     assert "40 cells in quarantine." in listed
     assert len(json.loads(call("quarantine", "list", "--json").stdout)["quarantine"]) == 40
 
-    acme.sandbox.add_option("HRQ Status", "Completed")
+    acme.sandbox.add_option("HRQ Status", "Postponed")
     call("quarantine", "retry", "--field", "hrq_status")
     acme.sync()
-    assert "'Completed'" not in call("status").stderr
-    assert acme.cell(records[3], "HRQ Status") == "Completed"
+    assert "'Postponed'" not in call("status").stderr
+    assert acme.cell(records[3], "HRQ Status") == "Postponed"
 
 
 def test_of_very_many_values_the_rarest_are_one_line(acme: World) -> None:

@@ -63,6 +63,7 @@ def operator(portal_db: str, tmp_path: Path) -> Iterator[Operator]:
             "INSERT INTO clients (company_name, airtable_base_id) VALUES ('Beta', :base)",
             base=BASES[1],
         )
+        here.adopt()
         yield Operator(here, tmp_path)
 
 

@@ -276,12 +276,13 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
         }
     reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
     there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
-    with session.engine.connect() as connection:  # these wait as deletions, and are told as such
+    with session.engine.connect() as connection:
         first = session.writer == "first_contact"
-        there -= leads.never_met(connection, pair, there, at_first_contact=first)
+        never_met = leads.never_met(connection, pair, there, at_first_contact=first)
     read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
     with session.writing() as connection:
         moved = leads.note_moved(connection, pair, there)
+        there -= never_met - moved.keys()  # these wait as deletions, and are told as such
         reasons = {
             r: f"the lead was moved here from another client ({moved[r]}), whose base has its "
             "record: move it back, or move the record"

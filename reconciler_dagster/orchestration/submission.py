@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from typing import Any
 
 import dagster as dg
 from dagster._core.code_pointer import CodePointer
@@ -40,8 +41,6 @@ from dagster._core.storage.tags import (
     TICK_ID_TAG,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-
-from reconciler_dagster.orchestration import internals
 
 MODULE, LOCATION = "reconciler_dagster.definitions", "reconciler"
 # Dagster gives a tick's evaluation 60 s. What is not created by then the daemon creates.
@@ -93,12 +92,18 @@ class Submission:
         runs = self._instance.get_runs(dg.RunsFilter(tags=dict(self._submitter)))
         return {run.tags[RUN_KEY_TAG] for run in runs if RUN_KEY_TAG in run.tags}
 
-    def create_new(self, partition: str, run_key: str, tags: Mapping[str, str]) -> dg.DagsterRun:
+    def create_new(
+        self,
+        partition: str,
+        run_key: str,
+        tags: Mapping[str, str],
+        run_config: Mapping[str, Any] | None = None,
+    ) -> dg.DagsterRun:
         """Create a run, not yet submitted, that is known not to be there."""
         return self._instance.create_run(
             job_name=self._job.name,
             run_id=None,
-            run_config=None,
+            run_config=run_config,
             status=dg.DagsterRunStatus.NOT_STARTED,
             tags={
                 **self._job.run_tags,
@@ -144,6 +149,8 @@ def submit_tick(
     is there it notes in the tick, one that is not it creates. So nothing is started twice, whatever
     is killed meanwhile, and whatever fails here is done the ordinary way.
     """
+    from reconciler_dagster.orchestration import internals  # with gRPC, which no run needs
+
     deadline = time.monotonic() + TICK_SECONDS
     try:
         instance = context.instance
@@ -160,7 +167,9 @@ def submit_tick(
             key, partition = str(request.run_key), str(request.partition_key)
             if key not in there:
                 tags = {**request.tags, TICK_ID_TAG: tick.id}
-                internals.enqueue(instance, submission.create_new(partition, key, tags))
+                internals.enqueue(
+                    instance, submission.create_new(partition, key, tags, request.run_config)
+                )
     except Exception:
         log.exception("the daemon creates the runs of this tick one by one")
 

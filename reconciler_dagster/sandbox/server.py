@@ -63,7 +63,7 @@ def build_server(
             date_header=False,
             server_header=False,
             timeout_graceful_shutdown=1,
-            timeout_keep_alive=600,  # on a slow machine a test pauses longer than the usual 5 s
+            timeout_keep_alive=30,  # on a slow machine a client pauses longer than the usual 5 s
             lifespan="off",
         )
     )
