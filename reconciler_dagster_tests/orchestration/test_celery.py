@@ -29,7 +29,7 @@ from reconciler_dagster.orchestration.automation import close_dead_runs
 from reconciler_dagster.orchestration.dagster_yaml import text_for
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 from reconciler_dagster_tests import redis
-from reconciler_dagster_tests.deployment import Deployment, eventually
+from reconciler_dagster_tests.deployment import UNFINISHED, Deployment, eventually
 
 pytestmark = redis.needed
 APART = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc"]
@@ -151,7 +151,13 @@ def succeeds_next(spread: Spread, instance: dg.DagsterInstance) -> None:
     request = spread.ask()
     eventually(lambda: spread.state(request) in ("succeeded", "failed"))
     assert spread.state(request) == "succeeded"
-    eventually(lambda: status(instance, spread.runs_of(instance, request)[0]) == "SUCCESS")
+    nothing_runs(instance)
+
+
+def nothing_runs(instance: dg.DagsterInstance) -> None:
+    """Wait for it: a run that finds its client's run underway is queued, and no daemon is here."""
+    underway = dg.RunsFilter(statuses=UNFINISHED)
+    eventually(lambda: instance.get_runs_count(underway) == 0)
 
 
 def test_a_request_is_executed_by_a_worker_that_is_warm(
@@ -228,6 +234,7 @@ def test_a_run_whose_process_dies_is_closed_by_whoever_gets_its_task(
 def test_a_broker_that_is_killed_loses_no_request(
     spread: Spread, instance: dg.DagsterInstance
 ) -> None:
+    nothing_runs(instance)
     spread.redis.kill()
     request = spread.ask()
     eventually(
@@ -253,6 +260,7 @@ def test_a_broker_that_is_killed_loses_no_request(
 def test_a_worker_that_is_told_to_stop_ends_its_run_first(
     spread: Spread, instance: dg.DagsterInstance
 ) -> None:
+    nothing_runs(instance)
     for name, process in list(spread._processes.items()):
         if "@" in name and process.poll() is None:
             spread.kill(name)

@@ -200,7 +200,8 @@ def test_a_tick_that_was_broken_off_starts_nobody_twice(
 
 
 def test_whoever_only_looks_what_a_tick_would_do_starts_nothing(daemon: Daemon) -> None:
-    """As the UI does, and a test."""
+    """As the UI does, and a test; where there has been a real tick before."""
+    assert daemon.looks(FIRST + 10 * QUARTER) == []
     before = daemon.instance.get_runs_count()
     repository = defs.get_repository_def()
     for log_key in (None, ["__repository__", NAME, "20261124_120000"]):
