@@ -537,7 +537,7 @@ MUTANTS = [
         "fight on for ever",
         "ten_rounds_of_an_old_cron",
         ENGINE + "diff.py",
-        "            self._leave_fights(record_id, change)\n",
+        "            self._leave_fights(record_id, change, session.fields)\n",
         "",
     ),
     Mutant(
@@ -546,6 +546,8 @@ MUTANTS = [
         CORE + "rehearsal.py",
         "    before = shown.figures()\n",
         "    before = now.figures()\n",
+    ),
+    Mutant(
         "let every thread try a token that was refused",
         "refused_token_costs_one_call",
         AIRTABLE + "token.py",
@@ -565,5 +567,19 @@ MUTANTS = [
         "reconciler_dagster/config.py",
         'or "not production").lower()',
         "or PRODUCTION).lower()",
+    ),
+    Mutant(
+        "carry a claim's time over by itself",
+        "whom_postgres_refuses or is_refused_whole or is_carried_over_nowhere",
+        CORE + "fields.py",
+        'both=True, of="claimed_by")',
+        "both=True)",
+    ),
+    Mutant(
+        "let a claim be half of each side's",
+        "what_stands_is_one_sides_claim",
+        CORE + "together.py",
+        "            change.to_airtable.pop(column, None)\n",
+        "            continue\n",
     ),
 ]
