@@ -715,4 +715,18 @@ MUTANTS = [
         "and not _can_be_read(connection.fileno())",
         "and True",
     ),
+    Mutant(
+        "carry a claim's time over by itself",
+        "whom_postgres_refuses or is_refused_whole or is_carried_over_nowhere",
+        "reconciler_dagster/syncs/shipped/leads.yaml",
+        ", of: claimed_by}",
+        "}",
+    ),
+    Mutant(
+        "let a claim be half of each side's",
+        "what_stands_is_one_sides_claim",
+        CORE + "together.py",
+        "            change.to_airtable.pop(column, None)\n",
+        "            continue\n",
+    ),
 ]
