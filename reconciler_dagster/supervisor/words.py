@@ -37,8 +37,10 @@ def ready(plan: Plan, addresses: dict[str, str], logs: Path, seconds: float) -> 
     return "\n".join([*lines, "", "Three things to try:", *_to_try(plan, addresses), ""])
 
 
-_NO_KEY = "Set AIRTABLE_API_KEY; or unset DATABASE_URL and RECONCILER_CLIENTS to have a demo portal to "
-    "go with it."
+_NO_KEY = (
+    "Set AIRTABLE_API_KEY; or unset DATABASE_URL and RECONCILER_CLIENTS to have a demo "
+    "portal to go with it."
+)
 
 
 def _to_look_at(plan: Plan, addresses: dict[str, str]) -> list[str]:
