@@ -133,5 +133,5 @@ def test_leads_of_the_portal_s_own_are_told_as_what_they_are(acme: World) -> Non
     )
     result = call("status")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "  1 lead of the portal without an Airtable record\n" in result.stdout
+    assert "  1 row of leads in Postgres without an Airtable record\n" in result.stdout
     assert call("run").exit_code == 0

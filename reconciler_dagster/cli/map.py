@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from reconciler_dagster.config import Settings
 
 @click.group("map")
 def map_() -> None:
-    """Draft and check sync definitions: which Airtable field is which column."""
+    """Draft, check and show sync definitions: which Airtable field is which column."""
 
 
 @map_.command()
@@ -98,6 +99,35 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
         echo_json({"syncs": names})
     else:
         click.echo(f"{counted(len(names), 'definition')} can be used: {', '.join(names)}.")
+
+
+@map_.command()
+@click.option("--client", "client_id", help="Id of one client; else as the definitions have it.")
+@as_one_object
+def show(client_id: str | None, as_json: bool) -> None:
+    """Print what is in force, for one client or as the definitions have it, and what a base has
+    otherwise. Reads files, and of a client its base from Postgres; makes no call.
+    """
+    from reconciler_dagster.syncs import in_force
+    from reconciler_dagster.syncs.showing import lines, shown
+
+    settings = Settings.load()
+    base_id = None
+    if client_id is not None:
+        from reconciler_dagster.postgres.portal import chosen_clients, open_portal
+
+        (client,) = chosen_clients(open_portal(settings), client_id)
+        base_id = client.base_id
+    found = [
+        shown(own, base_id, settings.airtable_leads_table)
+        for own in in_force.definitions(settings).values()
+    ]
+    if as_json:
+        echo_json({"base_id": base_id, "syncs": [asdict(one) for one in found]})
+        return
+    for one in found:
+        for line in lines(one):
+            click.echo(line)
 
 
 @map_.command()

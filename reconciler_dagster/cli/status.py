@@ -21,6 +21,9 @@ from reconciler_dagster.core.adoption import Standing, State
 
 # Values without an option that are told one by one.
 OPTIONS_TOLD = 5
+# The sync whose report stands for its client's, for who has read it so before there were others.
+MAIN = "leads"
+_OF_THE_CLIENT = ("client_id", "company_name", "last_success_at", "last_failure")
 
 
 @click.command()
@@ -42,7 +45,7 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     from reconciler_dagster.postgres.portal import chosen_clients, open_portal
     from reconciler_dagster.postgres.report import drift_report
     from reconciler_dagster.postgres.trigger import Watched
-    from reconciler_dagster.syncs.in_force import leads
+    from reconciler_dagster.syncs.in_force import maps
 
     settings = Settings.load()
     portal = open_portal(settings)
@@ -51,18 +54,31 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
         return
     clients = chosen_clients(portal, client_id)
     say_if_nobody(clients)
-    pairs = [Pair(client.id, leads(settings, client.base_id)) for client in clients]
+    pairs = [
+        [Pair(client.id, sync) for sync in maps(settings, client.base_id).values()]
+        for client in clients
+    ]
     with portal.connect() as connection:
         of_months = stored.the_months(connection, settings)
-        reports = [drift_report(connection, pair) for pair in pairs]
+        reports = [
+            together({pair.sync: drift_report(connection, pair) for pair in own}) for own in pairs
+        ]
         guards = [
-            problems(look(connection, Watched(pair.table, pair.sync), pair.client_id))
-            for pair in pairs
+            list(
+                dict.fromkeys(
+                    str(problem)
+                    for pair in own
+                    for problem in problems(
+                        look(connection, Watched(pair.table, pair.sync), pair.client_id)
+                    )
+                )
+            )
+            for own in pairs
         ]
         stands = [adoption.standing(connection, client.id) for client in clients]
         fought = [fights.sentences(connection, client.id) for client in clients]
     attention = [
-        [*_new(standing), *map(str, guard), *fight, *reasons(report)]
+        [*_new(standing), *guard, *fight, *reasons(report)]
         for standing, guard, fight, report in zip(stands, guards, fought, reports, strict=True)
     ]
     reports = [
@@ -92,12 +108,31 @@ def _new(standing: Standing) -> list[str]:
     return [standing.why_not or ""] if standing.state is State.NEW else []
 
 
+def together(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A client's report: that of the leads, or of its first sync where it has none, and under
+    ``syncs`` that of each sync, without what is the client's.
+    """
+    main = reports.get(MAIN) or next(iter(reports.values()))
+    syncs = {
+        name: {key: value for key, value in report.items() if key not in _OF_THE_CLIENT}
+        for name, report in reports.items()
+    }
+    return {**main, "syncs": syncs}
+
+
 def reasons(report: Mapping[str, Any]) -> list[str]:
     """Why a client needs a person, each with where to look; empty where all is well."""
+    found = [f"The last run failed: {report['last_failure']}"] if report["last_failure"] else []
+    for name, own in report["syncs"].items():
+        prefix = f"{name}: " if len(report["syncs"]) > 1 else ""
+        found += [prefix + reason for reason in _of_a_sync(own)]
+    return found
+
+
+def _of_a_sync(report: Mapping[str, Any]) -> list[str]:
     from reconciler_dagster.core.drift import unexplained
 
-    found = [f"The last run failed: {report['last_failure']}"] if report["last_failure"] else []
-    found += report["stopped_fields"]
+    found = list(report["stopped_fields"])
     found += _waiting(report["waiting_for_options"])
     others = report["quarantine"] - sum(one["leads"] for one in report["waiting_for_options"])
     if others:
@@ -131,14 +166,20 @@ def _waiting(values: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    leads = report["leads"]
-    own = report["portal_only"]
     paused = ", paused" if report["adoption"] == State.PAUSED else ""
     click.echo(f"{report['company_name']} ({report['client_id']}){paused}")
+    for name, own in report["syncs"].items():
+        _show_sync(name, own)
+    click.echo(f"  last success: {report['last_success_at'] or 'never'}")
+
+
+def _show_sync(name: str, report: Mapping[str, Any]) -> None:
+    leads = report["leads"]
+    own = report["portal_only"]
     if own:
-        click.echo(f"  {counted(own, 'lead')} of the portal without an Airtable record")
+        click.echo(f"  {counted(own, 'row')} of {name} in Postgres without an Airtable record")
     for line in (
-        f"leads: {leads['airtable']} in Airtable, {leads['postgres']} active in Postgres, "
+        f"{name}: {leads['airtable']} in Airtable, {leads['postgres']} active in Postgres, "
         f"{leads['baseline']} agreed on",
         f"agreed on, not in Postgres: {report['without_lead']}; "
         f"in Postgres, never met in Airtable: {report['not_in_airtable']}",
@@ -146,7 +187,7 @@ def _show(report: Mapping[str, Any]) -> None:
         f"empty in Airtable, kept in the portal: {_by_field(report['held_back'])}",
         f"unsettled: {report['unsettled']}, quarantine: {report['quarantine']}, "
         f"deletions waiting: {report['deletions_pending']}, missing: {report['missing']}",
-        f"last success: {report['last_success_at'] or 'never'}; {_proof(report)}",
+        _proof(report),
     ):
         click.echo(f"  {line}")
     if report["moved"]:

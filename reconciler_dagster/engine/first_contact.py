@@ -12,8 +12,9 @@ from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.rehearsal import FiringTrigger, Loses, Report, expected_calls
 from reconciler_dagster.core.scope import EVERYTHING
 from reconciler_dagster.engine.change_set import EXAMPLES, ChangeSet, combined, short, summarise
+from reconciler_dagster.engine.coming import Coming, inserts, lasting, linked
 from reconciler_dagster.engine.foreseen import foreseen, newly
-from reconciler_dagster.engine.listing import Part, list_window
+from reconciler_dagster.engine.listing import Part, Window, list_window
 from reconciler_dagster.engine.rehearsal import rehearse
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.engine.windows import discard, load_part
@@ -29,7 +30,23 @@ def rehearse_client(sessions: Iterable[Session]) -> Report:
     """Rehearse every sync of a client, parents first. The sessions must be dry; nothing is written
     on either side.
     """
-    return together([_rehearse_sync(session) for session in sessions])
+    chosen = list(sessions)
+    windows: dict[str, Window] = {}
+    try:
+        for session in chosen:
+            session.check_mapping(force=True)
+            windows[session.map.name] = list_window(session, EVERYTHING, session.key)
+        coming = {s.map.name: _inserts(s, windows[s.map.name]) for s in linked(chosen)}
+        return together([_rehearse_sync(s, windows[s.map.name], coming) for s in chosen])
+    finally:
+        for session in chosen:
+            if session.map.name in windows:
+                discard(session, windows[session.map.name])
+
+
+def _inserts(session: Session, window: Window) -> set[str]:
+    plans = (load_part(session, part.key).plan(session) for part in window.parts)
+    return {record_id for changes in plans for record_id in inserts(changes)}
 
 
 def together(reports: Sequence[Report]) -> Report:
@@ -54,20 +71,15 @@ def together(reports: Sequence[Report]) -> Report:
     )
 
 
-def _rehearse_sync(session: Session) -> Report:
-    session.check_mapping(force=True)
-    window = list_window(session, EVERYTHING, session.key)
+def _rehearse_sync(session: Session, window: Window, coming: Coming) -> Report:
     session.counts.pulled += window.listed
-    try:
-        with session.engine.connect() as connection:
-            triggers = portal_triggers(connection, session.map.table)
-            strays = _strays(connection, session, window.parts)
-            here, own = leads.count(connection, session.pair)
-        rehearsal = _Rehearsal(session, triggers)
-        for part in window.parts:
-            rehearsal.add(part)
-    finally:
-        discard(session, window)
+    with session.engine.connect() as connection:
+        triggers = portal_triggers(connection, session.map.table)
+        strays = _strays(connection, session, window.parts)
+        here, own = leads.count(connection, session.pair)
+    rehearsal = _Rehearsal(session, triggers, coming)
+    for part in window.parts:
+        rehearsal.add(part)
     change_set = combined(rehearsal.change_sets)
     calls = expected_calls(window.listed, rehearsal.outbound)
     return Report(
@@ -94,8 +106,8 @@ def _rehearse_sync(session: Session) -> Report:
 class _Rehearsal:
     """Adds up the parts."""
 
-    def __init__(self, session: Session, triggers: list[PortalTrigger]) -> None:
-        self._session, self._triggers = session, triggers
+    def __init__(self, session: Session, triggers: list[PortalTrigger], coming: Coming) -> None:
+        self._session, self._triggers, self._coming = session, triggers, coming
         self.change_sets, self.loses, self.fires = [combined(())], list[Loses](), Fires()
         self.outbound = self.unexamined = 0
         self._lost: Counter[str] = Counter()
@@ -107,7 +119,7 @@ class _Rehearsal:
         changes = staged.plan(session)
         there = foreseen(session, changes)
         found = rehearse(session, staged, changes, [t.name for t in self._triggers])
-        refused = there + found.refused
+        refused = there + lasting(session, found.refused, self._coming)
         self.change_sets.append(summarise(session.fields, changes, refused, newly(session, there)))
         gone = {(r.record_id, r.field) for r in there}
         self.outbound += sum(

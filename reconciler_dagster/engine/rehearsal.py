@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.engine.change_set import ChangeSet, summarise
+from reconciler_dagster.engine.coming import Coming, inserts, lasting, linked
 from reconciler_dagster.engine.diff import Staged, stage_plan
 from reconciler_dagster.engine.foreseen import foreseen, newly
 from reconciler_dagster.engine.local import owners_of, write_of
@@ -61,14 +62,19 @@ def rehearse(
     return out
 
 
-def rehearse_run(session: Session) -> ChangeSet:
-    """Stage the plan of a dry run, and foresee what each side would refuse of it."""
+def rehearse_runs(sessions: Sequence[Session]) -> dict[str, ChangeSet]:
+    """Stage the plans of a dry run, sync by sync, and foresee what each side would refuse of it."""
+    rows = {session.map.name: inserts(stage_plan(session)[1]) for session in linked(sessions)}
+    return {session.map.name: rehearse_run(session, rows) for session in sessions}
+
+
+def rehearse_run(session: Session, coming: Coming | None = None) -> ChangeSet:
+    """The same of one sync. ``coming``: rows that the others would make."""
     staged, changes = stage_plan(session)
     refused = foreseen(session, changes)
     anew = newly(session, refused)
-    return summarise(
-        session.fields, changes, refused + rehearse(session, staged, changes).refused, anew
-    )
+    by_postgres = lasting(session, rehearse(session, staged, changes).refused, coming or {})
+    return summarise(session.fields, changes, refused + by_postgres, anew)
 
 
 def _rehearse_part(

@@ -15,7 +15,7 @@ from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
-from reconciler_dagster.engine.rehearsal import rehearse_run
+from reconciler_dagster.engine.rehearsal import rehearse_runs
 from reconciler_dagster.orchestration import metadata
 from reconciler_dagster.orchestration.resources import ClientRun, moved
 from reconciler_dagster.postgres import fights, rehearsals, runs, staging
@@ -131,10 +131,11 @@ def diff_op(context: dg.OpExecutionContext, leads: Reference) -> Reference:
     """Diff."""
     run: ClientRun = context.resources.client_run
     with run.step(context.partition_key, dry_run=leads["dry_run"], name="diff") as sessions:
-        change_sets = {
-            session.map.name: rehearse_run(session) if session.dry_run else diff(session)
-            for session in sessions
-        }
+        change_sets = (
+            rehearse_runs(sessions)
+            if leads["dry_run"]
+            else {session.map.name: diff(session) for session in sessions}
+        )
         total = combined(change_sets.values())
         with run.engine.begin() as connection:
             findings = {

@@ -38,8 +38,8 @@ def ready(plan: Plan, addresses: dict[str, str], logs: Path, seconds: float) -> 
 
 
 _NO_KEY = (
-    "Set AIRTABLE_API_KEY; or unset DATABASE_URL and RECONCILER_CLIENTS to have a demo portal to "
-    "go with it."
+    "Set AIRTABLE_API_KEY; or unset DATABASE_URL and RECONCILER_CLIENTS to have a demo "
+    "portal to go with it."
 )
 
 
