@@ -94,8 +94,8 @@ def downgrade() -> None:
     dropped = ", ".join(f"DROP COLUMN IF EXISTS {column}" for column in CAMPAIGNS)
     _if_ours(
         "campaigns",
-        f"IF NOT EXISTS (SELECT FROM public.campaigns) THEN ALTER TABLE public.campaigns {dropped}; "
-        "END IF",
+        "IF NOT EXISTS (SELECT FROM public.campaigns) "
+        f"THEN ALTER TABLE public.campaigns {dropped}; END IF",
     )
     for name in reversed(TABLES):
         _if_ours(

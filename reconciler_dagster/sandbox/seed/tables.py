@@ -1,4 +1,4 @@
-"""The tables around a client's leads: campaigns in full, their texts, what was sent, the project."""
+"""The tables around the leads: campaigns in full, their texts, what was sent, the project."""
 
 import json
 import random
