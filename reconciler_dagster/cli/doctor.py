@@ -20,13 +20,13 @@ from reconciler_dagster.config import (
 )
 from reconciler_dagster.core.adoption import State as Consent
 from reconciler_dagster.core.guard import Unfit, problems
+from reconciler_dagster.portal import switch_over
 from reconciler_dagster.postgres import (
     adoption,
     client_tokens,
     deployments,
     fights,
     guarded,
-    switch_over,
 )
 from reconciler_dagster.postgres.client_tokens import Reference
 from reconciler_dagster.postgres.clients import Client, active_clients
