@@ -18,7 +18,7 @@ GRANT SELECT, INSERT, UPDATE ON public.leads TO reconciler_engine;
 GRANT INSERT ON public.lead_activity_log TO reconciler_engine;
 GRANT SELECT ON public.clients TO reconciler_engine;
 GRANT UPDATE (last_sync_at) ON public.clients TO reconciler_engine;
-GRANT SELECT (id, email) ON public.users TO reconciler_engine;
+GRANT SELECT (id, email, first_name, last_name) ON public.users TO reconciler_engine;
 
 -- The engine's own memory, with what later migrations add to it.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO reconciler_engine;

@@ -12,7 +12,8 @@ from reconciler_dagster.cli.looking.finding import Finding, State
 from reconciler_dagster.cli.looking.finding import tried as _try
 from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.postgres import fights, switch_over
+from reconciler_dagster.portal import switch_over
+from reconciler_dagster.postgres import fights
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.portal import open_portal

@@ -19,7 +19,7 @@ def map_() -> None:
 @map_.command()
 @click.option("--base", "base_id", required=True, help="Id of the base, like app...")
 @click.option("--airtable-table", required=True, help="Name or id of the table in Airtable.")
-@click.option("--postgres-table", required=True, help="The table with its schema: public.leads.")
+@click.option("--postgres-table", required=True, help="The table with its schema, like crm.deals.")
 @as_one_object
 def suggest(base_id: str, airtable_table: str, postgres_table: str, as_json: bool) -> None:
     """Write a draft of a definition from what both sides show, to be edited by a person.

@@ -9,6 +9,7 @@ from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.guard import problems
 from reconciler_dagster.core.sync import SyncMap
+from reconciler_dagster.portal.tables import require_public
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.losses import losses
@@ -57,6 +58,7 @@ def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     if down:
         downgrade(portal)
     else:
+        require_public(portal, settings.listed_clients)
         mended = upgrade(portal, syncs=syncs, listed=settings.listed_clients)
     changed = down or not was_current or bool(mended)
     if as_json:

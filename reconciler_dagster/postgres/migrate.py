@@ -11,7 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 from reconciler_dagster.config import ConfigurationError, project_file
 from reconciler_dagster.core.listed import ListedClient
 from reconciler_dagster.core.sync import SyncMap
-from reconciler_dagster.postgres import guard, portal_tables
+from reconciler_dagster.postgres import guard
 from reconciler_dagster.postgres.connection import sqlstate
 from reconciler_dagster.postgres.listed import are_listed, settle
 from reconciler_dagster.postgres.trigger import Watched
@@ -48,8 +48,7 @@ def upgrade(
 
     The tables of the syncs (those that run where nothing is set) are watched: what keeps their
     edits from being noted is mended, whatever version the database was at. Returns what that was.
-    Raises ConfigurationError where the role does not own the table, and where the portal is in
-    another schema.
+    Raises ConfigurationError where the role does not own the table.
     """
     with engine.begin() as connection:
         connection.execute(text(_LOCK))
@@ -57,8 +56,6 @@ def upgrade(
             if revision != "head" or not _is_newest(connection):
                 from alembic import command  # slow to import, and seldom needed
 
-                if not listed:
-                    portal_tables.require_public(connection)
                 command.upgrade(_config(connection, bool(listed)), revision)
             if revision != "head":
                 return []

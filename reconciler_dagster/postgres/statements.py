@@ -68,7 +68,7 @@ class Insert:
         table, known = self.catalogue.table, self.catalogue.columns
         given = self._keys() | {c: f"r.{quoted_name(c)}" for c in columns}
         types = {c: "uuid" if c in table.keys else known[c].sql_type for c in given}
-        types[table.record_id] = "text"
+        types |= {table.record_id: "text", table.key: known[table.key].sql_type}
         declared = ", ".join(f"{quoted_name(name)} {type_}" for name, type_ in types.items())
         return (
             f"INSERT INTO {qualified_name(table)} AS l ({', '.join(map(quoted_name, given))}) "  # noqa: S608
@@ -77,12 +77,15 @@ class Insert:
         )
 
     def _keys(self) -> dict[str, str]:
-        """Key, client and record id, and what each is given. A key that is no uuid is left to
-        Postgres.
+        """Key, client and record id, and what each is given. A key that is a text without a default
+        is the record id; any other that is no uuid is left to Postgres.
         """
         table = self.catalogue.table
         keys = {c: f"r.{quoted_name(c)}" for c in (table.client, table.record_id) if c is not None}
-        if self.catalogue.columns[table.key].type == "uuid":
+        known = self.catalogue.columns[table.key]
+        if known.type in ("text", "varchar") and not known.has_default:
+            keys[table.key] = f"r.{quoted_name(table.record_id)}"
+        if known.type == "uuid":
             key = quoted_name(table.key)
             keys[table.key] = (
                 f"CASE WHEN EXISTS (SELECT FROM {qualified_name(table)} t WHERE t.{key} = r.{key}) "

@@ -26,6 +26,7 @@ from reconciler_dagster.config import (
 )
 from reconciler_dagster.orchestration.home import dagster_home
 from reconciler_dagster.orchestration.warm import client
+from reconciler_dagster.portal.tables import require_public
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox import DEMO_BASE_ID
@@ -180,6 +181,7 @@ class Stack:
         settings = Settings.load()
         portal = engine(settings.require_database_url())
         if migrating:
+            require_public(portal, settings.listed_clients)
             upgrade(portal, syncs=maps(settings).values(), listed=settings.listed_clients)
         if plan.is_demo:
             demo.seed(portal, DEMO_BASE_ID)

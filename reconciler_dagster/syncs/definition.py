@@ -32,7 +32,7 @@ _SYNC = r"^[a-z][a-z0-9_]{0,39}$"
 PATTERNS = {
     _COLUMN: "the name of a column, of up to 63 characters",
     _BASE_ID: "a base id: app and 14 letters or digits",
-    _TABLE: "a table with its schema, like public.leads",
+    _TABLE: "a table with its schema, like crm.deals",
     _SYNC: "a name of small letters, digits and underscores",
 }
 Column = Annotated[str, StringConstraints(pattern=_COLUMN)]
@@ -96,7 +96,7 @@ class PostgresTable(Strict):
     """The Postgres side: the table, and the columns that the engine itself needs to know."""
 
     table: Annotated[str, StringConstraints(pattern=_TABLE)] = Field(
-        description="The table with its schema, like public.leads."
+        description="The table with its schema, like crm.deals."
     )
     key: Column = Field("id", description="The primary key.")
     record_id: Column = Field(

@@ -231,7 +231,7 @@ def test_orm(sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Api.__init__.__kwdefaults__, "endpoint_url", sandbox.url)
 
     class Campaign(orm.Model):
-        name = orm.fields.TextField("Name")
+        name = orm.fields.TextField("Campaign Name")
 
         class Meta:
             api_key = sandbox.token

@@ -112,7 +112,7 @@ def test_filters(sandbox: SandboxClient, hooks: str, leads: Table) -> None:
     leads.update(record, {"Notes": "hi"})
     sandbox.edit(record, {"Notes": "by hand"})
     leads.delete(record)
-    campaigns.add({"Name": "New"})
+    campaigns.add({"Campaign Name": "New"})
 
     def payloads(webhook: str) -> list[dict[str, Any]]:
         return list(_page(sandbox, hooks, webhook)["payloads"])

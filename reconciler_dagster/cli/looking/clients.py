@@ -13,7 +13,7 @@ from reconciler_dagster.core.guard import Unfit
 from reconciler_dagster.postgres import client_tokens
 from reconciler_dagster.postgres.client_tokens import Reference
 from reconciler_dagster.postgres.clients import Client, active_clients
-from reconciler_dagster.postgres.portal_tables import insert_of_client
+from reconciler_dagster.portal.tables import insert_of_client
 from reconciler_dagster.syncs.in_force import maps
 
 

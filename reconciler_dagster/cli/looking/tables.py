@@ -6,8 +6,8 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.cli.looking.finding import State
 from reconciler_dagster.config import Settings
-from reconciler_dagster.core.portal_fit import problems
-from reconciler_dagster.postgres.portal_tables import look
+from reconciler_dagster.portal.fit import problems
+from reconciler_dagster.portal.tables import look
 from reconciler_dagster.syncs.in_force import leads
 
 

@@ -8,81 +8,46 @@ import random
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from reconciler_dagster.sandbox.clock import DAY, SECOND
 from reconciler_dagster.sandbox.ids import new_id
 from reconciler_dagster.sandbox.model.base import Base, Person
-from reconciler_dagster.sandbox.model.definition import complete_options, set_formula
 from reconciler_dagster.sandbox.model.owner import connect
-from reconciler_dagster.sandbox.model.schema import Field, View
+from reconciler_dagster.sandbox.model.schema import Field
 from reconciler_dagster.sandbox.model.table import Record, Table
+from reconciler_dagster.sandbox.seed.making import WATCHED, field_of, made_table
 from reconciler_dagster.sandbox.seed.people import STEMS, Lead
+from reconciler_dagster.sandbox.seed.tables import add_tables
 
 MONTHS = 24
 HOUR = 3600 * SECOND
 
-FORMULAS = {
-    "ICP Score": "SUM({Company Score Component}, {Role Score Component}, "
-    "{Location Score Component}, {Dynamic Signals Score}, IF({Prime Fit Bonus}, 10, 0))",
-    "Location Score Component": "SWITCH({Location Country}, 'United States', 20, "
-    "'Canada', 15, 'United Kingdom', 15, BLANK(), 0, 5)",
-    "SMS Eligible": "IF(AND({Phone Valid}, {Phone} != BLANK(), NOT({SMS Stop}), "
-    "NOT({Booked})), 1, 0)",
-    "Record ID": "RECORD_ID()",
-}
-WATCHED = {
-    "⚠️ Last Updated Auto": "Processing Status",
-    "Enrichment Attempted At": "Enrichment Outcome",
-}
 STAFF = ("Ann Keller", "Ben Ortiz", "Cleo Park")
 
 
 def seed_leads(base_id: str, leads: int, seed: int, now: int) -> Base:
-    """Return a base with the tables Leads and Campaigns. Times in milliseconds."""
+    """Return a base with the tables of a client: the leads, their campaigns, and around them texts,
+    messages and the project. Times in milliseconds.
+    """
     rng = random.Random(zlib.crc32(f"{base_id}/{seed}".encode()))
     base = Base(base_id, f"{rng.choice(STEMS)} Coaching")
     for name in STAFF:
         person = Person(new_id("usr", rng), f"{name.split()[0].lower()}@example.com", name)
         base.people[person.id] = person
     schema = json.loads(Path(__file__).with_name("leads_schema.json").read_text(encoding="utf-8"))
-    table = _table(schema["name"], schema["fields"], rng)
-    campaigns = _table("Campaigns", [{"name": "Name", "type": "singleLineText"}], rng)
-    _link(table, _field(table, "Linked Campaign"), campaigns, rng)
+    table = made_table(schema["name"], schema["fields"], rng)
+    campaigns = made_table("Campaigns", [{"name": "Campaign Name", "type": "singleLineText"}], rng)
+    _link(table, field_of(table, "Linked Campaign"), campaigns, rng)
     base.tables = {table.id: table, campaigns.id: campaigns}
-    campaign_choices = [choice["name"] for choice in _field(table, "Campaign (CORRECTED)").choices]
+    campaign_choices = [
+        choice["name"] for choice in field_of(table, "Campaign (CORRECTED)").choices
+    ]
     campaigns.fill(_campaigns(campaigns, campaign_choices, rng, now, list(base.people)))
     by_name = {r.cells[campaigns.primary]: r.id for r in campaigns.records.values()}
     table.fill(_leads(table, leads, rng, now, list(base.people), by_name))
     _fill_inverse(table, campaigns)
+    add_tables(base, now)
     return base
-
-
-def _table(name: str, fields: list[dict[str, Any]], rng: random.Random) -> Table:
-    made = {(field := _made(entry, rng)).id: field for entry in fields}
-    table = Table(
-        id=new_id("tbl", rng),
-        name=name,
-        fields=made,
-        views=[View(new_id("viw", rng), "Grid view")],
-        primary=next(iter(made)),
-    )
-    for title, watched in WATCHED.items():
-        if (found := table.find(title)) is not None:
-            found.options["referencedFieldIds"] = [_field(table, watched).id]
-    for title in FORMULAS:
-        if (found := table.find(title)) is not None:
-            set_formula(table, found, FORMULAS[title])
-    return table
-
-
-def _made(entry: dict[str, Any], rng: random.Random) -> Field:
-    kind, given = entry["type"], {}
-    if "choices" in entry:
-        given["choices"] = [{"id": new_id("sel", rng), "name": name} for name in entry["choices"]]
-    if "precision" in entry:
-        given["precision"] = entry["precision"]
-    return Field(new_id("fld", rng), entry["name"], kind, complete_options(kind, given))
 
 
 def _link(table: Table, field: Field, other: Table, rng: random.Random) -> None:
@@ -90,13 +55,6 @@ def _link(table: Table, field: Field, other: Table, rng: random.Random) -> None:
     connect(table, field, other, inverse)
     other.fields[inverse.id] = inverse
     other.schema_changed()
-
-
-def _field(table: Table, name: str) -> Field:
-    found = table.find(name)
-    if found is None:
-        raise KeyError(name)
-    return found
 
 
 def _campaigns(
@@ -123,7 +81,7 @@ def _leads(
         for field in table.fields.values()
         if field.type == "singleSelect"
     }
-    watched = [_field(table, name).id for name in WATCHED.values()]
+    watched = [field_of(table, name).id for name in WATCHED.values()]
     span = MONTHS * 30 * DAY
     latest = now - 3 * HOUR
     for index in range(count):
@@ -143,7 +101,7 @@ def _leads(
 
 
 def _fill_inverse(table: Table, campaigns: Table) -> None:
-    link = _field(table, "Linked Campaign")
+    link = field_of(table, "Linked Campaign")
     inverse = link.options["inverseLinkFieldId"]
     linked: dict[str, list[str]] = {}
     for record in table.records.values():

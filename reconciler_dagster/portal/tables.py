@@ -1,11 +1,13 @@
-"""The look at the portal's tables, before anything is migrated: what `core.portal_fit` judges."""
+"""The look at the portal's tables, before anything is migrated: what `fit` judges."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.config import ConfigurationError
-from reconciler_dagster.core.portal_fit import (
+from reconciler_dagster.portal.fit import (
     RECORD_ID,
     TABLES,
     Found,
@@ -13,6 +15,7 @@ from reconciler_dagster.core.portal_fit import (
     in_another_schema,
     required,
 )
+from reconciler_dagster.core.listed import ListedClient
 from reconciler_dagster.core.table import Table
 from reconciler_dagster.postgres.catalogue import columns_there
 
@@ -78,12 +81,15 @@ def _nobodys_claims(connection: Connection, types: dict[str, dict[str, str]]) ->
     return int(connection.execute(text(_NOBODYS)).scalar_one())
 
 
-def require_public(connection: Connection) -> None:
+def require_public(engine: Engine, listed: Sequence[ListedClient]) -> None:
     """Raise ConfigurationError where the portal's tables are in another schema: a migration would
-    make empty ones beside them.
+    make empty ones beside them. Where clients are ``listed`` there is no portal.
     """
-    if problem := in_another_schema(look(connection)):
-        raise ConfigurationError(str(problem))
+    if listed:
+        return
+    with engine.connect() as connection:
+        if problem := in_another_schema(look(connection)):
+            raise ConfigurationError(str(problem))
 
 
 def insert_of_client(connection: Connection) -> str:
