@@ -124,7 +124,7 @@ def test_so_it_is_for_the_listener(
 def test_a_database_that_is_not_migrated_is_a_sentence_of_the_listener(
     run: Callable[..., subprocess.CompletedProcess[str]], empty_db: str
 ) -> None:
-    done = run("listen", DATABASE_URL=empty_db)
+    done = run("listen", DATABASE_URL=empty_db, RECONCILER_ENVIRONMENT="production")
     assert (done.returncode, done.stdout) == (2, "")
     assert "run `reconciler migrate`" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -136,7 +136,12 @@ def test_the_listener_of_up_ends_by_the_same_sentence(tmp_path: Path, portal_db:
     (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     done = subprocess.run(
         [sys.executable, "-m", "reconciler_dagster.orchestration.listener"],
-        env=os.environ | {"DATABASE_URL": portal_db, "DAGSTER_HOME": str(tmp_path / "home")},
+        env=os.environ
+        | {
+            "DATABASE_URL": portal_db,
+            "DAGSTER_HOME": str(tmp_path / "home"),
+            "RECONCILER_ENVIRONMENT": "production",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -154,8 +154,10 @@ def bind(
         sources = [s for name in mapped.sources if (s := find(name, before, alone=alone))]
         found = sources[0].field if sources else None
         column = catalogue.get(mapped.column)
-        if found is None and mapped.optional and column is not None:
-            bindings.append(_absent(mapped, before))
+        known = before is not None and before.field_id is not None
+        # One that was there and is gone is no field that the base does not have.
+        if found is None and mapped.optional and column is not None and not known:
+            bindings.append(Binding(mapped.column, None, mapped.airtable))
             if before and before.type:
                 notes.append(
                     f"'{before.name}' is not in the table any more; {table}.{mapped.column} keeps "
@@ -280,11 +282,6 @@ def _problem(
         )
     lost = next(filter(None, (loss(mapped, found, column, table) for found in sources)), None)
     return f"{name} is stopped: {lost}." if lost else None
-
-
-def _absent(mapped: MappedField, before: Binding | None) -> Binding:
-    """A field that a base may do without. Without a fingerprint: it is met anew when it comes."""
-    return Binding(mapped.column, before.field_id if before else None, mapped.airtable)
 
 
 def _binding(

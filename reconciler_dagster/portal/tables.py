@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.listed import ListedClient
+from reconciler_dagster.core.table import Table
 from reconciler_dagster.portal.fit import (
     RECORD_ID,
     TABLES,
@@ -15,8 +17,6 @@ from reconciler_dagster.portal.fit import (
     in_another_schema,
     required,
 )
-from reconciler_dagster.core.listed import ListedClient
-from reconciler_dagster.core.table import Table
 from reconciler_dagster.postgres.catalogue import columns_there
 
 # By the catalogue, not by what the role may read: what nobody granted is there as well.

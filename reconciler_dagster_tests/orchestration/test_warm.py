@@ -15,9 +15,11 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
+import yaml
 
 import reconciler_dagster
 from reconciler_dagster import processes
+from reconciler_dagster.config import project_file
 from reconciler_dagster.orchestration import internals
 from reconciler_dagster.orchestration.alive import NOBODY, WARM_TAG, process_of, warm_tag
 from reconciler_dagster.orchestration.warm import client, parent
@@ -38,6 +40,7 @@ from reconciler_dagster_tests.orchestration.launching import (
     place_of,
 )
 
+SLOTS = yaml.safe_load(project_file("dagster.yaml").read_text())["run_queue"]["max_concurrent_runs"]
 SUCCESS, FAILURE, CANCELED, STARTED, QUEUED = (
     getattr(dg.DagsterRunStatus, name)
     for name in ("SUCCESS", "FAILURE", "CANCELED", "STARTED", "QUEUED")
@@ -423,13 +426,13 @@ def test_it_goes_when_its_folder_is_gone(system: System) -> None:
 
 def test_a_run_for_which_there_is_no_room_goes_back_into_the_queue(system: System) -> None:
     """Two launchers may both have seen the last free place."""
-    first = [system.launch() for _ in range(4)]
-    fifth = system.create_and_launch()
-    assert system.status(fifth) is QUEUED
+    first = [system.launch() for _ in range(SLOTS)]
+    one_more = system.create_and_launch()
+    assert system.status(one_more) is QUEUED
     system.go.touch()
     for run_id in first:
         assert system.ends(run_id) is SUCCESS
-    run = system.instance.get_run_by_id(fifth)
+    run = system.instance.get_run_by_id(one_more)
     assert run is not None
     assert internals.fits_the_queue(system.instance, run)
 

@@ -10,10 +10,10 @@ from reconciler_dagster.cli.looking.finding import Finding, State, tried
 from reconciler_dagster.cli.output import counted
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.guard import Unfit
+from reconciler_dagster.portal.tables import insert_of_client
 from reconciler_dagster.postgres import client_tokens
 from reconciler_dagster.postgres.client_tokens import Reference
 from reconciler_dagster.postgres.clients import Client, active_clients
-from reconciler_dagster.portal.tables import insert_of_client
 from reconciler_dagster.syncs.in_force import maps
 
 
