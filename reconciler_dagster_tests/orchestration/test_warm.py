@@ -40,7 +40,8 @@ from reconciler_dagster_tests.orchestration.launching import (
     place_of,
 )
 
-SLOTS = yaml.safe_load(project_file("dagster.yaml").read_text())["run_queue"]["max_concurrent_runs"]
+SETTINGS = yaml.safe_load(project_file("dagster.yaml").read_text())
+SLOTS = SETTINGS["concurrency"]["runs"]["max_concurrent_runs"]
 SUCCESS, FAILURE, CANCELED, STARTED, QUEUED = (
     getattr(dg.DagsterRunStatus, name)
     for name in ("SUCCESS", "FAILURE", "CANCELED", "STARTED", "QUEUED")
