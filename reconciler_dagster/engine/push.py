@@ -274,10 +274,10 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
             for record_id, tombstone in tombstones.load(connection, pair, gone).items()
             if tombstone.state is State.DELETED
         }
-    reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
-    there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
-    with session.engine.connect() as connection:  # these wait as deletions, and are told as such
+        there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
+        # These wait as deletions, and are told as such.
         there -= leads.never_met(connection, pair, there)
+    reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
     read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
     with session.writing() as connection:
         moved = leads.note_moved(connection, pair, there)

@@ -118,7 +118,7 @@ def _followers(
             affected = sorted({*linked, *left.get(other.name, ())})
         changed = _columns(connection, pair, other, derived, affected)
         if changed:
-            around = other.among(written.others | {written.name: written})
+            around = other.among({**written.others, written.name: written})
             _followers(connection, pair, around, changed, {}, {*done, other.name})
 
 

@@ -47,7 +47,7 @@ def add_tables(base: Base, now: int) -> None:
         base.tables[table.id] = by_name[table.name] = table
     _describe(campaigns, rng, now)
     names = [record.cells[campaigns.primary] for record in campaigns.records.values()]
-    rows = {
+    rows: dict[str, list[dict[str, Any]]] = {
         "Tasks": [
             {"Task": task, "Status": status, "Priority": _PRIORITIES[priority], "Type": kind}
             for task, status, priority, kind in _TASKS
