@@ -274,11 +274,10 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
             for record_id, tombstone in tombstones.load(connection, pair, gone).items()
             if tombstone.state is State.DELETED
         }
-    reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
-    there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
-    with session.engine.connect() as connection:
+        there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
         first = session.writer == "first_contact"
         never_met = leads.never_met(connection, pair, there, at_first_contact=first)
+    reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
     read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
     with session.writing() as connection:
         moved = leads.note_moved(connection, pair, there)

@@ -33,6 +33,10 @@ CREATE TABLE campaigns (
     name varchar(255) NOT NULL, campaign_type varchar(50) DEFAULT 'Standard',
     airtable_record_id varchar(255) UNIQUE, is_paused boolean NOT NULL DEFAULT false,
     messages_sent int DEFAULT 0, total_leads int DEFAULT 0, active_leads_count int DEFAULT 0,
+    completed_leads_count int DEFAULT 0, opted_out_count int DEFAULT 0, booked_count int DEFAULT 0,
+    form_id varchar(255), webinar_datetime timestamptz, zoom_link varchar(500),
+    resource_link varchar(500), resource_name varchar(255), auto_discovered boolean DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(),
     messages jsonb, version int NOT NULL DEFAULT 1, is_active boolean DEFAULT true
 );
 CREATE TABLE leads (

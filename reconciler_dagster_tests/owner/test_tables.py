@@ -10,6 +10,7 @@ from reconciler_dagster.core.drift import unexplained
 from reconciler_dagster.engine.audit import audit
 from reconciler_dagster.postgres import derived
 from reconciler_dagster.postgres.report import drift_report
+from reconciler_dagster_tests.owner.portal import owners_portal
 from reconciler_dagster_tests.owner.tables import Tables, tables
 
 COUNTS = (
@@ -298,3 +299,50 @@ def test_a_base_without_the_optional_fields_is_no_problem(portal_db: str) -> Non
         here.sql("UPDATE leads SET notes = 'kept' WHERE airtable_record_id = :r", r=record_id)
         here.sync()
         assert here.row("leads", record_id)["notes"] == "kept"
+
+
+def test_the_owners_campaign_page_counts_again(empty_db: str) -> None:
+    """lead_source is the campaign's name, leads join their campaigns by the record link, and what
+    the portal alone knows stays.
+    """
+    with owners_portal(empty_db, "as it is", leads=60) as acme:
+        here = Tables(acme, "campaigns, leads")
+        for record_id, record in here.on("Campaigns").records().items():
+            here.sql(
+                "UPDATE campaigns SET airtable_record_id = :r, messages = '[{}]', version = 3 "
+                "WHERE name = :n",
+                r=record_id,
+                n=record["fields"]["Campaign Name"],
+            )
+        records = acme.sandbox.records()
+        new, enrolled = sorted(records)[0], sorted(records)[40]
+        other = "SELECT id FROM campaigns WHERE name = 'None'"
+        here.sql(
+            f"UPDATE leads SET campaign_id = ({other}), enrolled_message_count = 4, "  # noqa: S608
+            "enrolled_campaign_version = 3 WHERE airtable_record_id = :r",
+            r=enrolled,
+        )
+        here.sql("UPDATE leads SET lead_source = 'Kajabi-API' WHERE airtable_record_id = :r", r=new)
+        campaign = next(iter(here.on("Campaigns").records()))
+        for record_id in (new, enrolled):
+            acme.sandbox.edit(record_id, {"Linked Campaign": [campaign]})
+        acme.adopt()
+        here.sync()
+        here.sync()
+        assert here.sql(
+            "SELECT DISTINCT c.messages::text, c.version FROM campaigns c "
+            "WHERE c.airtable_record_id IS NOT NULL AND c.messages IS NOT NULL"
+        ) == [("[{}]", 3)]
+        for record_id, record in acme.sandbox.records().items():
+            row = here.row("leads", record_id)
+            assert row["lead_source"] == record["fields"].get("Campaign (CORRECTED)")
+        linked = here.row("leads", new)["campaign_id"]
+        assert linked == here.row("campaigns", campaign)["id"]
+        kept = here.row("leads", enrolled)
+        assert (kept["enrolled_message_count"], kept["enrolled_campaign_version"]) == (4, 3)
+        assert kept["campaign_id"] == str(acme.value(other))
+        assert here.sql(
+            "SELECT count(*) FROM campaigns c WHERE total_leads IS DISTINCT FROM "
+            "(SELECT count(*) FROM leads l WHERE l.campaign_id = c.id AND l.is_active)"
+        ) == [(0,)]
+        assert here.quiet() == (2, 0, 0)
