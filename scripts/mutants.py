@@ -353,7 +353,7 @@ MUTANTS = [
     Mutant(
         "count a cell that was left out of a lead that comes back as agreed",
         "in_place_of_a_cell",
-        ENGINE + "local.py",
+        ENGINE + "outcome.py",
         "for column, value in remote if column not in refused}",
         "for column, value in remote}",
     ),

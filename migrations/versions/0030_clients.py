@@ -5,7 +5,7 @@ from alembic import op
 from reconciler_dagster.postgres import listed
 
 revision = "0030"
-down_revision = "0020"
+down_revision = "0021"
 
 
 def upgrade() -> None:

@@ -7,14 +7,13 @@ new one, and the merge goes on from there.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
-from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection
 
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.reading import Row
+from reconciler_dagster.engine import outcome
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
@@ -28,7 +27,6 @@ from reconciler_dagster.postgres import (
     record,
 )
 from reconciler_dagster.postgres.apply import apply_writes, lead_ids
-from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.choices import both
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.writes import Applied, LeadWrite
@@ -58,27 +56,27 @@ def write_local(
         outbound = {
             record_id: cells
             for record_id in done
-            if (cells := _outbound(changes.get(record_id, EMPTY), applied, record_id))
+            if (cells := outcome.sendable(changes.get(record_id, EMPTY), applied, record_id))
         }
         baseline.forget(connection, pair, applied.inserted)
         baseline.advance(
             connection,
             pair,
             [
-                _agreement(staged, record_id, changes.get(record_id, EMPTY), owners, applied)
+                outcome.agreement(staged, record_id, changes.get(record_id, EMPTY), owners, applied)
                 for record_id in done
                 if record_id in staged.records or record_id in staged.baselines
             ],
         )
         journal.close(connection, pair, done)
-        merged_over = {r: _merged_over(staged, changes, r, outbound[r]) for r in outbound}
+        merged_over = {r: outcome.merged_over(staged, changes, r, outbound[r]) for r in outbound}
         journal.plan(connection, pair, session.run_id, outbound, owners, merged_over)
-        conflicts = _conflicts(changes, done, owners, applied)
+        conflicts = outcome.decided(changes, done, owners, applied)
         fought = fights.count(connection, pair, session.run_id, conflicts)
         conflicts = [c for c in conflicts if (c["record_id"], c["field"]) not in fought]
-        staged.to_tell.update(_won_by_postgres(changes, owners, outbound))
+        staged.to_tell.update(outcome.won_by_postgres(changes, owners, outbound))
         record.conflicts(connection, pair, session.run_id, conflicts)
-        told = _history(changes, owners, applied)
+        told = outcome.written(changes, owners, applied)
         record.history(connection, pair, session.run_id, "postgres", told)
         fights.count_turns(connection, pair, session.run_id, "postgres", told)
         edited = leads.settle(
@@ -86,8 +84,8 @@ def write_local(
             [n for r in done if r in staged.leads for n in staged.leads[r].revisions],
         )
         _quarantine(connection, session, staged, changes, done, applied, outbound)
-        own_writes.forget(connection, pair, _no_longer_rewritten(staged, done))
-        fights.over(connection, pair, *_no_longer_fought(staged, done))
+        own_writes.forget(connection, pair, outcome.no_longer_rewritten(staged, done))
+        fights.over(connection, pair, *outcome.no_longer_fought(staged, done))
         if session.writer != "first_contact":  # which works all of it out once, at its end
             derived.work_out(connection, pair, done, _left(session, staged, done))
     updated = {record_id for record_id, columns in applied.written.items() if columns}
@@ -128,7 +126,9 @@ def write_of(
         blanks=session.map.blanks,
         constants=session.map.constants,
         deleted_row=lead.deleted_row if lead else None,
-        created_time=created.isoformat() if (created := _created_time(staged, record_id)) else None,
+        created_time=created.isoformat()
+        if (created := outcome.created_time(staged, record_id))
+        else None,
     )
 
 
@@ -142,100 +142,11 @@ def _left(session: Session, staged: Staged, done: Collection[str]) -> dict[str, 
     }
 
 
-def _created_time(staged: Staged, record_id: str) -> datetime | None:
-    read, known = staged.records.get(record_id), staged.baselines.get(record_id)
-    return read.created_time if read else known.created_time if known else None
-
-
-def _outbound(change: LeadChange, applied: Applied, record_id: str) -> Row:
-    """What may be sent: a merged text only once the lead holds it too, for what Airtable then
-    acknowledges counts as agreed.
-    """
-    written = applied.written.get(record_id, ())
-    return {
-        column: value
-        for column, value in change.to_airtable.items()
-        if column not in change.to_postgres or column in written
-    }
-
-
-def _merged_over(
-    staged: Staged, changes: Mapping[str, LeadChange], record_id: str, cells: Row
-) -> Row:
-    """What goes to both sides is a merged text: Airtable's part of it."""
-    remote, to_postgres = staged.sides.remote[record_id], changes[record_id].to_postgres
-    return {column: remote[column] for column in cells if column in to_postgres}
-
-
-def _agreement(
-    staged: Staged, record_id: str, change: LeadChange, owners: Mapping[str, str], applied: Applied
-) -> BaselineRow:
-    """What both sides hold now."""
-    if record_id in applied.inserted:
-        fields = _agreed_anew(staged, record_id, applied)
-    else:
-        fields = _agreed_further(staged, record_id, change, applied)
-    created = _created_time(staged, record_id)
-    assert created is not None
-    placeholders = applied.placeholders.get(record_id, {})
-    return BaselineRow(record_id, owners[record_id], created, fields, placeholders)
-
-
-def _agreed_anew(staged: Staged, record_id: str, applied: Applied) -> Row:
-    """Of a lead that was inserted: what Airtable says and what was known, as far as it stands."""
-    refused = {r.field for r in applied.refused if r.record_id == record_id}
-    known = staged.baselines.get(record_id)
-    fields = dict(known.fields) if known else {}
-    remote = staged.sides.remote[record_id].items()
-    fields |= {column: value for column, value in remote if column not in refused}
-    return {c: fields[c] for c in fields if c in applied.inserted[record_id]}
-
-
-def _agreed_further(staged: Staged, record_id: str, change: LeadChange, applied: Applied) -> Row:
-    """Of any other: agreed already, or written just now and not on its way out."""
-    written = applied.written.get(record_id, set())
-    fields = dict(staged.sides.settled_sends.get(record_id, {})) | change.agreed
-    return fields | {
-        column: value
-        for column, value in change.to_postgres.items()
-        if column in written and column not in change.to_airtable
-    }
-
-
 def _note_deferred(
     connection: Connection, session: Session, applied: Applied, owners: Mapping[str, str]
 ) -> None:
     pairs = [(owners[record_id], record_id) for record_id in sorted(applied.deferred)]
     leads.defer(connection, session.pair, pairs)
-
-
-def _conflicts(
-    changes: Mapping[str, LeadChange],
-    done: Collection[str],
-    owners: Mapping[str, str],
-    applied: Applied,
-) -> list[dict[str, Any]]:
-    """A conflict is over once the winner is written; until then it will be found again."""
-    return [
-        conflict | {"record_id": record_id, "lead_id": owners[record_id]}
-        for record_id in done
-        if record_id in changes
-        for conflict in changes[record_id].conflicts
-        if conflict["field"] in applied.written.get(record_id, ())
-    ]
-
-
-def _won_by_postgres(
-    changes: Mapping[str, LeadChange], owners: Mapping[str, str], outbound: Mapping[str, Row]
-) -> dict[tuple[str, str], dict[str, Any]]:
-    """Conflicts whose winner is on its way to Airtable: they are over once it is there."""
-    return {
-        (record_id, conflict["field"]): conflict
-        | {"record_id": record_id, "lead_id": owners[record_id]}
-        for record_id, cells in outbound.items()
-        for conflict in changes[record_id].conflicts
-        if conflict["field"] in cells and conflict["field"] not in changes[record_id].to_postgres
-    }
 
 
 def _held(session: Session, changes: Mapping[str, LeadChange], done: set[str]) -> list[Refusal]:
@@ -252,22 +163,6 @@ def _held(session: Session, changes: Mapping[str, LeadChange], done: set[str]) -
         for record_id, change in changes.items()
         if record_id in done
         for column, (there, here) in change.held.items()
-    ]
-
-
-def _history(
-    changes: Mapping[str, LeadChange], owners: Mapping[str, str], applied: Applied
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "record_id": record_id,
-            "lead_id": owners[record_id],
-            "field": column,
-            "old": changes[record_id].old.get(column),
-            "new": changes[record_id].to_postgres[column],
-        }
-        for record_id, columns in applied.written.items()
-        for column in sorted(columns)
     ]
 
 
@@ -298,31 +193,6 @@ def _quarantine(
     quarantine.put(connection, session.pair, refused)
     unread = staged.sides.assumed & done_set
     quarantine.release(connection, session.pair, done, kept, unread)
-
-
-def _no_longer_rewritten(staged: Staged, done: Collection[str]) -> list[tuple[str, str]]:
-    """Cells that agree, or whose lead somebody has edited."""
-    return [
-        (record_id, column)
-        for record_id, column in staged.own_writes
-        if record_id in done
-        and (
-            bool(record_id in staged.leads and staged.leads[record_id].revisions)
-            or (record_id in staged.records and not staged.sides.differ(record_id, column))
-        )
-    ]
-
-
-def _no_longer_fought(
-    staged: Staged, done: Collection[str]
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Cells that somebody has given another value, and those on which both sides agree."""
-    read = [cell for cell in staged.fought if cell[0] in done and cell[0] in staged.records]
-    apart = [cell for cell in read if staged.sides.differ(*cell)]
-    return (
-        [cell for cell in apart if not staged.is_fought(*cell)],
-        [cell for cell in read if cell not in apart],
-    )
 
 
 def _stands(staged: Staged, record_id: str, column: str) -> bool:
