@@ -1,4 +1,5 @@
-"""The portal's other tables where they are missing, and what its campaigns lack that we have made.
+"""The other tables of a portal that we have made, and what its campaigns lack. Somebody else's portal
+has the tables that it has, and one without clients of its own needs none.
 
 What is created here is marked like the tables of 0001, and goes down like them: while it is empty.
 """
@@ -75,7 +76,8 @@ def upgrade() -> None:
     for name, columns in TABLES.items():
         op.execute(f"""
             DO $$ BEGIN
-                IF to_regclass('public.{name}') IS NULL THEN
+                IF obj_description(to_regclass('public.leads')) = '{MARK}'
+                AND to_regclass('public.{name}') IS NULL THEN
                     CREATE TABLE public.{name} ({columns});
                     COMMENT ON TABLE public.{name} IS '{MARK}';
                 END IF;
