@@ -144,7 +144,8 @@ def test_a_default_that_is_refused_too_is_left_empty(acme: World) -> None:
     acme.sql(
         "ALTER TABLE leads ADD CONSTRAINT own CHECK (lead_source <> 'Standard Form') NOT VALID"
     )
-    record_id = acme.sandbox.add({"Lead Source": "Standard Form"})
+    acme.sandbox.add_option("Campaign (CORRECTED)", "Standard Form")
+    record_id = acme.sandbox.add({"Campaign (CORRECTED)": "Standard Form"})
     acme.sync()
     assert acme.lead(record_id)["lead_source"] is None
     assert set(held(acme)) == {(record_id, "lead_source")}
