@@ -237,10 +237,10 @@ def test_doctor_from_bad_to_well(run: Run, portal_db: str) -> None:
         with psycopg.connect(portal_db) as connection:
             connection.execute("ALTER TABLE leads DROP COLUMN region")
 
-        sandbox.delete_field("Notes")
+        sandbox.delete_field("Company")
         code, found = doctor(run, **env)
         assert (code, found["client Well"][0]) == (1, "warning")
-        assert "'Notes' is stopped" in found["client Well"][1]
+        assert "'Company' is stopped" in found["client Well"][1]
 
         with psycopg.connect(portal_db) as connection:
             connection.execute(

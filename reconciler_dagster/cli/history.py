@@ -27,7 +27,7 @@ def history(lead: str, as_json: bool) -> None:
         changes = record.history_of(connection, tables, lead)
     if changes is None:
         raise ConfigurationError(
-            f"There is no lead '{lead}': expected leads.id or leads.airtable_record_id."
+            f"There is no lead '{lead}': expected its id in the portal, or Airtable's record id."
         )
     if as_json:
         echo_json({"lead": lead, "changes": [asdict(change) for change in changes]})

@@ -98,7 +98,7 @@ def test_an_override_changes_one_base_alone() -> None:
 
 def test_the_shipped_definitions_are_good_and_in_order() -> None:
     names = list(read_all(None))
-    assert names.index("campaigns") < names.index("leads") < names.index("sms_events")
+    assert names.index("campaigns") < names.index("leads")
 
 
 def test_a_folder_with_one_sync_twice_is_refused(tmp_path: Path) -> None:
@@ -145,3 +145,36 @@ fields:
 def test_any_text_is_a_definition_or_a_plain_refusal(text: str) -> None:
     with pytest.raises(DefinitionError, match="any"):
         parse_definition(text, "any")
+
+
+DERIVED = """\
+sync: firms
+airtable: {table: Firms}
+postgres: {table: crm.firms}
+fields:
+  name: {from: Name}
+  size: {from: Size, type: integer, optional: true}
+  owner_id: {from: Owner, type: link, to: people, optional: true, fills: true}
+derived:
+  size: {sql: (SELECT count(*) FROM crm.people p WHERE p.firm_id = row.id), after: [people]}
+  owner_id: {sql: "NULL", after: [people]}
+events: INSERT INTO crm.log SELECT FROM written
+"""
+
+
+def test_what_is_derived_gives_way_to_the_field_where_it_cannot_be_kept_right() -> None:
+    firms = parse_definition(DERIVED, "firms.yaml")
+    assert firms.events == ("INSERT INTO crm.log SELECT FROM written",)
+    alone, with_people = firms.within(["firms"]), firms.within(["firms", "people"])
+    assert (set(alone.fields), set(alone.derived)) == ({"name", "size"}, set())
+    assert set(with_people.fields) == {"name", "owner_id"}
+    assert set(with_people.derived) == {"size", "owner_id"}
+
+
+def test_a_derived_column_is_read_only_and_names_syncs_that_there_are() -> None:
+    with pytest.raises(DefinitionError, match=r"line 6: fields\.size is derived as well"):
+        parse_definition(DERIVED.replace("integer,", "integer, edited: both,"), "firms.yaml")
+    people = parse_definition(GOOD.replace("sync: contacts", "sync: people"), "people.yaml")
+    wrong = parse_definition(DERIVED.replace("after: [people]", "after: [persons]"), "firms.yaml")
+    with pytest.raises(DefinitionError, match="derives a column after 'persons'"):
+        in_order({"firms": wrong, "people": people})
