@@ -187,8 +187,8 @@ def test_the_page_does_what_it_says(page: Page) -> None:
     assert page.row("deals", deal)["note"] == "hello"
 
     quiet = json.loads(page.call("reconciler run --json"))["clients"][0]
-    assert quiet["counts"]["airtable_calls"] == 3, "one call a sync"
-    assert (quiet["counts"]["local_writes"], quiet["counts"]["remote_writes"]) == (0, 0)
+    assert quiet["airtable_calls"] == 3, "one call a sync"
+    assert (quiet["local_writes"], quiet["remote_writes"]) == (0, 0)
     status = json.loads(page.call("reconciler status --json"))["clients"][0]
     assert set(status["syncs"]) == {"companies", "contacts", "deals"}
     assert status["attention"] == []

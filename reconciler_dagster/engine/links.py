@@ -21,4 +21,6 @@ def fill_links(sessions: Iterable[Session]) -> int:
             record_ids = quarantine.resolvable(connection, session.pair)
         if record_ids:
             unknown += len(push_all(session, record_ids).unknown)
+            with session.engine.connect() as connection:  # what waited for a row waits no more
+                session.counts.quarantined = len(quarantine.records(connection, session.pair))
     return unknown
