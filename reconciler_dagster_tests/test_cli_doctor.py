@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -229,3 +230,13 @@ def test_the_readmes_statement_and_the_doctors_add_a_client(
 def test_the_readmes_statement_adds_a_client_to_our_own_table(portal_db: str) -> None:
     with psycopg.connect(portal_db) as connection:
         connection.execute(README.encode())
+
+
+def test_what_a_portal_does_not_have_is_no_trouble_of_a_switch_over(database: Database) -> None:
+    """Its checks are passed over where there is nothing to look at; all else being well, it is."""
+    database.sql(TABLES)
+    upgrade(engine(database.url))
+    done = call("doctor", "--switch-over", "--json")
+    told = json.loads(done.stdout)
+    assert "skipped" in {check["state"] for check in told["checks"]}
+    assert (done.exit_code, told["healthy"]) == (0, True)

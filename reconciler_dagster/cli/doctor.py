@@ -38,10 +38,11 @@ def doctor(as_json: bool, switching_over: bool) -> None:
     findings = list(examine_switch_over() if switching_over else examine())
     states = {finding.state for finding in findings}
     if as_json:
-        echo_json({"healthy": states <= {"ok"}, "checks": [asdict(f) for f in findings]})
+        echo_json({"healthy": states <= {"ok", "skipped"}, "checks": [asdict(f) for f in findings]})
     else:
         _print(findings)
-    raise click.exceptions.Exit(2 if "failed" in states else 1 if states - {"ok"} else 0)
+    # What is skipped for want of something comes with a failure; else there was nothing to look at.
+    raise click.exceptions.Exit(2 if "failed" in states else 1 if "warning" in states else 0)
 
 
 def examine() -> Iterator[Finding]:

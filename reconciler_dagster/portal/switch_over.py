@@ -72,7 +72,7 @@ CHECKS = {
     ),
     "without campaign": Check(
         "SELECT count(*) FROM public.leads WHERE campaign_id IS NULL",
-        "leads have no campaign_id: the same number is to stand afterwards",
+        "leads have no campaign_id: the same number, and the new leads, are to stand afterwards",
     ),
     "inactive": Check(
         "SELECT count(*) FROM public.leads WHERE NOT is_active",
