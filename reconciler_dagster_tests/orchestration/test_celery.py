@@ -250,7 +250,10 @@ def test_a_broker_that_is_killed_loses_no_request(
     instance.launch_run(run.run_id, None)  # type: ignore[arg-type]  # what the daemon does
 
     def succeeded() -> bool:
+        # A worker may have ended with the task in hand: the run that never began is then failed by
+        # run monitoring, and the listener launches another one for the request.
         spread.start_workers_again()
+        assert monitored(instance)
         return spread.state(request) == "succeeded"
 
     eventually(succeeded)
