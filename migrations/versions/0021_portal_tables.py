@@ -1,5 +1,5 @@
-"""The other tables of a portal that we have made, and what its campaigns lack. Somebody else's portal
-has the tables that it has, and one without clients of its own needs none.
+"""The other tables of a portal that we have made, and what its campaigns lack. Somebody else's
+portal has the tables that it has, and who has no portal needs none.
 
 What is created here is marked like the tables of 0001, and goes down like them: while it is empty.
 """

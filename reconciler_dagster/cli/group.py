@@ -85,7 +85,7 @@ COMMANDS = {
     ),
     "map": (
         "reconciler_dagster.cli.map:map_",
-        "Draft and check sync definitions: which Airtable field is which column.",
+        "Draft, check and show sync definitions: which Airtable field is which column.",
     ),
     "psql": ("reconciler_dagster.cli.psql:psql", "Open the portal's database in psql."),
     "sandbox": (
