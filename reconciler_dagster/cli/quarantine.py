@@ -13,8 +13,8 @@ from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.choices import Side, choose
 from reconciler_dagster.postgres.clients import find_client
+from reconciler_dagster.postgres.held import TOLD_SINGLY, Held, held
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
-from reconciler_dagster.postgres.quarantine import TOLD_SINGLY, Held, held
 from reconciler_dagster.postgres.retry import retry_chosen
 from reconciler_dagster.syncs.in_force import mapped_columns, maps
 

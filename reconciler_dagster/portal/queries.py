@@ -15,7 +15,7 @@ from reconciler_dagster.portal import plain
 from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.problems import not_found
 from reconciler_dagster.postgres.clients import directory
-from reconciler_dagster.postgres.quarantine import TOLD_SINGLY
+from reconciler_dagster.postgres.held import TOLD_SINGLY
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from reconciler_dagster.core.binding import bind
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.core.sync import Pair
-from reconciler_dagster.postgres import bindings, decisions, derived, quarantine, windows
+from reconciler_dagster.postgres import bindings, decisions, derived, held, windows
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import directory
 from reconciler_dagster.postgres.names import statement
@@ -113,7 +113,7 @@ def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
         "quarantine_by_field": dict(by_field.most_common()),
         "waiting_for_options": [
             asdict(one) | {"airtable": pair.map.fields[one.field].airtable}
-            for one in quarantine.waiting_for_options(connection, pair)
+            for one in held.waiting_for_options(connection, pair)
             if one.field in pair.map.fields.columns
         ],
         "conflicts_last_7_days": figures.conflicts,

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.sync import Pair
-from reconciler_dagster.postgres.quarantine import held
+from reconciler_dagster.postgres.held import held
 from reconciler_dagster.postgres.report import drift_report
 from reconciler_dagster.redaction import redacted_values
 from reconciler_dagster_tests.mapping import SYNC
