@@ -43,6 +43,8 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_rehearsal.py",
     "reconciler_dagster_tests/engine/test_fights.py",
     "reconciler_dagster_tests/core/test_rehearsal.py",
+    "reconciler_dagster_tests/core/test_together.py",
+    "reconciler_dagster_tests/engine/test_claims.py",
 ]
 HISTORIES = "40"
 
