@@ -729,4 +729,26 @@ MUTANTS = [
         "            change.to_airtable.pop(column, None)\n",
         "            continue\n",
     ),
+    ),
+    Mutant(
+        "leave derived columns stale where rows are written",
+        "counts_are_worked_out_with_the_write",
+        ENGINE + "local.py",
+        "            derived.work_out(connection, pair, done, _left(session, staged, done))\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "leave derived columns stale in the audit",
+        "a_stale_column_is_drift_and_the_audit_repairs_it",
+        ENGINE + "audit.py",
+        "            derived.work_out(connection, session.pair)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "write a stand-in over what is final in Airtable",
+        "a_pause_stops_all_but_those_that_are_through",
+        CORE + "merge.py",
+        "            gives_way[i] = not stands[i] and codec.gives_way(here[i], there[i])\n",
+        "",
+    ),
 ]
