@@ -729,7 +729,6 @@ MUTANTS = [
         "            change.to_airtable.pop(column, None)\n",
         "            continue\n",
     ),
-    ),
     Mutant(
         "leave derived columns stale where rows are written",
         "counts_are_worked_out_with_the_write",

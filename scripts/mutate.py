@@ -52,16 +52,13 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_rehearsal.py",
     "reconciler_dagster_tests/engine/test_fights.py",
     "reconciler_dagster_tests/core/test_rehearsal.py",
-<<<<<<< HEAD
     "reconciler_dagster_tests/notices/test_decide.py",
     "reconciler_dagster_tests/notices/test_keeper.py",
     "reconciler_dagster_tests/notices/test_observe.py",
     "reconciler_dagster_tests/notices/test_dagster.py",
     "reconciler_dagster_tests/postgres/test_token_bucket.py",
-=======
     "reconciler_dagster_tests/core/test_together.py",
     "reconciler_dagster_tests/engine/test_claims.py",
->>>>>>> api
 ]
 HISTORIES = "40"
 

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.notices import heartbeat
 from reconciler_dagster.notices.dagster import Dagster
 from reconciler_dagster.notices.keeper import Keeper
 from reconciler_dagster.notices.settings import NoticeSettings
 from reconciler_dagster.postgres import retention
+from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.migrate import is_current
 from reconciler_dagster.telling import told
 
 log = logging.getLogger("reconciler_dagster.notices")
@@ -70,8 +74,17 @@ def tell_of_failure(settings: Settings, notices: NoticeSettings, of_dagster: str
     def seen(now: datetime) -> Dagster:
         return Dagster(now, problem=of_dagster)
 
+    if not of_dagster and _is_not_migrated(settings):
+        return  # nobody could keep a notice, and who started this is told
     with suppress(ConfigurationError):
         Keeper(settings, notices, seen if of_dagster else None).look()
+
+
+def _is_not_migrated(settings: Settings) -> bool:
+    try:
+        return not is_current(engine(settings.require_database_url()))
+    except (ConfigurationError, SQLAlchemyError):
+        return False
 
 
 def _carefully(what: str, do: Callable[[], None]) -> None:

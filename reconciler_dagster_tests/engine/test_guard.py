@@ -352,7 +352,7 @@ def test_a_client_that_is_hidden_is_not_taken_for_none(acme: World) -> None:
     [
         ("UPDATE ON leads", "UPDATE ON public.leads"),
         ("INSERT ON leads", "INSERT ON public.leads"),
-        ("SELECT (id, email) ON users", "SELECT ON public.users"),
+        ("SELECT (id, email, first_name, last_name) ON users", "SELECT ON public.users"),
         ("DELETE ON reconciler.unsettled", "DELETE ON reconciler.unsettled"),
     ],
 )
