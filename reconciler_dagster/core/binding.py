@@ -158,11 +158,6 @@ def bind(
         # One that was there and is gone is no field that the base does not have.
         if found is None and mapped.optional and column is not None and not known:
             bindings.append(Binding(mapped.column, None, mapped.airtable))
-            if before and before.type:
-                notes.append(
-                    f"'{before.name}' is not in the table any more; {table}.{mapped.column} keeps "
-                    "what it holds until the field is back."
-                )
             continue
         problem = _problem(mapped, [source.field for source in sources], column, table)
         bindings.append(_binding(mapped, sources, before, problem))

@@ -166,12 +166,15 @@ def test_a_definition_that_names_another_field_is_followed_and_met_anew() -> Non
             assert bind(other, [COMPANY, shop], COLUMNS, older).ids_by_column == {"company": ids}
 
 
-def test_an_optional_field_that_is_lost_is_told_once() -> None:
+def test_an_optional_field_that_was_there_and_is_lost_is_stopped() -> None:
+    """It is no field that this base does not have: somebody has deleted it."""
     may = SyncMap("t", "T", SYNC.table, FieldMap([replace(FIELDS["company"], optional=True)]))
     before = {b.column: b for b in bind(may, [COMPANY], COLUMNS, {}).bindings}
     lost = bind(may, [STATUS], COLUMNS, before)
-    assert "'Company' is not in the table any more" in lost.notes[0]
-    assert bind(may, [STATUS], COLUMNS, {b.column: b for b in lost.bindings}).notes == ()
+    assert "'Company' is stopped" in lost.problems[0]
+    remembered = {b.column: b for b in lost.bindings}
+    assert bind(may, [STATUS], COLUMNS, remembered).problems == lost.problems
+    assert bind(may, [COMPANY], COLUMNS, remembered).problems == []
 
 
 def test_a_field_that_a_base_may_do_without_is_no_problem_and_met_when_it_comes() -> None:
