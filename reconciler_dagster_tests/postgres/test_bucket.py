@@ -140,17 +140,16 @@ def test_what_is_not_told_leaves_room_for_ways_that_nobody_sees(
     portal: Engine, told_late: float
 ) -> None:
     """A call that left late by a share of the spare and was on its way for 30 ms longer than the
-    sixth: nobody tells of the way.
+    others: nobody tells of the way.
     """
     rate = Settings.model_fields["calls_per_second"].default
     spare = 5 / rate - 1
     bucket = Bucket(portal, "appBase", purpose="delta", urgent=True, calls_per_second=rate)
     first = bucket.take()
     bucket.arrived_late(first, told_late * spare)
-    arrived = first.began + told_late * spare + UNSEEN_WAY
-    for _ in range(4):
-        bucket.take()
-    assert gone(bucket) - arrived >= 1
+    arrivals = [first.began + told_late * spare + UNSEEN_WAY]
+    arrivals += [gone(bucket) for _ in range(10)]
+    assert most_in_a_second(sorted(arrivals)) == 5
 
 
 @pytest.mark.parametrize("seed", range(3))
