@@ -147,9 +147,11 @@ def test_what_is_not_told_leaves_room_for_ways_that_nobody_sees(
     bucket = Bucket(portal, "appBase", purpose="delta", urgent=True, calls_per_second=rate)
     first = bucket.take()
     bucket.arrived_late(first, told_late * spare)
-    arrivals = [first.began + told_late * spare + UNSEEN_WAY]
-    arrivals += [gone(bucket) for _ in range(10)]
-    assert most_in_a_second(sorted(arrivals)) == 5
+    arrived = first.began + told_late * spare + UNSEEN_WAY
+    time.sleep(told_late * spare + UNSEEN_WAY)  # so that it is the oldest, on a fast machine too
+    for _ in range(4):
+        bucket.take()
+    assert gone(bucket) - arrived >= 1
 
 
 @pytest.mark.parametrize("seed", range(3))
