@@ -67,10 +67,9 @@ class Staged:
         return changes
 
     def _leave_fights(self, record_id: str, change: LeadChange, fields: FieldMap) -> None:
-        """Take out cells that another writer has given the same value again."""
-        there = [conflict["field"] for conflict in change.conflicts]
-        fought = {c for c in there if self.is_fought(record_id, c)}
+        """Take out cells that another writer has changed back once more."""
         present = change.to_postgres.keys() | change.to_airtable.keys()
+        fought = {column for column in present if self.is_fought(record_id, column)}
         for column in fought | together.waiting(fought, present, fields).keys():
             change.to_postgres.pop(column, None)
             change.to_airtable.pop(column, None)

@@ -63,7 +63,7 @@ def test_a_program_that_writes_another_value_each_time(acme: World) -> None:
         counts.append(conflicts(acme))
     assert counts == [40, 80, *[80] * 8]
     (sentence,) = told(acme)
-    assert "leads.status of 40 leads" in sentence
+    assert "leads.status of 40 records" in sentence
     assert acme.cell(record_id, "SMS Stop Reason") == "because 9"
     assert acme.lead(record_id)["status"] == "synced at 12:09"
     acme.assert_quiet()
@@ -125,7 +125,7 @@ def test_a_zap_that_resets_what_the_portal_writes(acme: World, portal_s: str, za
         assert acme.lead(other)["company"] == f"Company {number}"
     assert conflicts(acme) == 0
     (sentence,) = told(acme)
-    assert "leads.sms_stop_reason of 1 lead." in sentence
+    assert "leads.sms_stop_reason of 1 record." in sentence
     assert writes == [2, 2, 2, *[1] * 7]
     assert acme.cell(fought, "SMS Stop Reason") == zap_s.format(9)
     assert acme.lead(fought)["sms_stop_reason"] == portal_s.format(9)

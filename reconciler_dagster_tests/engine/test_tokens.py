@@ -85,10 +85,10 @@ def test_a_token_is_rotated_in_the_middle_of_a_run(acme: World, tmp_path: Path) 
     for record_id in list(acme.sandbox.records())[:30]:
         acme.update(record_id, notes="from the portal")
     session = acme.session()
-    assert session.base.schema()
+    assert session.base.schema("Leads")
     path.write_text(NEXT)
     accept(acme, NEXT)
-    assert session.base.schema()
+    assert session.base.schema("Leads")
     assert [call["status"] for call in acme.sandbox.calls()] == [401, 200]
     acme.sync()
     acme.assert_converged()

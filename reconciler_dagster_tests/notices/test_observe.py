@@ -121,7 +121,7 @@ def test_a_fight_is_told_from_the_run_on_in_which_it_is_one(office: Office) -> N
     office.sql("UPDATE reconciler.fight SET runs = runs + 1")
     (cause,) = causes(office)
     assert (cause.kind, cause.subject) == ("sides_fight", "Acme")
-    assert cause.detail == "leads.notes of 2 leads, leads.status of 2 leads"
+    assert cause.detail == "leads.notes of 2 records, leads.status of 2 records"
 
 
 def test_a_rehearsal_that_nobody_approves_of_is_told_after_an_hour(office: Office) -> None:

@@ -206,7 +206,7 @@ def _insert(
     if number % 10 == 0:
         row["company"], row["title"] = "Renamed a while ago", "Then"
     if number % 17 == 0:
-        row["hrq_status"] = "Completed"  # what remove-from-campaign writes, and Airtable refuses
+        row["hrq_status"] = "Postponed"  # a word of the portal's own, and no option in Airtable
     if number % 23 == 0 and "sms_stop_reason" not in row:
         row["sms_stop_reason"] = "Asked by phone"  # Airtable has nothing there yet
     names = ", ".join(f'"{name}"' for name in row)

@@ -176,25 +176,25 @@ def test_the_old_cron_beside_the_engine(portal: World, cron: str) -> None:
     assert call("status").stderr.count("Another program") == 1
 
 
-def test_a_pause_of_all_campaigns_waits_in_one_line(portal: World) -> None:
-    """The portal's word for it is no option in Airtable: many cells, and one thing to do."""
+def test_a_word_for_all_campaigns_that_is_no_option_waits_in_one_line(portal: World) -> None:
+    """Many cells, and one thing to do. The portal's own word, Paused, is written as Stopped."""
     portal.adopt()
     portal.sync()
-    paused = portal.sql(PAUSE)
+    paused = portal.sql(PAUSE.replace("Paused", "On Holiday"))
     assert paused > 10
     portal.sync()
-    told = [line for line in call("status").stderr.splitlines() if "'Paused'" in line]
+    told = [line for line in call("status").stderr.splitlines() if "'On Holiday'" in line]
     assert told == [
-        f"Acme: {paused} leads wait for the option 'Paused' of Processing Status: add it in "
+        f"Acme: {paused} leads wait for the option 'On Holiday' of Processing Status: add it in "
         "Airtable, or choose another value."
     ]
     listed = call("quarantine", "list").stdout.splitlines()
-    assert sum("'Paused'" in line for line in listed) == 1
+    assert sum("'On Holiday'" in line for line in listed) == 1
 
 
 def test_whether_the_old_sync_is_still_writing(portal: World) -> None:
     portal.sql("UPDATE leads SET updated_at = now() - interval '1 day'")
-    portal.sql("UPDATE leads SET hrq_status = 'Archive' WHERE hrq_status = 'Completed'")
+    portal.sql("UPDATE leads SET hrq_status = 'Archive' WHERE hrq_status = 'Postponed'")
     portal.sql("UPDATE leads SET updated_at = now() - interval '1 day'")
 
     def found() -> dict[str, tuple[str, str]]:

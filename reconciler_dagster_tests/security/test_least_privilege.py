@@ -12,8 +12,16 @@ from reconciler_dagster_tests.windows import audited, inactive, next_hour, sweep
 from reconciler_dagster_tests.world import World
 
 
-def limited(acme: World) -> World:
+def grant(acme: World) -> None:
     acme.sql(project_file("migrations/least_privilege.sql").read_text().replace(":", "\\:"))
+
+
+def limited(acme: World) -> World:
+    grant(acme)
+    return as_role(acme)
+
+
+def as_role(acme: World) -> World:
     url = acme.settings.require_database_url()
     role = url.replace("://postgres@", "://reconciler_engine@")
     assert role != url
@@ -49,8 +57,9 @@ def test_a_great_sync_that_finds_a_deletion_and_an_audit_need_no_more(acme: Worl
 def test_what_a_later_migration_adds_is_granted_too(acme: World) -> None:
     """A role that was made at an earlier version needs no second grant."""
     downgrade(acme.engine, "0005")
-    engine = limited(acme)
+    grant(acme)
     upgrade(acme.engine)
+    engine = as_role(acme)
     engine.settings.calls_per_second = 1000
     acme.sql("ALTER TABLE leads DISABLE TRIGGER ALL")
     acme.update(min(acme.sandbox.records()), hrq_status="Archive")
