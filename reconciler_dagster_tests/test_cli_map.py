@@ -91,3 +91,34 @@ def test_files_are_checked(tmp_path: Path) -> None:
 def test_the_schema_in_the_package_is_the_model_s() -> None:
     assert FILE.read_text() == json_schema(), "run `reconciler map schema` into that file"
     assert CliRunner().invoke(main, ["map", "schema"]).stdout == json_schema()
+
+
+def test_what_is_in_force_is_shown_and_an_override_is_one_client_s(
+    acme: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    override = (
+        f"clients:\n  {acme.client.base_id}:\n"
+        "    phone: {from: Telephone}\n    webinar_datetime: null\n"
+    )
+    (tmp_path / "leads.yaml").write_text((SHIPPED / "leads.yaml").read_text() + override)
+    monkeypatch.setenv("RECONCILER_SYNCS_FOLDER", str(tmp_path))
+    monkeypatch.setenv("RECONCILER_SYNCS", "leads")
+    other = acme.value(
+        "INSERT INTO clients (company_name, airtable_base_id) "
+        "VALUES ('Other', 'appOTHER000000000') RETURNING id::text"
+    )
+
+    def fields(*more: str) -> dict[str, tuple[str, str]]:
+        ran = CliRunner().invoke(main, ["map", "show", "--json", *more])
+        assert ran.exit_code == 0, ran.output
+        (leads,) = [one for one in json.loads(ran.stdout)["syncs"] if one["sync"] == "leads"]
+        return {f["column"]: (f["sources"][0], f["why"]) for f in leads["fields"]}
+
+    mine, theirs = fields("--client", acme.client.id), fields("--client", other)
+    assert mine["phone"] == ("Telephone", "this base")
+    assert "webinar_datetime" not in mine
+    assert theirs == fields()
+    assert theirs["phone"] == ("Phone", "the definition")
+    said = CliRunner().invoke(main, ["map", "show", "--client", acme.client.id]).stdout
+    assert "  phone from Telephone: text, " in said
+    assert "  webinar_datetime: this base has no such field" in said
