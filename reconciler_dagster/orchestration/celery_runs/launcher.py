@@ -61,11 +61,13 @@ class WatchedCeleryRunLauncher(CeleryRunLauncher):  # type: ignore[misc]  # unty
             run = self._instance.get_run_by_id(run.run_id) or run
         try:
             # By its name: to register the task with each launch, as the original does, is a
-            # warning each time.
+            # warning each time. Nobody reads the task's result, and to wait for it by a
+            # subscription would hold a launch up, and break it off, once the broker has been away.
             task = self.celery.signature(
                 TASK_EXECUTE_JOB_NAME,
                 kwargs={"execute_job_args_packed": internals.packed(self._instance, run)},
                 immutable=True,
+                options={"ignore_result": True},
             )
             self._launch_celery_task_run(run, task, TASK_EXECUTE_JOB_NAME)
         except _BROKER_AWAY as error:
