@@ -69,7 +69,7 @@ def test_status_of_a_client_that_is_well(acme: World) -> None:
 
 
 def quarantined(acme: World) -> None:
-    acme.update(min(acme.sandbox.records()), hrq_status="Completed")
+    acme.update(min(acme.sandbox.records()), hrq_status="Unheard of")
     acme.sync()
 
 

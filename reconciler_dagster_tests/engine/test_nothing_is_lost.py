@@ -72,7 +72,7 @@ def test_a_record_that_is_gone_stays_in_quarantine_when_its_lead_is_edited(acme:
 
 def test_a_refusal_of_airtable_backs_off(acme: World) -> None:
     (record_id,) = ids(acme, 1)
-    acme.update(record_id, hrq_status="Completed")
+    acme.update(record_id, hrq_status="Unheard of")
     acme.sync()
     for attempts in (2, 3):
         acme.sql("UPDATE reconciler.quarantine SET next_attempt_at = now()")

@@ -116,14 +116,14 @@ def test_08_a_claim_crosses_as_user_id_and_as_email(acme: World) -> None:
 
 def test_09_a_value_that_is_no_option_is_quarantined_and_holds_nothing_up(acme: World) -> None:
     bad, good = some(acme, 2)
-    acme.update(bad, hrq_status="Completed", claimed_by=acme.user(ANN))
+    acme.update(bad, hrq_status="Unheard of", claimed_by=acme.user(ANN))
     acme.update(good, hrq_status="Qualified")
     ran = acme.sync()
     assert ran.counts.quarantined == 1
     assert acme.cell(good, "HRQ Status") == "Qualified"
     assert acme.cell(bad, "Claimed By") == ANN
     assert acme.value("SELECT reason FROM reconciler.quarantine").startswith(
-        "HRQ Status is 'Completed', which is no option"
+        "HRQ Status is 'Unheard of', which is no option"
     )
     acme.update(bad, hrq_status="Archive")
     assert acme.sync().counts.quarantined == 0

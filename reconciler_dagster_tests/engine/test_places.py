@@ -91,7 +91,7 @@ def test_nothing_that_describes_the_old_base_is_used(acme: World) -> None:
     acme.sandbox.copy_base(OTHER)
     acme.sandbox.delete(gone)
     sweep(acme)
-    acme.update(refused, hrq_status="Completed")
+    acme.update(refused, hrq_status="Unheard of")
     acme.update(unanswered, notes="from the portal")
     acme.sandbox.fault("hang", method="PATCH", times=9, seconds=0)
     acme.sync()

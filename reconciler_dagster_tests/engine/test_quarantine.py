@@ -21,11 +21,11 @@ def held(acme: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     monkeypatch.setenv("DATABASE_URL", acme.settings.require_database_url())
     monkeypatch.chdir(tmp_path)
     record_id = min(acme.sandbox.records())
-    acme.update(record_id, hrq_status="Completed")
+    acme.update(record_id, hrq_status="Unheard of")
     acme.sync()
-    acme.sandbox.add_option("HRQ Status", "Completed")
+    acme.sandbox.add_option("HRQ Status", "Unheard of")
     acme.sync()
-    assert acme.cell(record_id, "HRQ Status") != "Completed"  # not due yet
+    assert acme.cell(record_id, "HRQ Status") != "Unheard of"  # not due yet
     return record_id
 
 
@@ -44,7 +44,7 @@ def test_a_retry_takes_the_current_value(acme: World, held: str) -> None:
     result = CliRunner().invoke(main, ["quarantine", "retry", "--record", held])
     assert "1 cell is tried again" in result.stdout
     acme.sync()
-    assert acme.cell(held, "HRQ Status") == "Completed"
+    assert acme.cell(held, "HRQ Status") == "Unheard of"
     assert CliRunner().invoke(main, ["quarantine", "list"]).exit_code == 0
 
 
@@ -82,7 +82,7 @@ def test_the_job_does_the_same(acme: World, held: str) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         assert retry_quarantine.execute_in_process(instance=instance).success
     acme.sync()
-    assert acme.cell(held, "HRQ Status") == "Completed"
+    assert acme.cell(held, "HRQ Status") == "Unheard of"
 
 
 def test_an_unknown_client_is_one_sentence(held: str) -> None:

@@ -276,7 +276,7 @@ def test_what_airtable_refuses_is_found_by_halving(acme: World) -> None:
 
 def test_a_waiting_refusal_is_not_sent_again_with_another_edit(acme: World) -> None:
     (record_id,) = ids(acme, 1)
-    acme.update(record_id, hrq_status="Completed")
+    acme.update(record_id, hrq_status="Unheard of")
     acme.sync()
     acme.update(record_id, claimed_by=acme.user(BOB))
     acme.sandbox.reset_calls()

@@ -117,7 +117,7 @@ def test_checks_are_red_while_something_needs_a_person(
     synced: World, instance: dg.DagsterInstance
 ) -> None:
     record_id = min(synced.sandbox.records())
-    synced.update(record_id, hrq_status="Completed")
+    synced.update(record_id, hrq_status="Unheard of")
     synced.sandbox.delete_field("Company")
     synced.sandbox.edit(record_id, {"Job Title": "x"})
     result = execute(synced, instance)

@@ -83,7 +83,7 @@ def test_a_stopped_field_and_quarantine_turn_the_checks_red(
     met: World, instance: dg.DagsterInstance
 ) -> None:
     record_id = min(met.sandbox.records())
-    met.update(record_id, hrq_status="Completed")
+    met.update(record_id, hrq_status="Unheard of")
     met.sandbox.delete_field("Company")
     great_sync(met, instance)
     red = latest_checks(instance)["window_attention"] or ""
