@@ -159,8 +159,16 @@ def fitted(mapped: MappedField, found: AirtableField, column: Column) -> MappedF
     codec = mapped.codec
     if isinstance(codec, Text):
         form, padded = form_of(found.type, found.choices), column.type == "bpchar"
-        option = pick(str(codec.blank), found.choices or ()) if codec.blank else None
-        fits = replace(codec, limit=column.limit, form=form, padded=padded, blank_cell=option)
+        options = found.choices or ()
+        fits = replace(
+            codec,
+            limit=column.limit,
+            form=form,
+            padded=padded,
+            # What the field has an option for by now needs nothing in its place.
+            on_write={v: w for v, w in codec.on_write.items() if pick(v, options) is None},
+            blank_cell=pick(str(codec.blank), options) if codec.blank else None,
+        )
         return replace(mapped, codec=fits)
     if isinstance(codec, Integer):
         return replace(mapped, codec=replace(codec, limit=_limit(codec, column)))

@@ -68,7 +68,7 @@ class Insert:
         table, known = self.catalogue.table, self.catalogue.columns
         given = self._keys() | {c: f"r.{quoted_name(c)}" for c in columns}
         types = {c: "uuid" if c in table.keys else known[c].sql_type for c in given}
-        types |= {table.record_id: "text", table.key: known[table.key].sql_type}
+        types[table.record_id] = "text"
         declared = ", ".join(f"{quoted_name(name)} {type_}" for name, type_ in types.items())
         return (
             f"INSERT INTO {qualified_name(table)} AS l ({', '.join(map(quoted_name, given))}) "  # noqa: S608

@@ -273,6 +273,12 @@ def test_a_pause_stops_all_but_those_that_are_through_and_settles(portal_db: str
         assert here.row("leads", busy)["hrq_status"] == "Manual Process"
         here.sync()
         assert here.quiet() == (1, 0, 0)
+        # Once Airtable has the option, the value is written as it is.
+        here.acme.sandbox.add_option("HRQ Status", "Completed")
+        here.sql("DELETE FROM reconciler.table_binding; DELETE FROM reconciler.field_binding")
+        here.sql("UPDATE leads SET hrq_status = 'Completed' WHERE airtable_record_id = :r", r=busy)
+        here.sync()
+        assert here.acme.cell(busy, "HRQ Status") == "Completed"
 
 
 def test_a_cell_that_names_a_user_is_a_claim_and_stays_as_it_is(portal_db: str) -> None:
