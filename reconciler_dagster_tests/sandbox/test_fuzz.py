@@ -305,7 +305,7 @@ def test_control_api(fuzzed: SandboxClient, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "Tested: 22" in done.stdout
+    assert "Tested: 23" in done.stdout
 
 
 @SETTINGS
