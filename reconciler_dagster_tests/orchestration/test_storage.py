@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
+import psutil
 import psycopg
 import pytest
 import sqlalchemy
@@ -35,6 +37,9 @@ class Watched:
         with psycopg.connect(self._url) as connection:
             for pid in gone:
                 connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+        for pid in gone:  # only then is the connection closed
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).wait(60)
 
     def use(self) -> None:
         """Each of the three parts of the storage is asked something."""
