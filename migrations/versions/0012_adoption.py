@@ -21,7 +21,7 @@ def upgrade() -> None:
             rehearsal_id bigint
         );
         INSERT INTO reconciler.adoption (client_id, state, changed_by)
-        SELECT client_id, 'adopted', 'in use before the update' FROM (
+        SELECT client_id, 'adopted', 'the update, for it was in use' FROM (
             SELECT client_id FROM reconciler.cursor UNION SELECT client_id FROM reconciler.baseline
         ) used;
 
