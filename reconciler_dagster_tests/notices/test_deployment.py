@@ -14,7 +14,7 @@ from dagster._core.workspace.load_target import ModuleTarget
 
 from reconciler_dagster.notices.kinds import KINDS
 from reconciler_dagster.orchestration.home import dagster_home
-from reconciler_dagster.orchestration.listener import LOCATION, MODULE
+from reconciler_dagster.orchestration.submission import LOCATION, MODULE
 from reconciler_dagster_tests.deployment import Deployment, deployed, eventually
 from reconciler_dagster_tests.notices.receivers import Endpoint, Mailbox, endpoint, mailbox
 from reconciler_dagster_tests.notices.table import note
