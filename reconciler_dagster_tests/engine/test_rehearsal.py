@@ -152,6 +152,7 @@ def test_a_part_that_waits_too_long_is_given_up(busy: World) -> None:
     pull_postgres(session)
     staged, changes = stage_plan(session)
     with psycopg.connect(busy.settings.require_database_url()) as other:
+        other.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         other.execute("LOCK TABLE elsewhere")
         found = rehearse(session, staged, changes)
     assert found.unexamined == {r for r, c in changes.items() if c.insert or c.to_postgres}
