@@ -148,6 +148,7 @@ def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
 def succeeds_next(spread: Spread, instance: dg.DagsterInstance) -> None:
     """And comes to its end, which is a moment after the request is answered."""
     spread.sandbox.clear_faults()
+    nothing_runs(instance)
     request = spread.ask()
     eventually(lambda: spread.state(request) in ("succeeded", "failed"))
     assert spread.state(request) == "succeeded"
