@@ -21,8 +21,6 @@ from reconciler_dagster.core.adoption import Standing, State
 
 # Values without an option that are told one by one.
 OPTIONS_TOLD = 5
-# The sync whose report stands for its client's, for who has read it so before there were others.
-MAIN = "leads"
 _OF_THE_CLIENT = ("client_id", "company_name", "last_success_at", "last_failure")
 
 
@@ -112,6 +110,8 @@ def together(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A client's report: that of the leads, or of its first sync where it has none, and under
     ``syncs`` that of each sync, without what is the client's.
     """
+    from reconciler_dagster.core.sync import MAIN
+
     main = reports.get(MAIN) or next(iter(reports.values()))
     syncs = {
         name: {key: value for key, value in report.items() if key not in _OF_THE_CLIENT}

@@ -26,6 +26,11 @@ class Derived:
     fills: bool = False
 
 
+# The sync of the portal's own table: its API, its pages, and reports from before there were others
+# are about it.
+MAIN = "leads"
+
+
 @dataclass(frozen=True)
 class SyncMap:
     """A definition with the overrides of one base in it. ``airtable``: name or id of the table.

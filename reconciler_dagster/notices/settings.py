@@ -17,7 +17,6 @@ from reconciler_dagster.notices.kinds import Severity
 from reconciler_dagster.notices.routes import Quiet, Route
 
 ChannelName = Literal["slack", "email", "webhook", "pagerduty"]
-CHANNELS: tuple[ChannelName, ...] = ("slack", "email", "webhook", "pagerduty")
 
 
 class NoticeSettings(FromEnvironment):

@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.core.sync import SyncMap
+from reconciler_dagster.core.sync import MAIN, SyncMap
 from reconciler_dagster.syncs.definition import SyncDefinition
 from reconciler_dagster.syncs.reading import SHIPPED, SUFFIXES, in_order, read_folder
 from reconciler_dagster.syncs.resolve import resolve
 
 # What runs where nothing is set: the portal's own table.
-DEFAULT = ("leads",)
+DEFAULT = (MAIN,)
 
 _Stamp = tuple[tuple[str, int, int], ...]
 _READ: dict[Path, tuple[_Stamp, dict[str, SyncDefinition]]] = {}
@@ -55,7 +55,7 @@ def maps(settings: Settings, base_id: str | None = None) -> dict[str, SyncMap]:
 
 def leads(settings: Settings, base_id: str | None = None) -> SyncMap:
     """The portal's leads, which its API and its pages are about."""
-    return maps(settings, base_id)[DEFAULT[0]]
+    return maps(settings, base_id)[MAIN]
 
 
 def first(settings: Settings, base_id: str | None = None) -> SyncMap:
@@ -76,7 +76,7 @@ def mapped_columns(settings: Settings) -> set[str]:
 def _renamed(settings: Settings, own: SyncMap) -> SyncMap:
     """AIRTABLE_LEADS_TABLE is older than definitions, and still holds."""
     table = settings.airtable_leads_table
-    return own if own.name != DEFAULT[0] or table is None else own.found_in(table)
+    return own if own.name != MAIN or table is None else own.found_in(table)
 
 
 def _read(folder: Path) -> dict[str, SyncDefinition]:

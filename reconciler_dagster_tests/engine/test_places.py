@@ -13,7 +13,7 @@ from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.postgres import bindings
-from reconciler_dagster.postgres.clients import active_clients
+from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster_tests import windows
 from reconciler_dagster_tests.windows import inactive, states, sweep
 from reconciler_dagster_tests.world import ANN, World
@@ -286,18 +286,23 @@ def test_a_client_with_the_same_base_is_another_client(acme: World) -> None:
 # A lead that moved to another client
 
 
-@pytest.mark.parametrize("met", [True, False], ids=["after a first contact", "before any"])
-def test_a_moved_lead_that_waits_as_a_deletion_says_whose_base_has_it(
-    acme: World, met: bool
-) -> None:
+def a_second_client(acme: World) -> tuple[str, Client, Client]:
+    """A record that the base of the second one does not have, and both clients."""
     record_id = min(acme.sandbox.records())
     acme.sandbox.copy_base(OTHER)
     acme.sandbox.on(OTHER).delete(record_id)
-    old = acme.client
     acme.sql("INSERT INTO clients (company_name, airtable_base_id) VALUES ('Beta', :b)", b=OTHER)
     acme.adopt()
     with acme.engine.connect() as connection:
         new = next(c for c in active_clients(connection) if c.name == "Beta")
+    return record_id, acme.client, new
+
+
+@pytest.mark.parametrize("met", [True, False], ids=["after a first contact", "before any"])
+def test_a_moved_lead_that_waits_as_a_deletion_says_whose_base_has_it(
+    acme: World, met: bool
+) -> None:
+    record_id, old, new = a_second_client(acme)
     if not met:
         acme.sql("DELETE FROM leads WHERE airtable_record_id <> :id", id=record_id)
         acme.sql("TRUNCATE reconciler.baseline, reconciler.cursor, reconciler.unsettled")
@@ -324,14 +329,7 @@ def test_a_moved_lead_that_waits_as_a_deletion_says_whose_base_has_it(
 
 @pytest.mark.parametrize("first", ["old", "new"])
 def test_a_lead_that_moved_to_another_client_is_noted_for_both(acme: World, first: str) -> None:
-    record_id = min(acme.sandbox.records())
-    acme.sandbox.copy_base(OTHER)
-    acme.sandbox.on(OTHER).delete(record_id)
-    old = acme.client
-    acme.sql("INSERT INTO clients (company_name, airtable_base_id) VALUES ('Beta', :b)", b=OTHER)
-    acme.adopt()
-    with acme.engine.connect() as connection:
-        new = next(c for c in active_clients(connection) if c.name == "Beta")
+    record_id, old, new = a_second_client(acme)
     acme.sql("DELETE FROM reconciler.unsettled")
     acme.sql(
         "UPDATE leads SET client_id = :new WHERE airtable_record_id = :id", new=new.id, id=record_id

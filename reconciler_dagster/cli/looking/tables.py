@@ -6,12 +6,10 @@ from sqlalchemy import Engine
 
 from reconciler_dagster.cli.looking.finding import State
 from reconciler_dagster.config import Settings
+from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.portal.fit import problems
 from reconciler_dagster.portal.tables import look
 from reconciler_dagster.syncs.in_force import maps
-
-# The sync of the portal's own table.
-MAIN = "leads"
 
 
 def fit(settings: Settings, portal: Engine) -> tuple[State, str]:
