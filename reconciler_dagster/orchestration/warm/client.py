@@ -180,7 +180,9 @@ def _start(folder: Path) -> None:
         os.close(theirs)
         theirs = -1
         process.wait(START_WITHIN_SECONDS)  # it detaches at once
-        if not select.select([ready], [], [], START_WITHIN_SECONDS)[0]:
+        poll = select.poll()  # unlike select(), for descriptors above 1,023 too
+        poll.register(ready, select.POLLIN)
+        if not poll.poll(START_WITHIN_SECONDS * 1000):
             raise NoWarmProcess(f"the warm parent was not ready in {START_WITHIN_SECONDS:.0f} s")
         if not os.read(ready, 100):
             raise NoWarmProcess(f"the warm parent could not start: see {log}")
