@@ -33,6 +33,8 @@ from reconciler_dagster.postgres.lock import client_lock, require_lease, require
 Purpose = Literal["delta", "manual", "audit", "great_sync", "rehearsal"]
 
 SCHEMA_KEPT = timedelta(days=1)
+# Of a person's own sync, where a base lacks optional fields: one may just have been added.
+_SCHEMA_KEPT_BY_HAND = timedelta(minutes=1)
 # How long a run that takes turns waits for those that go first.
 PATIENCE_SECONDS = 3600.0
 
@@ -201,7 +203,8 @@ class Session:
         """Hold the field map against Airtable's metadata and Postgres' catalogue.
 
         The metadata is read once a day, or now with ``force``: a quiet run stays at one call. While
-        a field is stopped every run reads it, so that what a person mends is seen at once.
+        a field is stopped every run reads it, so that what a person mends is seen at once; while an
+        optional one is not there, every manual sync does.
         Baselines of fields that are bound anew are dropped: they are met as if for the first time.
 
         So is everything where the client has another base or table than what is remembered is
@@ -219,7 +222,9 @@ class Session:
             self._require_same(known.place, anew)
         named = known is not None and known.configured_name == configured
         if known is not None and named and known.place.base_id == self.client.base_id:
-            fresh = datetime.now(UTC) - known.read_at < SCHEMA_KEPT
+            lacking = self.purpose == "manual" and any(not b.field_id for b in before.values())
+            kept = _SCHEMA_KEPT_BY_HAND if lacking else SCHEMA_KEPT
+            fresh = datetime.now(UTC) - known.read_at < kept
             mended = set(before) == set(self.map.fields.columns)
             mended = mended and not any(b.problem for b in before.values())
             if fresh and mended and not force:

@@ -109,7 +109,11 @@ class _FieldKeys(Strict):
     )
     inverted: bool = Field(False, description="A checked box is false in Postgres.")
     rounds: bool = Field(False, description="Fractions may be rounded to whole numbers.")
-    optional: bool = Field(False, description="A base without this field is no problem.")
+    optional: bool = Field(
+        False,
+        description="A base without this field is no problem. One that is added later is seen by "
+        "the next manual sync, else within a day.",
+    )
     required: bool = Field(
         False, description="A record in which this cell is empty has no row in Postgres."
     )

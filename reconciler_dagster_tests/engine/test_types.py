@@ -184,3 +184,26 @@ def test_a_field_and_a_table_are_found_by_a_name_with_blanks(acme: World) -> Non
     acme.sandbox.edit(record_id, {" company\u00a0": "Met"})
     assert acme.sync().pulled.stopped == []
     assert acme.lead(record_id)["company"] == "Met"
+
+
+def test_a_manual_sync_looks_for_an_optional_field_that_a_base_did_not_have(acme: World) -> None:
+    as_shown = {
+        "dateFormat": {"name": "iso"},
+        "timeFormat": {"name": "24hour"},
+        "timeZone": "utc",
+    }
+    acme.sandbox.delete_field("First Clicked At")
+    acme.sql("DELETE FROM reconciler.field_binding")
+    acme.sync()
+    record_id = one(acme)
+    acme.sandbox.create_field("First Clicked At", "dateTime", as_shown)
+    acme.sandbox.edit(record_id, {"First Clicked At": "2026-03-01T10:00:00.000Z"})
+    quiet = acme.sync()
+    assert quiet.counts.airtable_calls == 1  # a base without it is a base like any other
+    assert acme.lead(record_id)["first_clicked_at"] is None
+    acme.sql("UPDATE reconciler.table_binding SET read_at = read_at - interval '2 minutes'")
+    by_hand = acme.session()
+    by_hand.purpose = "manual"
+    assert "first_clicked_at" in by_hand.fields.columns
+    acme.sync(EVERYTHING)
+    assert acme.lead(record_id)["first_clicked_at"].startswith("2026-03-01T10:00:00")

@@ -36,6 +36,11 @@ class Owners(Cells):
                 self.world.sync()
             finally:
                 self.world.sandbox.rename_field("Another name", name)
+        unbound = "SELECT count(*) FROM reconciler.field_binding WHERE field_id IS NULL"
+        if self.world.value(unbound):  # an optional field that a base met just now did not have
+            self.world.sql("UPDATE reconciler.table_binding SET read_at = to_timestamp(0)")
+            with self._field_gone(column):
+                self.world.sync()
 
     @rule(column=TEXTS)
     def a_field_is_dropped_and_made_anew(self, column: str) -> None:
