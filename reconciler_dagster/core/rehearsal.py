@@ -42,7 +42,8 @@ class FiringTrigger:
 
 @dataclass(frozen=True)
 class Report:
-    """Of one client. ``change_set``: engine.change_set.ChangeSet in plain values.
+    """Of one client. ``syncs``: what was rehearsed of it. ``change_set``:
+    engine.change_set.ChangeSet in plain values.
 
     ``listed``: records of the base; ``leads``: of the client in Postgres. ``without_record``:
     leads whose record the base does not have, which stay active until a person decides; ``own``:
@@ -65,6 +66,7 @@ class Report:
     seconds: int = 0
     stopped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    syncs: list[str] = field(default_factory=list)
 
     @staticmethod
     def from_json(kept: Mapping[str, Any]) -> Report:

@@ -68,6 +68,7 @@ def together(reports: Sequence[Report]) -> Report:
         seconds=sum(r.seconds for r in reports),
         stopped=[each for r in reports for each in r.stopped],
         notes=[each for r in reports for each in r.notes],
+        syncs=[each for r in reports for each in r.syncs],
     )
 
 
@@ -100,6 +101,7 @@ def _rehearse_sync(session: Session, window: Window, coming: Coming) -> Report:
         seconds=round(calls / session.settings.calls_per_second),
         stopped=session.bound.problems,
         notes=session.notes,
+        syncs=[session.map.name],
     )
 
 

@@ -90,7 +90,7 @@ class Session:
         """
         require_time(self.client.id, self.run_id)
         with at_once(self.engine) as connection:
-            adoption.require(connection, self.client.id)
+            adoption.require(connection, self.client.id, self.map.name)
 
     def borrowed_base(self) -> AbstractContextManager[Base]:
         """A door to the base that nobody else uses within the block; its connection is kept."""
@@ -103,7 +103,7 @@ class Session:
         """
         with self.engine.connect() as connection:
             if not self.dry_run:
-                adoption.require(connection, self.client.id)
+                adoption.require(connection, self.client.id, self.map.name)
             return guard.require(connection, self.pair)
 
     @cached_property
@@ -130,7 +130,7 @@ class Session:
         """
         with self.engine.connect() as connection, writing(connection, self.writer):
             require_lease(connection, self.client.id, self.run_id)
-            adoption.require(connection, self.client.id, held=True)
+            adoption.require(connection, self.client.id, self.map.name, held=True)
             yield connection
 
     def mend_record_ids(self) -> None:
