@@ -13,6 +13,8 @@ MOVED_ALLOWED = 10
 MOVED_ALLOWED_SHARE = 0.01
 # Records that a call lists or reads, and that one writes.
 _PAGE, _BATCH = 100, 10
+# Own writes of one run that would fill most of the next listing's first page.
+WORTH_READING_BACK = 80
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,18 @@ class Report:
         return {name: count for name, count in found.items() if count}
 
 
-def expected_calls(listed: int, outbound: int) -> int:
-    """Calls of a first contact: the listing, and of what is written a look and the write."""
-    pages, reads = max(1, math.ceil(listed / _PAGE)), math.ceil(outbound / _PAGE)
-    return pages + reads + math.ceil(outbound / _BATCH)
+def expected_calls(listed: int, outbound: int, sendable: int) -> int:
+    """Calls of a first contact: the metadata, the listing, of what differs a look by the hundred,
+    of what can be sent the writes by the ten, and where they are many a look at them afterwards.
+
+    ``outbound``: records with a cell for Airtable; ``sendable``: those of which it takes one.
+    """
+    pages, looks = max(1, math.ceil(listed / _PAGE)), math.ceil(outbound / _PAGE)
+    writes = looks * math.ceil(sendable / looks / _BATCH) if looks else 0
+    if looks and sendable == outbound:  # full hundreds
+        writes = math.ceil(outbound / _BATCH)
+    echo = math.ceil(sendable / _PAGE) if sendable > WORTH_READING_BACK else 0
+    return 1 + pages + looks + writes + echo
 
 
 def moved(shown: Report, now: Report) -> list[str]:

@@ -82,7 +82,7 @@ def _rehearse_sync(session: Session, window: Window, coming: Coming) -> Report:
     for part in window.parts:
         rehearsal.add(part)
     change_set = combined(rehearsal.change_sets)
-    calls = expected_calls(window.listed, rehearsal.outbound)
+    calls = expected_calls(window.listed, rehearsal.outbound, rehearsal.sendable)
     return Report(
         listed=window.listed,
         leads=here,
@@ -111,7 +111,7 @@ class _Rehearsal:
     def __init__(self, session: Session, triggers: list[PortalTrigger], coming: Coming) -> None:
         self._session, self._triggers, self._coming = session, triggers, coming
         self.change_sets, self.loses, self.fires = [combined(())], list[Loses](), Fires()
-        self.outbound = self.unexamined = 0
+        self.outbound = self.sendable = self.unexamined = 0
         self._lost: Counter[str] = Counter()
 
     def add(self, part: Part) -> None:
@@ -124,7 +124,8 @@ class _Rehearsal:
         refused = there + lasting(session, found.refused, self._coming)
         self.change_sets.append(summarise(session.fields, changes, refused, newly(session, there)))
         gone = {(r.record_id, r.field) for r in there}
-        self.outbound += sum(
+        self.outbound += sum(bool(change.to_airtable) for change in changes.values())
+        self.sendable += sum(
             any((record_id, column) not in gone for column in change.to_airtable)
             for record_id, change in changes.items()
         )

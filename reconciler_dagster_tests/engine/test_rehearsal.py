@@ -13,10 +13,11 @@ from reconciler_dagster.core.scope import CHANGED, EVERYTHING
 from reconciler_dagster.engine.brake import refusals_doubt
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.diff import diff
+from reconciler_dagster.engine.first_contact import rehearse_client
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.rehearsal import rehearse, rehearse_run, stage_plan
 from reconciler_dagster_tests import windows
-from reconciler_dagster_tests.world import World
+from reconciler_dagster_tests.world import World, world
 
 FUNCTION = """
 CREATE FUNCTION public.portal_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {rule} END $$;
@@ -226,3 +227,23 @@ def test_many_cells_that_would_be_refused_stop_the_run_once(acme: World) -> None
 )
 def test_the_brake_on_refusals(refused: int, outbound: int, stops: bool) -> None:
     assert refuses_too_many(refused, outbound) is stops
+
+
+@pytest.mark.parametrize("refused", [0, 30])
+def test_the_report_names_the_calls_that_the_run_then_makes(portal_db: str, refused: int) -> None:
+    """Metadata, pages, looks, writes, and the look at what was written."""
+    with world(portal_db, leads=350) as here:
+        records = sorted(here.sandbox.records())
+        here.sandbox.edit_many({r: {"HRQ Status": None} for r in records})
+        here.sql(
+            "INSERT INTO leads (client_id, airtable_record_id, first_name, last_name, email, "
+            "hrq_status) SELECT c.id, r.id, 'A', '', '', "
+            "CASE WHEN r.n <= :refused THEN 'No such option' ELSE 'Archive' END "
+            "FROM clients c, unnest(CAST(:ids AS text[])) WITH ORDINALITY AS r (id, n)",
+            ids=records[:230],
+            refused=refused,
+        )
+        told = rehearse_client([here.session(dry_run=True)])
+        spent = here.sync().counts
+        assert spent.remote_writes == 230 - refused
+        assert abs(told.calls - spent.airtable_calls) <= spent.airtable_calls / 10
