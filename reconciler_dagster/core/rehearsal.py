@@ -50,7 +50,8 @@ class Report:
     ``listed``: records of the base; ``leads``: of the client in Postgres. ``without_record``:
     leads whose record the base does not have, which stay active until a person decides; ``own``:
     leads of the portal's own. ``unexamined``: leads that somebody held meanwhile. ``rows``: what
-    the portal's triggers would write besides, as ``{table, kind, rows}``. ``calls``, ``seconds``:
+    the portal's triggers would write besides, as ``{table, kind, rows}``; ``follows``: what the
+    definition's derived columns and events would, at the most. ``calls``, ``seconds``:
     what the first contact will take at the least.
     """
 
@@ -69,6 +70,7 @@ class Report:
     stopped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     syncs: list[str] = field(default_factory=list)
+    follows: list[dict[str, Any]] = field(default_factory=list)
 
     @staticmethod
     def from_json(kept: Mapping[str, Any]) -> Report:
@@ -100,6 +102,10 @@ class Report:
             **{f"{c} refused by Airtable": n for c, n in plan["refused_in_airtable"].items()},
             **{f"calls of the trigger {t.name}": t.calls for t in self.triggers},
             **{f"rows {r['kind']} in {r['table']}": r["rows"] for r in self.rows},
+            **{
+                f"rows {r['kind']} in {r['table']} by the definition": r["rows"]
+                for r in self.follows
+            },
         }
         return {name: count for name, count in found.items() if count}
 

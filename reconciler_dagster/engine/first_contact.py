@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -63,6 +64,7 @@ def together(reports: Sequence[Report]) -> Report:
         examples_without_record=[e for r in reports for e in r.examples_without_record],
         triggers=[each for r in reports for each in r.triggers],
         rows=[each for r in reports for each in r.rows],
+        follows=[each for r in reports for each in r.follows],
         unexamined=sum(r.unexamined for r in reports),
         calls=sum(r.calls for r in reports),
         seconds=sum(r.seconds for r in reports),
@@ -92,10 +94,8 @@ def _rehearse_sync(session: Session, window: Window, coming: Coming) -> Report:
         loses=rehearsal.loses,
         examples_without_record=sorted(strays)[:_SHOWN],
         triggers=list(rehearsal.firing()),
-        rows=[
-            {"table": table, "kind": kind, "rows": count}
-            for (table, kind), count in sorted(rehearsal.fires.rows.items())
-        ],
+        rows=_by_table(rehearsal.fires.rows),
+        follows=_by_table(rehearsal.fires.follows),
         unexamined=rehearsal.unexamined,
         calls=calls,
         seconds=round(calls / session.settings.calls_per_second),
@@ -103,6 +103,10 @@ def _rehearse_sync(session: Session, window: Window, coming: Coming) -> Report:
         notes=session.notes,
         syncs=[session.map.name],
     )
+
+
+def _by_table(rows: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [{"table": table, "kind": kind, "rows": n} for (table, kind), n in sorted(rows.items())]
 
 
 class _Rehearsal:
@@ -130,8 +134,7 @@ class _Rehearsal:
             for record_id, change in changes.items()
         )
         self.unexamined += len(found.unexamined)
-        self.fires.fired += found.fires.fired
-        self.fires.rows += found.fires.rows
+        self.fires.add(found.fires)
         self.loses += self._losing(changes)
 
     def _losing(self, changes: Mapping[str, LeadChange]) -> Iterator[Loses]:
