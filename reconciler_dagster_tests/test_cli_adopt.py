@@ -214,3 +214,45 @@ def test_a_base_that_cannot_be_read_is_told_and_wrong(new: World) -> None:
     assert done.exit_code == 2
     assert "cannot be read with this token" in done.stderr
     assert new.sql("SELECT FROM reconciler.rehearsal") == []
+
+
+def campaigns_of(here: World) -> Any:
+    return (
+        here.sql("SELECT to_jsonb(c) FROM campaigns c ORDER BY id"),
+        here.sandbox.on(table="Campaigns").records(),
+    )
+
+
+def test_a_sync_that_an_adopted_client_gets_waits_for_a_persons_yes(
+    new: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other syncs go on; nor is anything derived in its rows meanwhile."""
+    assert call("adopt").exit_code == 0
+    assert call("adopt", "--approve").exit_code == 0
+    monkeypatch.setenv("RECONCILER_SYNCS", "campaigns,leads")
+    assert call("migrate").exit_code == 0
+    new.sql(
+        "INSERT INTO campaigns (client_id, airtable_record_id, name, total_leads) "
+        "SELECT id, :id, 'Ours', 77 FROM clients",
+        id=min(new.sandbox.on(table="Campaigns").records()),
+    )
+    before = campaigns_of(new)
+    new.update(met(new), hrq_status="Review")
+    for command in ("run", "great-sync", "audit"):
+        done = call(command, "--json")
+        assert done.exit_code == 1, command
+        assert done.stderr.count("The sync campaigns of Acme is new: nothing of it") == 1, command
+    assert new.cell(met(new), "HRQ Status") == "Review", "the other one goes on"
+    assert campaigns_of(new) == before
+    for command in ("status", "doctor"):
+        done = call(command)
+        assert "The sync campaigns of Acme is new" in done.stdout + done.stderr, command
+    shown = call("adopt", "--json")
+    told = one(shown.stdout)
+    assert told["report"]["syncs"] == ["campaigns"]
+    assert told["change_set"]["inserts"] == len(before[1]) - 1
+    assert campaigns_of(new) == before
+    assert call("adopt", "--approve", "--json").exit_code == 0
+    assert campaigns_of(new) != before
+    assert call("run").exit_code == 0
+    assert "all of its syncs" in call("adopt").stderr

@@ -430,6 +430,37 @@ def test_two_transactions_that_note_do_not_wait_for_each_other(portal: Engine) -
         second.execute(text("UPDATE leads SET notes = '2' WHERE first_name = 'Bea'"))
 
 
+def test_syncs_that_were_in_use_count_as_adopted(empty: Engine) -> None:
+    upgrade(empty, "0030")
+    with empty.begin() as connection:
+        connection.execute(
+            text("INSERT INTO clients (company_name, airtable_base_id) VALUES ('Acme', 'app1')")
+        )
+        connection.execute(
+            text(
+                "INSERT INTO reconciler.adoption (client_id, state, changed_by) "
+                "SELECT id, 'adopted', 'ann' FROM clients"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO reconciler.cursor (client_id, sync, modified_since, run_id) "
+                "SELECT id, 'tasks', now(), 'r' FROM clients"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO reconciler.baseline "
+                "(client_id, sync, record_id, lead_id, created_time, fields) "
+                "SELECT id, 'campaigns', 'rec1', id, now(), '{}' FROM clients"
+            )
+        )
+    upgrade(empty)
+    with empty.connect() as connection:
+        (stands,) = adoption.standings(connection).values()
+    assert stands.new_syncs(["leads", "campaigns", "tasks", "blockers"]) == ["blockers"]
+
+
 def test_clients_that_were_in_use_count_as_adopted(empty: Engine) -> None:
     """By a cursor, or by anything that was agreed on; the others are new."""
     upgrade(empty, "0011")
@@ -456,7 +487,9 @@ def test_clients_that_were_in_use_count_as_adopted(empty: Engine) -> None:
     upgrade(empty)
     with empty.connect() as connection:
         found = {s.name: s.state.value for s in adoption.standings(connection).values()}
+        syncs = {s.name: s.syncs for s in adoption.standings(connection).values() if s.syncs}
     assert found == {"Listed": "adopted", "Agreed": "adopted", "New": "new"}
+    assert syncs == {"Listed": {"leads"}, "Agreed": {"leads"}}
     downgrade(empty, "0011")
     upgrade(empty)
     assert is_current(empty)

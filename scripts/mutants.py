@@ -502,14 +502,21 @@ MUTANTS = [
         "write a client that nobody has adopted",
         "no_path_writes",
         POSTGRES + "adoption.py",
-        "    if state != State.ADOPTED:\n",
+        "    if not allowed:\n",
         "    if False:\n",
+    ),
+    Mutant(
+        "write a sync that an adopted client got since, and nobody has adopted",
+        "no_path_writes_a_sync_that_is_new",
+        POSTGRES + "adoption.py",
+        "AND coalesce(:sync = ANY(syncs), true) ",
+        "",
     ),
     Mutant(
         "go on writing a client that is paused meanwhile",
         "a_pause_waits_for_the_write",
         ENGINE + "session.py",
-        "            adoption.require(connection, self.client.id, held=True)\n",
+        "            adoption.require(connection, self.client.id, self.map.name, held=True)\n",
         "",
     ),
     Mutant(

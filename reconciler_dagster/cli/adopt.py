@@ -36,8 +36,9 @@ def adopt(client_id: str | None, approve: bool, triggers: tuple[str, ...], as_js
     base, compares, and tries every write to Postgres in transactions that are rolled back. An
     approval holds for what was shown: where more would be done by now (by 10 and 1 % of any
     figure), the report is shown again. Without an earlier report --approve goes on only where
-    nothing is refused and no trigger of the portal's writes rows. All new clients unless one is
-    named. Exit code 1: something needs a person; 2: a setting, a base or the field map is wrong.
+    nothing is refused and no trigger of the portal's writes rows. A sync that an adopted client
+    got since is new by itself. All that is new unless a client is named. Exit code 1: something
+    needs a person; 2: a setting, a base or the field map is wrong.
     """
     settings = Settings.load()
     if triggers:
@@ -56,7 +57,9 @@ def adopt(client_id: str | None, approve: bool, triggers: tuple[str, ...], as_js
             for reason in result.attention:
                 click.echo(f"{result.client.name}: {reason}", err=True)
     if not results:
-        click.echo("There is no new client: every active one is adopted.", err=True)
+        click.echo(
+            "Nothing is new: every active client is adopted, with all of its syncs.", err=True
+        )
     if as_json:
         echo_json({"clients": [result.as_json() for result in results]})
     raise click.exceptions.Exit(exit_code(results))

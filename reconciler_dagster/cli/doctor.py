@@ -65,7 +65,7 @@ def examine() -> Iterator[Finding]:
             yield _try("edits are noted", lambda: database.noted(settings, portal))
         migrated = portal if {fit.state, at.state}.isdisjoint({"failed"}) else None
     if migrated is not None:
-        yield _try("adoption", lambda: database.consent(migrated))
+        yield _try("adoption", lambda: database.consent(settings, migrated))
         yield _try("triggers of the portal", lambda: database.firing(settings, migrated))
     own = clients.own_tokens(migrated)
     token = _try("Airtable token", lambda: clients.default_token(settings, own))

@@ -76,7 +76,7 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
         stands = [adoption.standing(connection, client.id) for client in clients]
         fought = [fights.sentences(connection, client.id) for client in clients]
     attention = [
-        [*_new(standing), *guard, *fight, *reasons(report)]
+        [*_new(standing, report), *guard, *fight, *reasons(report)]
         for standing, guard, fight, report in zip(stands, guards, fought, reports, strict=True)
     ]
     reports = [
@@ -101,9 +101,11 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     raise click.exceptions.Exit(1 if any(attention) else 0)
 
 
-def _new(standing: Standing) -> list[str]:
-    """That nobody has adopted the client; a pause is meant."""
-    return [standing.why_not or ""] if standing.state is State.NEW else []
+def _new(standing: Standing, report: Mapping[str, Any]) -> list[str]:
+    """That nobody has adopted the client, or some of its syncs; a pause is meant."""
+    if standing.state is State.NEW:
+        return [standing.why_not or ""]
+    return standing.why_without(report["syncs"])
 
 
 def together(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ MOVED_ALLOWED = 10
 MOVED_ALLOWED_SHARE = 0.01
 # Records that a call lists or reads, and that one writes.
 _PAGE, _BATCH = 100, 10
+# Own writes of one run that would fill most of the next listing's first page.
+WORTH_READING_BACK = 80
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,14 @@ class FiringTrigger:
 
 @dataclass(frozen=True)
 class Report:
-    """Of one client. ``change_set``: engine.change_set.ChangeSet in plain values.
+    """Of one client. ``syncs``: what was rehearsed of it. ``change_set``:
+    engine.change_set.ChangeSet in plain values.
 
     ``listed``: records of the base; ``leads``: of the client in Postgres. ``without_record``:
     leads whose record the base does not have, which stay active until a person decides; ``own``:
     leads of the portal's own. ``unexamined``: leads that somebody held meanwhile. ``rows``: what
-    the portal's triggers would write besides, as ``{table, kind, rows}``. ``calls``, ``seconds``:
+    the portal's triggers would write besides, as ``{table, kind, rows}``; ``follows``: what the
+    definition's derived columns and events would, at the most. ``calls``, ``seconds``:
     what the first contact will take at the least.
     """
 
@@ -65,6 +69,8 @@ class Report:
     seconds: int = 0
     stopped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    syncs: list[str] = field(default_factory=list)
+    follows: list[dict[str, Any]] = field(default_factory=list)
 
     @staticmethod
     def from_json(kept: Mapping[str, Any]) -> Report:
@@ -96,14 +102,26 @@ class Report:
             **{f"{c} refused by Airtable": n for c, n in plan["refused_in_airtable"].items()},
             **{f"calls of the trigger {t.name}": t.calls for t in self.triggers},
             **{f"rows {r['kind']} in {r['table']}": r["rows"] for r in self.rows},
+            **{
+                f"rows {r['kind']} in {r['table']} by the definition": r["rows"]
+                for r in self.follows
+            },
         }
         return {name: count for name, count in found.items() if count}
 
 
-def expected_calls(listed: int, outbound: int) -> int:
-    """Calls of a first contact: the listing, and of what is written a look and the write."""
-    pages, reads = max(1, math.ceil(listed / _PAGE)), math.ceil(outbound / _PAGE)
-    return pages + reads + math.ceil(outbound / _BATCH)
+def expected_calls(listed: int, outbound: int, sendable: int) -> int:
+    """Calls of a first contact: the metadata, the listing, of what differs a look by the hundred,
+    of what can be sent the writes by the ten, and where they are many a look at them afterwards.
+
+    ``outbound``: records with a cell for Airtable; ``sendable``: those of which it takes one.
+    """
+    pages, looks = max(1, math.ceil(listed / _PAGE)), math.ceil(outbound / _PAGE)
+    writes = looks * math.ceil(sendable / looks / _BATCH) if looks else 0
+    if looks and sendable == outbound:  # full hundreds
+        writes = math.ceil(outbound / _BATCH)
+    echo = math.ceil(sendable / _PAGE) if sendable > WORTH_READING_BACK else 0
+    return 1 + pages + looks + writes + echo
 
 
 def moved(shown: Report, now: Report) -> list[str]:

@@ -45,6 +45,11 @@ def lines(report: Report) -> Iterator[str]:
             yield from (f"    {statement};" for statement in trigger.guard)
     for row in report.rows:
         yield f"triggers would have {counted(row['rows'], 'row')} {row['kind']} in {row['table']}"
+    for row in report.follows:
+        yield (
+            f"the definition's derived columns and events would have up to "
+            f"{counted(row['rows'], 'row')} {row['kind']} in {row['table']}"
+        )
     if report.unexamined:
         yield f"{counted(report.unexamined, 'lead')} could not be tried: somebody held them"
     yield from report.notes

@@ -14,7 +14,7 @@ from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.plan import LeadChange, by_lead
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.engine.change_set import ChangeSet, summarise
-from reconciler_dagster.engine.foreseen import foreseen, newly
+from reconciler_dagster.engine.foreseen import foreseen, newly, with_options_now
 from reconciler_dagster.engine.frames import Sides, sides
 from reconciler_dagster.engine.pull import Pulled
 from reconciler_dagster.engine.session import Session
@@ -110,6 +110,9 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
                 baselines, entries, waiting = {}, {}, {}
         own = {} if session.moved else own_writes.runs(connection, pair, ids)
         fought = {} if session.moved else fights.fought(connection, pair, ids)
+    if waiting:
+        anew = with_options_now(session)
+        waiting = {cell: value for cell, value in waiting.items() if cell not in anew}
     together = sides(
         records,
         leads,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -63,11 +64,13 @@ def together(reports: Sequence[Report]) -> Report:
         examples_without_record=[e for r in reports for e in r.examples_without_record],
         triggers=[each for r in reports for each in r.triggers],
         rows=[each for r in reports for each in r.rows],
+        follows=[each for r in reports for each in r.follows],
         unexamined=sum(r.unexamined for r in reports),
         calls=sum(r.calls for r in reports),
         seconds=sum(r.seconds for r in reports),
         stopped=[each for r in reports for each in r.stopped],
         notes=[each for r in reports for each in r.notes],
+        syncs=[each for r in reports for each in r.syncs],
     )
 
 
@@ -81,7 +84,7 @@ def _rehearse_sync(session: Session, window: Window, coming: Coming) -> Report:
     for part in window.parts:
         rehearsal.add(part)
     change_set = combined(rehearsal.change_sets)
-    calls = expected_calls(window.listed, rehearsal.outbound)
+    calls = expected_calls(window.listed, rehearsal.outbound, rehearsal.sendable)
     return Report(
         listed=window.listed,
         leads=here,
@@ -91,16 +94,19 @@ def _rehearse_sync(session: Session, window: Window, coming: Coming) -> Report:
         loses=rehearsal.loses,
         examples_without_record=sorted(strays)[:_SHOWN],
         triggers=list(rehearsal.firing()),
-        rows=[
-            {"table": table, "kind": kind, "rows": count}
-            for (table, kind), count in sorted(rehearsal.fires.rows.items())
-        ],
+        rows=_by_table(rehearsal.fires.rows),
+        follows=_by_table(rehearsal.fires.follows),
         unexamined=rehearsal.unexamined,
         calls=calls,
         seconds=round(calls / session.settings.calls_per_second),
         stopped=session.bound.problems,
         notes=session.notes,
+        syncs=[session.map.name],
     )
+
+
+def _by_table(rows: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [{"table": table, "kind": kind, "rows": n} for (table, kind), n in sorted(rows.items())]
 
 
 class _Rehearsal:
@@ -109,7 +115,7 @@ class _Rehearsal:
     def __init__(self, session: Session, triggers: list[PortalTrigger], coming: Coming) -> None:
         self._session, self._triggers, self._coming = session, triggers, coming
         self.change_sets, self.loses, self.fires = [combined(())], list[Loses](), Fires()
-        self.outbound = self.unexamined = 0
+        self.outbound = self.sendable = self.unexamined = 0
         self._lost: Counter[str] = Counter()
 
     def add(self, part: Part) -> None:
@@ -122,13 +128,13 @@ class _Rehearsal:
         refused = there + lasting(session, found.refused, self._coming)
         self.change_sets.append(summarise(session.fields, changes, refused, newly(session, there)))
         gone = {(r.record_id, r.field) for r in there}
-        self.outbound += sum(
+        self.outbound += sum(bool(change.to_airtable) for change in changes.values())
+        self.sendable += sum(
             any((record_id, column) not in gone for column in change.to_airtable)
             for record_id, change in changes.items()
         )
         self.unexamined += len(found.unexamined)
-        self.fires.fired += found.fires.fired
-        self.fires.rows += found.fires.rows
+        self.fires.add(found.fires)
         self.loses += self._losing(changes)
 
     def _losing(self, changes: Mapping[str, LeadChange]) -> Iterator[Loses]:

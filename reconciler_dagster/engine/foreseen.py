@@ -23,6 +23,27 @@ def foreseen(session: Session, changes: Mapping[str, LeadChange]) -> list[Refusa
     ]
 
 
+def with_options_now(session: Session) -> set[tuple[str, str]]:
+    """Cells in quarantine, by record id and column, whose option has been added since, as far as
+    the metadata shows: they wait no more.
+    """
+    with session.engine.connect() as connection:
+        waiting = quarantine.awaiting_options(connection, session.pair)
+    return {
+        (record_id, column)
+        for (record_id, column), value in waiting.items()
+        if column in session.fields and _is_option(session, column, value)
+    }
+
+
+def _is_option(session: Session, column: str, value: Value) -> bool:
+    try:
+        cell = session.fields[column].codec.to_airtable(value)
+    except Unreadable:
+        return False
+    return cell is None or session.bound.option(column, cell) is not None
+
+
 def newly(session: Session, refusals: Sequence[Refusal]) -> int:
     """How many of the cells are not in quarantine yet; those that are have been told."""
     with session.engine.connect() as connection:

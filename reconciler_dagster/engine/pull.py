@@ -11,6 +11,7 @@ from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.binding import BoundMap
 from reconciler_dagster.core.reading import from_airtable, refuse
 from reconciler_dagster.core.scope import EVERYTHING, Scope
+from reconciler_dagster.engine.foreseen import with_options_now
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
@@ -215,6 +216,7 @@ def _to_read(session: Session) -> set[str]:
             *edited,
             *journal.open_entries(connection, pair),
             *quarantine.due(connection, pair, session.began),
+            *(record_id for record_id, _ in with_options_now(session)),
         }
 
 

@@ -14,6 +14,7 @@ from reconciler_dagster.airtable.base import PAGE
 from reconciler_dagster.airtable.errors import NotSent
 from reconciler_dagster.airtable.transport import ATTEMPTS, LOCKOUTS_BORNE
 from reconciler_dagster.core.deletions import State
+from reconciler_dagster.core.rehearsal import WORTH_READING_BACK
 from reconciler_dagster.engine import deletions, send
 from reconciler_dagster.engine.ahead import Ahead, Reading, read_now
 from reconciler_dagster.engine.diff import Staged, load
@@ -43,8 +44,6 @@ from reconciler_dagster.postgres.staging import StagedRecord
 LOCAL_CHUNK = 500
 # How often one run sends a record whose answer was lost.
 ROUNDS = 3
-# Own writes of one run that would fill most of the next listing's first page.
-WORTH_READING_BACK = 80
 
 
 @dataclass

@@ -45,9 +45,11 @@ def rehearse(
     session: Session,
     staged: Staged,
     changes: Mapping[str, LeadChange],
-    triggers: Collection[str] = (),
+    triggers: Collection[str] | None = None,
 ) -> Rehearsed:
-    """Rehearse a plan. ``triggers``: names of those to count."""
+    """Rehearse a plan. ``triggers``: names of those to count, with what the definition's own SQL
+    makes of the writes; None: nothing is counted.
+    """
     out = Rehearsed(refused=list(staged.sides.refused))
     todo = sorted(r for r, change in changes.items() if change.insert or change.to_postgres)
     owners = owners_of(staged, todo)
@@ -78,21 +80,22 @@ def rehearse_run(session: Session, coming: Coming | None = None) -> ChangeSet:
 
 
 def _rehearse_part(
-    session: Session, writes: Sequence[LeadWrite], triggers: Collection[str], out: Rehearsed
+    session: Session,
+    writes: Sequence[LeadWrite],
+    triggers: Collection[str] | None,
+    out: Rehearsed,
 ) -> None:
     fields, users, pair = session.fields, session.users, session.pair
     with rolled_back(session.engine, session.writer) as connection:
         applied = apply_writes(connection, pair, writes, fields, users)
     out.refused += applied.refused
     out.unexamined |= applied.deferred
-    if triggers:
+    if triggers is not None and (triggers or pair.map.is_followed):
         # Anew: the attempts that were refused have fired triggers too.
         with rolled_back(session.engine, session.writer) as connection:
             taken = _taken(writes, applied)
             lost = {(refusal.record_id, refusal.field) for refusal in applied.refused}
-            found = fires(connection, pair, taken, fields, users, triggers, lost)
-        out.fires.fired += found.fired
-        out.fires.rows += found.rows
+            out.fires.add(fires(connection, pair, taken, fields, users, triggers, lost))
 
 
 def _taken(writes: Sequence[LeadWrite], applied: Applied) -> list[LeadWrite]:

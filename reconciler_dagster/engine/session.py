@@ -23,7 +23,7 @@ from reconciler_dagster.core.values import Directory
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.doors import Doors
 from reconciler_dagster.engine.lag import Lags
-from reconciler_dagster.postgres import adoption, bindings, cursor, guard, record_ids
+from reconciler_dagster.postgres import adoption, bindings, cursor, guard, quarantine, record_ids
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import Client, base_of, directory
 from reconciler_dagster.postgres.connection import Writer, at_once, writing
@@ -33,7 +33,7 @@ from reconciler_dagster.postgres.lock import client_lock, require_lease, require
 Purpose = Literal["delta", "manual", "audit", "great_sync", "rehearsal"]
 
 SCHEMA_KEPT = timedelta(days=1)
-# Of a person's own sync, where a base lacks optional fields: one may just have been added.
+# Of a person's own sync, where a field or option is missed: it may just have been added.
 _SCHEMA_KEPT_BY_HAND = timedelta(minutes=1)
 # How long a run that takes turns waits for those that go first.
 PATIENCE_SECONDS = 3600.0
@@ -90,7 +90,7 @@ class Session:
         """
         require_time(self.client.id, self.run_id)
         with at_once(self.engine) as connection:
-            adoption.require(connection, self.client.id)
+            adoption.require(connection, self.client.id, self.map.name)
 
     def borrowed_base(self) -> AbstractContextManager[Base]:
         """A door to the base that nobody else uses within the block; its connection is kept."""
@@ -103,7 +103,7 @@ class Session:
         """
         with self.engine.connect() as connection:
             if not self.dry_run:
-                adoption.require(connection, self.client.id)
+                adoption.require(connection, self.client.id, self.map.name)
             return guard.require(connection, self.pair)
 
     @cached_property
@@ -130,7 +130,7 @@ class Session:
         """
         with self.engine.connect() as connection, writing(connection, self.writer):
             require_lease(connection, self.client.id, self.run_id)
-            adoption.require(connection, self.client.id, held=True)
+            adoption.require(connection, self.client.id, self.map.name, held=True)
             yield connection
 
     def mend_record_ids(self) -> None:
@@ -204,7 +204,7 @@ class Session:
 
         The metadata is read once a day, or now with ``force``: a quiet run stays at one call. While
         a field is stopped every run reads it, so that what a person mends is seen at once; while an
-        optional one is not there, every manual sync does.
+        optional one is not there, or a cell waits for an option, every manual sync does.
         Baselines of fields that are bound anew are dropped: they are met as if for the first time.
 
         So is everything where the client has another base or table than what is remembered is
@@ -218,12 +218,13 @@ class Session:
             columns = columns_of(connection, pair.table)
             before = bindings.remembered(connection, pair)
             known = bindings.bound(connection, pair)
+            waits = self.purpose == "manual" and bool(quarantine.awaiting_options(connection, pair))
         if known is not None and not self.dry_run:
             self._require_same(known.place, anew)
         named = known is not None and known.configured_name == configured
         if known is not None and named and known.place.base_id == self.client.base_id:
             lacking = self.purpose == "manual" and any(not b.field_id for b in before.values())
-            kept = _SCHEMA_KEPT_BY_HAND if lacking else SCHEMA_KEPT
+            kept = _SCHEMA_KEPT_BY_HAND if lacking or waits else SCHEMA_KEPT
             fresh = datetime.now(UTC) - known.read_at < kept
             mended = set(before) == set(self.map.fields.columns)
             mended = mended and not any(b.problem for b in before.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.adoption import State
 from reconciler_dagster.core.rehearsal import Report, moved, needs_a_look
+from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.first_contact import rehearse_client
 from reconciler_dagster.engine.session import Session
@@ -58,16 +59,18 @@ def adopt_clients(
     *,
     approve: bool,
 ) -> Iterator[Adoption]:
-    """Rehearse one client, or all that are new; with ``approve`` also adopt them and wait for the
-    first contact. Raises ConfigurationError before anything is done where a setting is missing.
+    """Rehearse one client, or all that are new or have new syncs; with ``approve`` also adopt them
+    and wait for the first contact. Raises ConfigurationError before anything is done where a
+    setting is missing.
     """
     portal = open_portal(settings)
     settings.require_api_key()
     clients = chosen_clients(portal, client_id)
     with portal.connect() as connection:
-        states = {client.id: adoption.standing(connection, client.id).state for client in clients}
+        stands = {client.id: adoption.standing(connection, client.id) for client in clients}
     for client in clients:
-        if client_id is None and states[client.id] is not State.NEW:
+        new = stands[client.id].new_syncs(maps(settings, client.base_id))
+        if client_id is None and stands[client.id].state is not State.NEW and not new:
             continue
 
         def carry_out(chosen: Client = client) -> ClientResult:
@@ -92,10 +95,13 @@ def adopt_client(
         stands = adoption.standing(connection, client.id)
     if stands.state is State.PAUSED:
         return Adoption(client, Counts(), [stands.why_not or ""], state=stands.state)
+    syncs = maps(settings, client.base_id)
     if stands.state is State.ADOPTED:
+        syncs = {name: syncs[name] for name in stands.new_syncs(syncs)}
+    if not syncs:
         return Adoption(client, Counts(), state=stands.state)
     try:
-        report, counts = _rehearse(settings, portal, client)
+        report, counts = _rehearse(settings, portal, client, syncs.values())
     except EXPLAINED as error:
         logging.getLogger(__name__).debug(client.name, exc_info=True)
         wrong = isinstance(error, ConfigurationError)
@@ -109,7 +115,7 @@ def adopt_client(
         return Adoption(client, counts, attention, wrong, report=report, refusing=refusing)
     with portal.begin() as connection:
         rehearsals.approve(connection, rehearsal_id, by)
-        adoption.adopt(connection, client.id, by, rehearsal_id)
+        adoption.adopt(connection, client.id, by, rehearsal_id, syncs)
     done = carry_out()
     counts.add(done.counts)
     return Adoption(
@@ -123,11 +129,12 @@ def adopt_client(
     )
 
 
-def _rehearse(settings: Settings, portal: Engine, client: Client) -> tuple[Report, Counts]:
+def _rehearse(
+    settings: Settings, portal: Engine, client: Client, syncs: Iterable[SyncMap]
+) -> tuple[Report, Counts]:
     run_id, total = f"rehearsal {uuid4()}", Counts()
     sessions = [
-        Session(settings, portal, client, sync, run_id, "rehearsal", dry_run=True)
-        for sync in maps(settings, client.base_id).values()
+        Session(settings, portal, client, sync, run_id, "rehearsal", dry_run=True) for sync in syncs
     ]
     report = rehearse_client(sessions)
     for session in sessions:

@@ -17,7 +17,7 @@ from reconciler_dagster.orchestration.assets import (
 )
 from reconciler_dagster.orchestration.resources import ClientRun
 from reconciler_dagster.orchestration.verdicts import unanswered
-from reconciler_dagster.postgres import fights, rehearsals, runs
+from reconciler_dagster.postgres import adoption, fights, rehearsals, runs
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.migrate import tables_of
@@ -39,8 +39,8 @@ def _listing(name: str, lines: list[str]) -> dg.AssetCheckResult:
     "every edit in Postgres is noted.",
 )
 def mapping_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Red where a field of any client is stopped, the others go on; and where edits in Postgres
-    may not have been noted.
+    """Red where a field of any client is stopped or one of its syncs is new, the others go on; and
+    where edits in Postgres may not have been noted.
     """
     run: ClientRun = context.resources.client_run
     with run.engine.connect() as connection:
@@ -51,7 +51,14 @@ def mapping_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult
                 "WHERE c.is_active AND b.problem IS NOT NULL ORDER BY 1"
             )
         ).scalars()
-        return _listing("stopped", [*_unnoted(connection, run), *problems])
+        new = [
+            why
+            for client in active_clients(connection)
+            for why in adoption.standing(connection, client.id).why_without(
+                maps(run.settings, client.base_id)
+            )
+        ]
+        return _listing("stopped", [*_unnoted(connection, run), *problems, *new])
 
 
 def _unnoted(connection: Connection, run: ClientRun) -> list[str]:

@@ -55,7 +55,7 @@ from reconciler_dagster.orchestration.listing import (
 )
 from reconciler_dagster.orchestration.metadata import attention_of_client, attention_of_findings
 from reconciler_dagster.orchestration.partitions import ensure_partitions
-from reconciler_dagster.orchestration.resources import EXPLAINED, PURPOSE_TAG
+from reconciler_dagster.orchestration.resources import EXPLAINED, PURPOSE_TAG, syncs_of
 from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import decisions, quarantine
 from reconciler_dagster.postgres import windows as known
@@ -137,11 +137,12 @@ def sync_windows(
     clients = chosen_clients(portal, client_id)
     ensure_partitions(instance, clients)
     for client in clients:
+        chosen, _ = syncs_of(settings, portal, client)
         session = Session(
             settings,
             portal,
             client,
-            first(settings, client.base_id),
+            chosen[0] if chosen else first(settings, client.base_id),
             f"great sync {uuid4()}",
             "great_sync",
             choice.config.dry_run,

@@ -112,6 +112,7 @@ def attention_of_findings(summary: Summary) -> list[str]:
     findings = summary.findings
     reasons = [
         *findings.get("guard", ()),
+        *findings.get("new_syncs", ()),
         *findings.get("stopped", ()),
         *findings.get("moved", ()),
         *findings.get("fights", ()),

@@ -90,7 +90,7 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
         }
         with run.engine.begin() as connection:
             runs.add_findings(connection, client, run.run_id, findings)
-    for problem in stopped:
+    for problem in [*run.left_out(client), *stopped]:
         context.log.error(problem)
     for note in notes:
         context.log.warning(note)

@@ -17,10 +17,11 @@ from reconciler_dagster.core.adoption import NotAdopted
 from reconciler_dagster.core.due import is_due
 from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
+from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.session import Purpose, Session
-from reconciler_dagster.postgres import bindings, cursor, deployments, runs
-from reconciler_dagster.postgres.clients import find_client
+from reconciler_dagster.postgres import adoption, bindings, cursor, deployments, runs
+from reconciler_dagster.postgres.clients import Client, find_client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
 from reconciler_dagster.postgres.staging import StagingLost
@@ -51,6 +52,7 @@ class ClientRun:
         self.settings, self.run_id, self.purpose = settings, run_id, purpose
         self._held = held
         self._sessions: dict[str, list[Session]] = {}
+        self._left_out: dict[str, list[str]] = {}
 
     @property
     def engine(self) -> Engine:
@@ -91,7 +93,8 @@ class ClientRun:
             )
             if crowd := deployments.crowd(connection):
                 guard.append(crowd)
-            noted = {"guard": list(dict.fromkeys(guard))} | (findings or {})
+            noted = {"guard": list(dict.fromkeys(guard)), "new_syncs": self.left_out(client_id)}
+            noted |= findings or {}
             runs.add_findings(connection, client_id, self.run_id, noted)
 
     @contextmanager
@@ -133,17 +136,25 @@ class ClientRun:
             raise
 
     def sessions(self, client_id: str, *, dry_run: bool) -> list[Session]:
-        """One for each sync that is in force for the client, under its lock."""
+        """One for each sync of the client that may be written, under its lock. Raises NotAdopted
+        where all are new.
+        """
         if client_id not in self._sessions:
             with self.engine.connect() as connection:
                 client = find_client(connection, client_id)
-            chosen = maps(self.settings, client.base_id).values()
+            chosen, self._left_out[client_id] = syncs_of(self.settings, self.engine, client)
+            if not chosen:
+                raise NotAdopted(" ".join(self._left_out[client_id]))
             self._lock(client.id)
             common = (self.run_id, self.purpose, dry_run)
             self._sessions[client_id] = [
                 Session(self.settings, self.engine, client, sync, *common) for sync in chosen
             ]
         return self._sessions[client_id]
+
+    def left_out(self, client_id: str) -> list[str]:
+        """Which syncs of the client this run leaves alone since they are new, in a sentence."""
+        return self._left_out.get(client_id, [])
 
     def keep_due(self, client_id: str) -> None:
         """Leave out syncs whose time has not come. Those that run as often as the schedule, or were
@@ -165,6 +176,18 @@ class ClientRun:
         with self.engine.begin() as connection:
             runs.finish(connection, client_id, self.run_id, state="failed", message=why[:2000])
             runs.add_findings(connection, client_id, self.run_id, findings)
+
+
+def syncs_of(settings: Settings, portal: Engine, client: Client) -> tuple[list[SyncMap], list[str]]:
+    """The client's syncs without those that are new, and why they are left out. What a run derives
+    in rows of a new sync is left out with it.
+    """
+    every = maps(settings, client.base_id)
+    with portal.connect() as connection:
+        standing = adoption.standing(connection, client.id)
+    new = standing.new_syncs(every)
+    chosen = {name: own for name, own in every.items() if name not in new}
+    return [own.among(chosen) for own in chosen.values()], standing.why_without(every)
 
 
 def moved(sessions: list[Session]) -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.sync import Pair, SyncMap
-from reconciler_dagster.core.values import Unreadable
+from reconciler_dagster.core.values import Unreadable, Value
 from reconciler_dagster.portal import actions, sync_requests
 from reconciler_dagster.portal.auth import User
 from reconciler_dagster.portal.problems import Problem, not_found
@@ -25,10 +25,12 @@ def editable(sync: SyncMap) -> frozenset[str]:
 
 
 def take_back(connection: Connection, sync: SyncMap, user: User, conflict_id: int) -> UUID:
-    """Write the value that lost into the lead again, as a new edit; gives the lead's id."""
+    """Write the value that lost into the lead again, as a new edit, and with it what it is carried
+    over with: a claim comes back as a whole. Gives the lead's id.
+    """
     conflict = connection.execute(
         text("""
-            SELECT id, client_id, lead_id, field, losing_value, restored_at
+            SELECT id, run_id, client_id, lead_id, field, losing_value, restored_at
             FROM reconciler.conflict WHERE id = :id FOR UPDATE
         """),
         {"id": conflict_id},
@@ -44,31 +46,64 @@ def take_back(connection: Connection, sync: SyncMap, user: User, conflict_id: in
             f"{label(sync, conflict.field)} belongs to Airtable: change it there.",
             kind="owned-by-airtable",
         )
+    lost = {conflict.field: conflict.losing_value} | _lost_with(connection, sync, conflict)
+    users = directory(connection, Pair(str(conflict.client_id), sync))
     try:
-        value = sync.fields[conflict.field].codec.to_postgres(
-            conflict.losing_value,
-            directory(connection, Pair(str(conflict.client_id), sync)),
-        )
+        values = {
+            column: sync.fields[column].codec.to_postgres(value, users)
+            for column, value in lost.items()
+        }
     except Unreadable as reason:
         raise Problem(409, f"The value {reason}.", kind="not-restorable") from None
     lead = actions.lock(connection, user, conflict.lead_id)
+    names = " and ".join(label(sync, column) for column in values)
     actions.edit(
         connection,
         user,
         lead,
-        {conflict.field: value},
+        values,
         _RESTORED,
-        f"{label(sync, conflict.field)}: the losing value was taken back by {user.name}",
+        f"{names}: the losing value was taken back by {user.name}",
         metadata={"conflict": conflict.id},
     )
     connection.execute(
         text("""
             UPDATE reconciler.conflict SET restored_at = clock_timestamp(), restored_by = :by
-            WHERE id = :id
+            WHERE run_id = :run AND lead_id = :lead AND field = ANY(:fields)
+              AND restored_at IS NULL
         """),
-        {"id": conflict.id, "by": user.email},
+        {
+            "run": conflict.run_id,
+            "lead": conflict.lead_id,
+            "fields": list(values),
+            "by": user.email,
+        },
     )
     return lead.id  # type: ignore[no-any-return]
+
+
+def _lost_with(connection: Connection, sync: SyncMap, conflict: Row[Any]) -> dict[str, Value]:
+    """What the same run took from the cells that are carried over together with a conflict's, as
+    the losing side had them: what lost is in the conflict log, and what was blank or gave way with
+    it in the history alone.
+    """
+    found = connection.execute(
+        text("""
+            SELECT DISTINCT ON (field) field, value FROM (
+                SELECT field, losing_value AS value, 1 AS place, id FROM reconciler.conflict
+                WHERE run_id = :run AND lead_id = :lead AND field = ANY(:fields)
+                UNION ALL
+                SELECT field, old_value, 2, id FROM reconciler.history
+                WHERE run_id = :run AND lead_id = :lead AND field = ANY(:fields)
+            ) AS taken ORDER BY field, place, id DESC
+        """),
+        {
+            "run": conflict.run_id,
+            "lead": conflict.lead_id,
+            "fields": list(sync.fields.partners(conflict.field)),
+        },
+    )
+    return {row.field: row.value for row in found}
 
 
 def retry_quarantine(

@@ -13,13 +13,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Connection
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster.core.adoption import Standing
 from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.portal.auth import Tokens, User
 from reconciler_dagster.portal.problems import Problem
 from reconciler_dagster.portal.rate import RateLimit, mark_counted
 from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.syncs.in_force import leads
+from reconciler_dagster.syncs.in_force import leads, maps
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Portal:
     def leads(self, base_id: str | None = None) -> SyncMap:
         """How the leads are mapped, for one base or as the definition has it."""
         return leads(self.settings, base_id)
+
+    def why_without(self, standing: Standing, base_id: str) -> list[str]:
+        """Which syncs of a client are new, as a sentence; empty where none is."""
+        return standing.why_without(maps(self.settings, base_id))
 
     def pair(self, client_id: UUID, base_id: str) -> Pair:
         """The leads of one client."""

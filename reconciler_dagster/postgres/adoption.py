@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, text
 
@@ -15,7 +15,8 @@ IS_ADOPTED = (
     "EXISTS (SELECT FROM reconciler.adoption a WHERE a.client_id = c.id AND a.state = 'adopted')"
 )
 _STANDING = (
-    "SELECT c.id::text, c.company_name, coalesce(a.state, 'new'), a.changed_at, a.changed_by "
+    "SELECT c.id::text, c.company_name, coalesce(a.state, 'new'), a.changed_at, a.changed_by, "
+    "a.syncs "
     "FROM reconciler.clients() c LEFT JOIN reconciler.adoption a ON a.client_id = c.id "
 )
 
@@ -45,30 +46,48 @@ def standing(connection: Connection, client_id: str) -> Standing:
     return _standing(row) if row else Standing(client_id, f"Client {client_id}")
 
 
-def require(connection: Connection, client_id: str, *, held: bool = False) -> None:
-    """Raise core.adoption.NotAdopted unless the client may be written.
+def require(connection: Connection, client_id: str, sync: str, *, held: bool = False) -> None:
+    """Raise core.adoption.NotAdopted unless this sync of the client may be written.
 
     ``held``: whoever takes the consent back waits until this transaction has ended.
     """
     lock = " FOR KEY SHARE" if held else ""
-    state = connection.execute(
-        text(f"SELECT state FROM reconciler.adoption WHERE client_id = :id{lock}"),  # noqa: S608
-        {"id": client_id},
+    allowed = connection.execute(
+        text(
+            "SELECT state = 'adopted' AND coalesce(:sync = ANY(syncs), true) "  # noqa: S608
+            f"FROM reconciler.adoption WHERE client_id = :id{lock}"
+        ),
+        {"id": client_id, "sync": sync},
     ).scalar()
-    if state != State.ADOPTED:
-        standing(connection, client_id).require()
+    if not allowed:
+        standing(connection, client_id).require(sync)
 
 
-def adopt(connection: Connection, client_id: str, by: str, rehearsal_id: int | None = None) -> None:
-    """Let a client be written from now on. ``rehearsal_id``: what its person was shown."""
+def adopt(
+    connection: Connection,
+    client_id: str,
+    by: str,
+    rehearsal_id: int | None = None,
+    syncs: Collection[str] | None = None,
+) -> None:
+    """Let a client be written from now on. ``rehearsal_id``: what its person was shown. ``syncs``:
+    what it was of, beside what was adopted before; None: every one that it has or gets.
+    """
     connection.execute(
         text(
-            "INSERT INTO reconciler.adoption (client_id, state, changed_by, rehearsal_id) "
-            "VALUES (:id, 'adopted', :by, :rehearsal_id) ON CONFLICT (client_id) DO UPDATE SET "
+            "INSERT INTO reconciler.adoption AS a (client_id, state, changed_by, rehearsal_id, "
+            "syncs) VALUES (:id, 'adopted', :by, :rehearsal_id, :syncs) "
+            "ON CONFLICT (client_id) DO UPDATE SET "
             "state = 'adopted', changed_by = excluded.changed_by, "
-            "changed_at = clock_timestamp(), rehearsal_id = excluded.rehearsal_id"
+            "changed_at = clock_timestamp(), rehearsal_id = excluded.rehearsal_id, "
+            "syncs = CASE WHEN excluded.syncs IS NOT NULL THEN a.syncs || excluded.syncs END"
         ),
-        {"id": client_id, "by": by, "rehearsal_id": rehearsal_id},
+        {
+            "id": client_id,
+            "by": by,
+            "rehearsal_id": rehearsal_id,
+            "syncs": None if syncs is None else list(syncs),
+        },
     )
 
 
@@ -105,5 +124,6 @@ def _change(connection: Connection, client_id: str, by: str, before: State, now:
 
 
 def _standing(row: Iterable[object]) -> Standing:
-    client_id, name, state, since, by = row
-    return Standing(client_id, name, State(str(state)), since, by)  # type: ignore[arg-type]
+    client_id, name, state, since, by, syncs = row
+    adopted = None if syncs is None else frozenset(syncs)  # type: ignore[call-overload]
+    return Standing(client_id, name, State(str(state)), since, by, adopted)  # type: ignore[arg-type]

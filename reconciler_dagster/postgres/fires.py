@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Directory
+from reconciler_dagster.postgres import derived
 from reconciler_dagster.postgres.apply import encoded_write
 from reconciler_dagster.postgres.attempts import is_of_the_data
 from reconciler_dagster.postgres.catalogue import Catalogue
@@ -39,10 +40,18 @@ _KINDS = ("inserted", "updated", "deleted")
 class Fires:
     """``fired``: calls by trigger. ``rows``: by table and kind, without the engine's own; a column
     of a lead that a trigger changes beside what is written counts as a table of its own.
+    ``follows``: rows that the definition's derived columns and events write, the same way.
     """
 
     fired: Counter[str] = field(default_factory=Counter)
     rows: Counter[tuple[str, str]] = field(default_factory=Counter)
+    follows: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, other: Fires) -> None:
+        """Add what another part of the plan makes fire."""
+        self.fired += other.fired
+        self.rows += other.rows
+        self.follows += other.follows
 
 
 @contextmanager
@@ -70,8 +79,9 @@ def fires(
     names: Collection[str],
     lost: Collection[tuple[str, str]],
 ) -> Fires:
-    """Write leads, of which nothing is expected to be refused, and count. ``names``: the triggers
-    to count. ``lost``: cells, by record id and column, that will not hold what is written.
+    """Write leads, of which nothing is expected to be refused, work out what follows from them, and
+    count. ``names``: the triggers to count. ``lost``: cells, by record id and column, that will not
+    hold what is written.
     """
     catalogue, found = Catalogue(connection, pair.table), Fires()
     encoded = [encoded_write(write, pair.map.fields, fields, users, Applied()) for write in writes]
@@ -93,6 +103,11 @@ def fires(
     found.rows[str(pair.table), "inserted"] -= len(inserts)
     besides = _changed_besides(pair, updates, lost, leads, _leads(connection, pair, updates))
     found.rows = +found.rows + besides
+    written = _rows(connection)
+    derived.work_out(connection, pair, [write.record_id for write in writes])
+    found.follows = _rows(connection)
+    found.follows.subtract(written)
+    found.follows = +found.follows
     return found
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Value
+from reconciler_dagster.core.words import NO_OPTION
 from reconciler_dagster.postgres.encoding import storable
 from reconciler_dagster.postgres.names import statement
 from reconciler_dagster.postgres.staging import dump
@@ -235,6 +236,19 @@ def resolvable(connection: Connection, pair: Pair) -> list[str]:
         )
         found |= set(rows.scalars())
     return sorted(found)
+
+
+def awaiting_options(connection: Connection, pair: Pair) -> Mapping[tuple[str, str], Value]:
+    """Outbound cells that are no option of Airtable's, whenever they are due, with their values."""
+    rows = connection.execute(
+        text(
+            "SELECT record_id, field, value FROM reconciler.quarantine "
+            "WHERE client_id = :client_id AND sync = :sync AND direction = 'to_airtable' "
+            "AND reason LIKE '%' || :no_option || '%'"
+        ),
+        {**pair.keys, "no_option": NO_OPTION},
+    )
+    return {(row.record_id, row.field): row.value for row in rows}
 
 
 def waiting_values(

@@ -78,14 +78,17 @@ def shown(connection: Connection, client_id: str) -> Kept | None:
 
 
 def waiting(connection: Connection) -> dict[str, datetime]:
-    """Since when what was shown waits for approval, by client; of new ones only."""
+    """Since when what was shown waits for approval, by client; not where they were
+    adopted since.
+    """
     rows = connection.execute(
         text(
             "SELECT client_id::text, rehearsed_at FROM (SELECT DISTINCT ON (client_id) client_id, "
             "rehearsed_at, approved_by FROM reconciler.rehearsal ORDER BY client_id, id DESC) r "
             "WHERE approved_by IS NULL "
             "AND rehearsed_at > clock_timestamp() - make_interval(days => :days) "
-            "AND NOT EXISTS (SELECT FROM reconciler.adoption a WHERE a.client_id = r.client_id)"
+            "AND NOT EXISTS (SELECT FROM reconciler.adoption a "
+            "WHERE a.client_id = r.client_id AND a.changed_at > r.rehearsed_at)"
         ),
         {"days": SHOWN_FOR_DAYS},
     )
@@ -117,15 +120,17 @@ def approved(connection: Connection, client_id: str) -> Report | None:
 
 def conclude(connection: Connection, client_id: str, run_id: str, counts: dict[str, int]) -> None:
     """Note what came of what was approved, once; nothing where that is noted already."""
-    rehearsal_id = connection.execute(
+    approved_of = connection.execute(
         text(
-            "SELECT r.id FROM reconciler.adoption a JOIN reconciler.rehearsal r "
-            "ON r.id = a.rehearsal_id WHERE a.client_id = :client_id AND r.outcome IS NULL"
+            "SELECT r.id, r.report -> 'syncs' FROM reconciler.adoption a "
+            "JOIN reconciler.rehearsal r ON r.id = a.rehearsal_id "
+            "WHERE a.client_id = :client_id AND r.outcome IS NULL"
         ),
         {"client_id": client_id},
-    ).scalar()
-    if rehearsal_id is not None:
-        outcome = _outcome_of(connection, client_id, counts)
+    ).one_or_none()
+    if approved_of is not None:
+        rehearsal_id, syncs = approved_of
+        outcome = _outcome_of(connection, client_id, syncs, counts)
         connection.execute(
             text(
                 "UPDATE reconciler.rehearsal SET run_id = :run_id, "
@@ -135,15 +140,20 @@ def conclude(connection: Connection, client_id: str, run_id: str, counts: dict[s
         )
 
 
-def _outcome_of(connection: Connection, client_id: str, counts: dict[str, int]) -> Outcome:
-    """What has happened, as far as it was refused: what is in quarantine now."""
+def _outcome_of(
+    connection: Connection, client_id: str, syncs: list[str] | None, counts: dict[str, int]
+) -> Outcome:
+    """What has happened, as far as it was refused: what is in quarantine now. ``syncs``: those that
+    were rehearsed; None: all, of a report from before that was noted.
+    """
     found: dict[str, Counter[str]] = {"to_postgres": Counter(), "to_airtable": Counter()}
     rows = connection.execute(
         text(
             "SELECT direction, field, count(*) FROM reconciler.quarantine "
-            "WHERE client_id = :client_id GROUP BY 1, 2"
+            "WHERE client_id = :client_id "
+            "AND coalesce(sync = ANY(CAST(:syncs AS text[])), true) GROUP BY 1, 2"
         ),
-        {"client_id": client_id},
+        {"client_id": client_id, "syncs": syncs},
     )
     for direction, field, cells in rows:
         found[direction][field] = cells

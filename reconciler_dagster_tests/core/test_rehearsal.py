@@ -78,7 +78,15 @@ def test_an_outcome_is_compared_field_by_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("listed", "outbound", "calls"), [(0, 0, 1), (100, 0, 1), (101, 1, 4), (3000, 120, 44)]
+    ("listed", "outbound", "sendable", "calls"),
+    [
+        (0, 0, 0, 2),
+        (100, 0, 0, 2),
+        (101, 1, 1, 1 + 2 + 1 + 1),
+        (3000, 120, 120, 1 + 30 + 2 + 12 + 2),
+        (3000, 3000, 0, 1 + 30 + 30),
+        (200, 200, 100, 1 + 2 + 2 + 10 + 1),
+    ],
 )
-def test_calls_of_a_first_contact(listed: int, outbound: int, calls: int) -> None:
-    assert expected_calls(listed, outbound) == calls
+def test_calls_of_a_first_contact(listed: int, outbound: int, sendable: int, calls: int) -> None:
+    assert expected_calls(listed, outbound, sendable) == calls

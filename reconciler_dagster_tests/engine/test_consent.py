@@ -85,6 +85,25 @@ def test_no_path_writes_what_may_not_be_written(new: World, path: str, state: st
     assert len([c for c in new.sandbox.calls() if c["method"] != "GET"]) == patches
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_no_path_writes_a_sync_that_is_new(new: World, path: str) -> None:
+    """The person's yes was about another one."""
+    with new.engine.begin() as connection:
+        adoption.adopt(connection, new.client.id, "ann", syncs=["another"])
+    if path == "deletion":
+        new.sandbox.delete(min(new.sandbox.records()))
+    before = both_sides(new)
+    with pytest.raises(NotAdopted, match=r"The sync leads of Acme is new: nothing of it"):
+        windows.session(new, "audit").bound if path == "audit" else PATHS[path](new)
+    assert both_sides(new) == before
+    with new.engine.begin() as connection:
+        adoption.adopt(connection, new.client.id, "ann", syncs=["leads"])
+        stands = adoption.standing(connection, new.client.id)
+    assert stands.syncs == {"another", "leads"}
+    if path == "run":
+        assert new.sync().counts.local_writes == 10
+
+
 def test_a_client_that_was_adopted_is_written(new: World) -> None:
     assert stand(new) is State.NEW
     new.adopt()

@@ -10,6 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from reconciler_dagster.cli.group import main
+from reconciler_dagster.core.scope import CHANGED
+from reconciler_dagster.engine.diff import diff
+from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
+from reconciler_dagster.engine.session import Session
 from reconciler_dagster.orchestration.execute import reason_of
 from reconciler_dagster.orchestration.quarantine import retry_quarantine
 from reconciler_dagster_tests.world import World
@@ -38,6 +42,23 @@ def test_the_list_says_what_and_why(held: str) -> None:
     plain = CliRunner().invoke(main, ["quarantine", "list"])
     assert "Postgres to Airtable" in plain.stdout
     assert "no option" in plain.stdout
+
+
+def test_a_cell_waits_no_longer_than_until_the_option_is_seen(acme: World, held: str) -> None:
+    """Not for its next attempt, which is a day away by then; nor in what a dry run foresees."""
+    acme.sql("UPDATE reconciler.quarantine SET next_attempt_at = now() + interval '1 day'")
+    acme.sync()
+    assert acme.cell(held, "HRQ Status") != "Postponed", "the metadata is not read for it"
+    acme.sql("UPDATE reconciler.table_binding SET read_at = now() - interval '2 minutes'")
+    manual = Session(acme.settings, acme.engine, acme.client, acme.map, "by hand", "manual")
+    assert manual.check_mapping().choices("hrq_status")
+    dry = acme.session(dry_run=True)
+    pull_airtable(dry, CHANGED)
+    pull_postgres(dry)
+    assert diff(dry).to_airtable == {"hrq_status": 1}
+    acme.sync()
+    assert acme.cell(held, "HRQ Status") == "Postponed"
+    assert acme.sql("SELECT FROM reconciler.quarantine") == []
 
 
 def test_a_retry_takes_the_current_value(acme: World, held: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -10,13 +11,17 @@ import pytest
 
 from reconciler_dagster.core.brakes import refuses_too_many
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
+from reconciler_dagster.core.sync import Derived
 from reconciler_dagster.engine.brake import refusals_doubt
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.diff import diff
+from reconciler_dagster.engine.first_contact import rehearse_client
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
+from reconciler_dagster.engine.push import push
 from reconciler_dagster.engine.rehearsal import rehearse, rehearse_run, stage_plan
+from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests import windows
-from reconciler_dagster_tests.world import World
+from reconciler_dagster_tests.world import World, world
 
 FUNCTION = """
 CREATE FUNCTION public.portal_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {rule} END $$;
@@ -226,3 +231,54 @@ def test_many_cells_that_would_be_refused_stop_the_run_once(acme: World) -> None
 )
 def test_the_brake_on_refusals(refused: int, outbound: int, stops: bool) -> None:
     assert refuses_too_many(refused, outbound) is stops
+
+
+@pytest.mark.parametrize("refused", [0, 30])
+def test_the_report_names_the_calls_that_the_run_then_makes(portal_db: str, refused: int) -> None:
+    """Metadata, pages, looks, writes, and the look at what was written."""
+    with world(portal_db, leads=350) as here:
+        records = sorted(here.sandbox.records())
+        here.sandbox.edit_many({r: {"HRQ Status": None} for r in records})
+        here.sql(
+            "INSERT INTO leads (client_id, airtable_record_id, first_name, last_name, email, "
+            "hrq_status) SELECT c.id, r.id, 'A', '', '', "
+            "CASE WHEN r.n <= :refused THEN 'No such option' ELSE 'Archive' END "
+            "FROM clients c, unnest(CAST(:ids AS text[])) WITH ORDINALITY AS r (id, n)",
+            ids=records[:230],
+            refused=refused,
+        )
+        told = rehearse_client([here.session(dry_run=True)])
+        spent = here.sync().counts
+        assert spent.remote_writes == 230 - refused
+        assert abs(told.calls - spent.airtable_calls) <= spent.airtable_calls / 10
+
+
+def test_what_the_definitions_own_sql_writes_is_rehearsed_too(portal_db: str) -> None:
+    """Derived columns and events, in tables that no sync knows."""
+    with world(portal_db, leads=40) as acme:
+        acme.sql("ALTER TABLE leads ADD COLUMN full_name text; CREATE TABLE told (lead uuid)")
+        own = replace(
+            acme.map,
+            derived=(Derived("full_name", "row.first_name || ' ' || row.last_name"),),
+            events=(
+                "INSERT INTO told SELECT w.id FROM written w "
+                "WHERE NOT EXISTS (SELECT FROM told t WHERE t.lead = w.id)",
+            ),
+        )
+        dry, session = acme.session(dry_run=True), acme.session()
+        dry.map = session.map = own
+        leads = len(acme.sandbox.records())
+        told = rehearse_client([dry])
+        assert told.rows == []
+        assert told.follows == [
+            {"table": "public.leads", "kind": "updated", "rows": leads},
+            {"table": "public.told", "kind": "inserted", "rows": leads},
+        ]
+        assert acme.sql("SELECT FROM told") == acme.sql("SELECT FROM leads") == []
+        with client_lock(acme.engine, acme.client.id, session.run_id, 5):
+            pull_airtable(session, CHANGED)
+            pull_postgres(session)
+            diff(session)
+            push(session)
+        assert len(acme.sql("SELECT FROM told")) == leads
+        assert len(acme.sql("SELECT FROM leads WHERE full_name IS NOT NULL")) == leads

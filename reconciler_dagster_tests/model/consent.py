@@ -19,6 +19,7 @@ from reconciler_dagster_tests.model.stage import Stage
 STANDINGS = {
     "new": "DELETE FROM reconciler.adoption",
     "paused": "UPDATE reconciler.adoption SET state = 'paused'",
+    "another sync's alone": "UPDATE reconciler.adoption SET syncs = '{another}'",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 import httpx
+import pytest
 from sqlalchemy import Engine, text
 
 from reconciler_dagster_tests.portal import data
@@ -89,7 +90,6 @@ def test_the_loser_is_taken_back_as_a_new_edit(server: Server, world: World, db:
         "sms_stop": True,
         "sms_stop_reason": "asked",
         "claimed_by": "uma@northwind.test",
-        "claimed_at": "2026-11-24T10:00:00.123Z",
     }
     with db.begin() as connection:
         for field, value in lost.items():
@@ -99,7 +99,6 @@ def test_the_loser_is_taken_back_as_a_new_edit(server: Server, world: World, db:
         assert "Taken back" in sent(client, f"/conflicts/{conflict_id}/take-back").text
     (lead,) = rows(db, "SELECT * FROM leads WHERE id = :l", l=lead_id)
     assert lead.claimed_by == world.user.id
-    assert lead.claimed_at.isoformat(timespec="milliseconds").startswith("2026-11-24T10:00:00.123")
     assert (lead.hrq_status, lead.processing_status) == ("Review", "Stopped")
     assert (lead.campaign_batch, lead.notes) == (None, "Theirs.\nTwo lines.")
     assert (lead.sms_stop, lead.sms_stop_reason) == (True, "asked")
@@ -109,6 +108,53 @@ def test_the_loser_is_taken_back_as_a_new_edit(server: Server, world: World, db:
     again = sent(client, f"/conflicts/{values['notes']}/take-back")
     assert "taken back already" in again.text
     assert scalar(db, "SELECT count(*) FROM lead_activity_log") == len(lost)
+
+
+@pytest.mark.parametrize("pressed", ["claimed_by", "claimed_at"])
+def test_a_claim_is_taken_back_as_a_whole(
+    server: Server, world: World, db: Engine, pressed: str
+) -> None:
+    lead_id = world.leads[0]
+    lost = {"claimed_by": "uma@northwind.test", "claimed_at": "2026-11-24T10:00:00.123Z"}
+    with db.begin() as connection:
+        ids = {f: data.conflict(connection, world.client, lead_id, f, "w", lost[f]) for f in lost}
+    client = signed_in(server, world.admin)
+    assert "Taken back" in sent(client, f"/conflicts/{ids[pressed]}/take-back").text
+    (lead,) = rows(db, "SELECT * FROM leads WHERE id = :l", l=lead_id)
+    assert lead.claimed_by == world.user.id
+    assert lead.claimed_at.isoformat(timespec="milliseconds").startswith("2026-11-24T10:00:00.123")
+    assert scalar(db, "SELECT count(*) FROM lead_activity_log") == 1
+    assert scalar(db, "SELECT count(restored_by) FROM reconciler.conflict") == 2
+    for conflict_id in ids.values():
+        assert "taken back already" in sent(client, f"/conflicts/{conflict_id}/take-back").text
+
+
+def test_a_claim_without_a_time_does_not_come_back_with_the_winners(
+    server: Server, world: World, db: Engine
+) -> None:
+    lead_id, winners = world.leads[0], "2026-11-25T10:00:00.000Z"
+    with db.begin() as connection:
+        conflict_id = data.conflict(
+            connection, world.client, lead_id, "claimed_by", "w", "uma@northwind.test"
+        )
+        connection.execute(
+            text("UPDATE leads SET claimed_by = :u, claimed_at = :t WHERE id = :l"),
+            {"u": world.admin.id, "t": winners, "l": lead_id},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO reconciler.history (run_id, client_id, lead_id, record_id, field, "
+                "side, old_value, new_value) SELECT 'run-1', client_id, id, airtable_record_id, "
+                "'claimed_at', 'postgres', 'null', to_jsonb(CAST(:t AS text)) "
+                "FROM leads WHERE id = :l"
+            ),
+            {"t": winners, "l": lead_id},
+        )
+    assert "Taken back" in sent(
+        signed_in(server, world.admin), f"/conflicts/{conflict_id}/take-back"
+    ).text  # fmt: skip
+    (lead,) = rows(db, "SELECT * FROM leads WHERE id = :l", l=lead_id)
+    assert (lead.claimed_by, lead.claimed_at) == (world.user.id, None)
 
 
 def test_what_cannot_be_taken_back_says_why(server: Server, world: World, db: Engine) -> None:

@@ -14,6 +14,7 @@ from reconciler_dagster.config import (
 from reconciler_dagster.core.adoption import State as Consent
 from reconciler_dagster.core.guard import problems
 from reconciler_dagster.postgres import adoption, deployments, guarded
+from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.listener import doorbell
@@ -56,10 +57,14 @@ def noted(settings: Settings, portal: Engine) -> tuple[State, str]:
     return state, " ".join(map(str, found))
 
 
-def consent(portal: Engine) -> tuple[State, str]:
-    """A client that is new is no fault of the surroundings."""
+def consent(settings: Settings, portal: Engine) -> tuple[State, str]:
+    """A client that is new is no fault of the surroundings, nor is a sync."""
     with portal.connect() as connection:
-        reasons = [s.why_not for s in adoption.standings(connection).values() if s.why_not]
+        stands = adoption.standings(connection)
+        reasons = [s.why_not for s in stands.values() if s.why_not]
+        for client in active_clients(connection):
+            if client.id in stands:
+                reasons += stands[client.id].why_without(maps(settings, client.base_id))
     return "ok", " ".join(reasons) or "every active client is adopted"
 
 

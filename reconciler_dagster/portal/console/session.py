@@ -103,13 +103,13 @@ class Visit:
                 text("SELECT count(*) FROM reconciler.quarantine WHERE client_id = :client"),
                 {"client": self.client.id},
             )
+            standing = adoption.standing(connection, str(self.client.id))
+            new = self.portal.why_without(standing, self.client.airtable_base_id)
             return {
                 "notices": notices,
                 "quarantine": quarantine or 0,
                 "deletions": len(queries.pending_deletions(connection, self.client.id)),
-                "adoption": int(
-                    adoption.standing(connection, str(self.client.id)).state is State.NEW
-                ),
+                "adoption": int(standing.state is State.NEW or bool(new)),
             }
 
     def go(self, path: str, message: str = "", kind: str = "done") -> RedirectResponse:
