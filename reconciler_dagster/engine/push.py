@@ -294,7 +294,8 @@ def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
         )
         quarantine.release(connection, pair, gone - there, (), ())
         tombstones.suspect(connection, pair, gone - buried)
-        leads.settle(connection, read)
+        were = leads.settle(connection, read).were
+        derived.work_out(connection, pair, gone, were)
         journal.close(connection, pair, gone)
 
 
