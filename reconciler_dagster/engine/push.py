@@ -175,8 +175,9 @@ def push_chunk(
         session.engine, key, session.pair, session.fields.columns, record_ids, edited=False
     )
     staged = load(session, key, may_assume=False)
-    pushed.gone |= set(record_ids) - found
-    _refuse_gone(session, staged, set(record_ids) - found)
+    gone = set(record_ids) - found
+    pushed.gone |= gone
+    _refuse_gone(session, staged, gone)
     outbound = write_local(session, staged, staged.plan(session), sorted(found))
     late = time.monotonic() - reading.at > send.FRESH_SECONDS and outbound.keys() - pushed.late
     if late:  # somebody held their rows: once more, but not for ever
