@@ -47,6 +47,7 @@ from reconciler_dagster.orchestration.execute import (
 from reconciler_dagster.orchestration.listing import (
     LISTED_AHEAD_TAG,
     WINDOW_LEADS,
+    listed_ahead,
 )
 from reconciler_dagster.orchestration.metadata import attention_of_client, attention_of_findings
 from reconciler_dagster.orchestration.partitions import ensure_partitions
@@ -173,7 +174,7 @@ class _GreatSync:
         groups, progress = self._groups(months)
         if config.dry_run and linked(self.ahead):
             # What one window's run would make, another one's may link to.
-            groups, progress.windows = [sum(groups, [])], 1
+            groups, progress.windows = [[month for group in groups for month in group]], 1
         self.audience.progress(client, progress)
         for group, listed_as in listed_ahead(self.ahead, groups, self.samples):
             summary = _run(portal, self.instance, client, group, config, listed_as)
@@ -211,8 +212,8 @@ class _GreatSync:
         if left.since is not None:
             self.audience.say(
                 f"{self.client.name}: goes on with the {len(left.months)} of {len(months)} months "
-                f"that are left of the Great Sync of {left.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC; "
-                "--afresh begins anew."
+                f"that are left of the Great Sync of {left.since.astimezone(UTC):%Y-%m-%d %H:%M} "
+                "UTC; --afresh begins anew."
             )
         samples = {s.map.name: sample_base(s) for s in self.ahead if not by_sync[s.map.name]}
         self.samples = {name: one for name, one in samples.items() if tells_of_all(one)}
