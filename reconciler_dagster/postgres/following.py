@@ -108,7 +108,8 @@ def release(
     """
     which = OWN if keys is None else GIVEN
     template = (
-        "DELETE FROM reconciler.quarantine q USING {table} l WHERE q.client_id = :client_id "
+        "DELETE FROM reconciler.quarantine q USING {table} l "  # noqa: S608 - constants
+        "WHERE q.client_id = :client_id "
         "AND q.sync = :sync AND q.field = ANY(:names) AND q.record_id = {record_id} "
         f"AND {which} AND CAST(l.{{key}} AS text) <> ALL(:wrong)"
     )
