@@ -125,7 +125,7 @@ def main(before: str, after: str, leads: int, rounds: int) -> None:
         place.chmod(0o755)
         codes = [place / "before", place / "after"]
         for code, commit in zip(codes, (before, after), strict=True):
-            _git("worktree", "add", "--detach", str(code), commit)
+            _git("worktree", "add", "--quiet", "--detach", str(code), commit)
         server = PostgresServer(place / "postgres", durable=False)
         server.start()
         try:
