@@ -222,7 +222,7 @@ def _reconcile(
             doubts += done.doubts
             proved.append(done.proved)
         if not dry_run:
-            unanswered += fill_links(sessions)
+            unanswered += fill_links(sessions, in_turns=True)
     with run.engine.begin() as connection:
         findings = {
             "unanswered": unanswered,

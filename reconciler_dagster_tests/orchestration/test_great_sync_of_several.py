@@ -71,7 +71,8 @@ def test_a_dry_run_knows_the_rows_that_the_run_would_make(
         portal.acme.sandbox.edit(record_id, {"Linked Campaign": [linked]})
     dry, _ = great_sync(portal.acme, instance, config=WindowConfig(dry_run=True))
     assert portal.waiting() == []
-    great_sync(portal.acme, instance)
+    ran, _ = great_sync(portal.acme, instance)
+    assert ran.attention == ["1 records in quarantine."]
     then = Counter((field, reason) for _, field, _, reason in portal.waiting())
     told = Counter({(w["field"], w["reason"]): w["cells"] for w in dry.change_set["refusals"]})
     assert told == then
