@@ -192,20 +192,16 @@ def test_an_event_that_fails_for_one_row_stops_alone_and_is_told(
     assert (wrong, True) in {tuple(row) for row in portal.sql("SELECT record_id, n > 0 FROM noted")}
 
 
-def test_a_statement_that_is_mended_is_tried_again_by_retry_and_by_the_audit(
+def test_a_statement_that_is_mended_is_tried_again_by_the_audit(
     portal: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     portal.sync()
     portal.sql("CREATE TABLE noted (record_id text, n int)")
     changed(portal, monkeypatch, "leads", events=(DIVIDES,))
-    one, two = (portal.acme.sandbox.add({"Lead": n, "SMS Sent Count": 0}) for n in "AB")
+    _, two = (portal.acme.sandbox.add({"Lead": n, "SMS Sent Count": 0}) for n in "AB")
     portal.sync()
     assert len(portal.waiting()) == 2
     changed(portal, monkeypatch, "leads", events=(DIVIDES.replace("100 /", "100 +"),))
-    portal.sql(
-        "UPDATE reconciler.quarantine SET next_attempt_at = now() WHERE record_id = :r", r=one
-    )
-    assert portal.sync().quarantined == 1
     for session in portal.sessions("audit"):
         audit(session)
     assert portal.waiting() == []
