@@ -452,9 +452,8 @@ MUTANTS = [
         "let a write of the portal fail where its edit cannot be noted",
         "a_write_goes_through",
         POSTGRES + "trigger.py",
-        "after ->> TG_ARGV[2], lower(TG_OP));\n        END IF;\n    EXCEPTION WHEN OTHERS THEN",
-        "after ->> TG_ARGV[2], lower(TG_OP));\n        END IF;\n"
-        "    EXCEPTION WHEN no_data_found THEN",
+        "length(value::text) <= 100);\n        END IF;\n    EXCEPTION WHEN OTHERS THEN",
+        "length(value::text) <= 100);\n        END IF;\n    EXCEPTION WHEN no_data_found THEN",
     ),
     Mutant(
         "take a trigger that is on again for one that was never off",
@@ -740,7 +739,7 @@ MUTANTS = [
         "leave derived columns stale where rows are written",
         "counts_are_worked_out_with_the_write",
         ENGINE + "local.py",
-        "            derived.work_out(connection, pair, done, _left(session, staged, done))\n",
+        "            derived.work_out(connection, pair, done, [*rows, *settled.were])\n",
         "            pass\n",
     ),
     Mutant(
@@ -756,5 +755,33 @@ MUTANTS = [
         CORE + "merge.py",
         "            gives_way[i] = not stands[i] and codec.gives_way(here[i], there[i])\n",
         "",
+    ),
+    Mutant(
+        "leave stale what a row has pointed to before somebody moved it",
+        "has_left_in_the_portal or several_moves",
+        ENGINE + "local.py",
+        "derived.work_out(connection, pair, done, [*rows, *settled.were])",
+        "derived.work_out(connection, pair, done)",
+    ),
+    Mutant(
+        "leave derived columns stale where a row is switched off",
+        "counts_no_more_until_it_is_back",
+        POSTGRES + "tombstones.py",
+        '    derived.work_out(connection, pair, parameters["record_ids"])\n',
+        "",
+    ),
+    Mutant(
+        "tell nobody of a row that an event fails for",
+        "an_event_that_fails_for_one_row",
+        POSTGRES + "following.py",
+        "    _refuse(connection, pair, name, wrong)\n",
+        "",
+    ),
+    Mutant(
+        "foresee a refusal of a link that a window's run would fill",
+        "dry_run_knows_the_rows",
+        ENGINE + "windows.py",
+        "lasting(session, rehearse(session, staged, changes).refused, coming)",
+        "rehearse(session, staged, changes).refused",
     ),
 ]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +22,7 @@ from reconciler_dagster.airtable.errors import (
     NotUnderstood,
     OutcomeUnknown,
 )
+from reconciler_dagster.airtable.filters import by_ids, created_between, modified_since
 from reconciler_dagster.airtable.token import Token, default_token
 from reconciler_dagster.airtable.transport import Bucket, Transport
 from reconciler_dagster.config import ConfigurationError, Settings
@@ -226,53 +227,6 @@ class Base:
             if isinstance(error, ValueError):
                 raise ConfigurationError(NO_CALL) from None
             raise
-
-
-def by_ids(ids: Iterable[str]) -> Formula:
-    """A filter for records by id."""
-    from pyairtable.formulas import Formula, quoted
-
-    return Formula(f"FIND(RECORD_ID(), {quoted(','.join(ids))}) > 0")
-
-
-def modified_since(
-    moment: datetime, seen: Iterable[str] = (), seen_before: datetime | None = None
-) -> Formula:
-    """Records modified at or after a moment (whole seconds: Airtable facts, section 9).
-
-    Leaves out those of ``seen`` that were not modified at or after ``seen_before``.
-    """
-    from pyairtable.formulas import AND, NOT
-
-    recent = _from("LAST_MODIFIED_TIME()", moment)
-    ids = list(seen)
-    if not ids or seen_before is None:
-        return recent
-    return AND(recent, NOT(AND(by_ids(ids), NOT(_from("LAST_MODIFIED_TIME()", seen_before)))))
-
-
-def created_between(start: datetime | None, end: datetime | None) -> Formula | None:
-    """Records whose creation lies in the half-open window; None for all of them."""
-    from pyairtable.formulas import AND, Formula
-
-    bounds = []
-    if start is not None:
-        bounds.append(_from("CREATED_TIME()", start))
-    if end is not None:
-        bounds.append(Formula(f"IS_BEFORE(CREATED_TIME(), DATETIME_PARSE('{_iso(end)}'))"))
-    return AND(*bounds) if bounds else None
-
-
-def _from(function: str, moment: datetime) -> Formula:
-    """At or after a whole second: IS_AFTER is strict, so it is asked with the second before."""
-    from pyairtable.formulas import Formula
-
-    before = moment - timedelta(seconds=1)
-    return Formula(f"IS_AFTER({function}, DATETIME_PARSE('{_iso(before)}'))")
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def _field(raw: Mapping[str, Any]) -> AirtableField:

@@ -16,25 +16,20 @@ from reconciler_dagster.core.values import Directory, Unreadable, Value
 
 @dataclass(frozen=True, kw_only=True)
 class Link(Codec):
-    """A link to one row: its key in Postgres. ``to``: the sync; ``match``: the column of its table
-    by which a text finds a row, where the cell holds a text.
-    """
+    """A link to one row: its key in Postgres. ``to``: the sync."""
 
     to: str
-    match: str | None = None
 
     def read(self, cell: Any, users: Directory) -> Value:
-        """See Codec. A text that finds no row counts as empty: another source may know better."""
+        """See Codec. A text may be a record id."""
         linked = _record_ids(cell)
         if len(linked) > 1:
             raise Unreadable(
                 f"links to {len(linked)} records, and the column holds one: leave one of them"
             )
-        if linked:
-            return linked[0]
-        if self.match is None:
+        if not linked:
             raise Unreadable(f"holds {kind(cell)} where a link was expected")
-        return users.rows(self.to).record_of_text(self.match, str(cell))
+        return linked[0]
 
     def from_postgres(self, value: Any, users: Directory) -> Value:
         """See Codec."""

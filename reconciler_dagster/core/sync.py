@@ -25,6 +25,11 @@ class Derived:
     after: tuple[str, ...] = ()
     fills: bool = False
 
+    @property
+    def name(self) -> str:
+        """What stands for it in quarantine, where a row of its column may be as well."""
+        return f"(derived {self.column})"
+
 
 # The sync of the portal's own table: its API, its pages, and reports from before there were others
 # are about it.
@@ -57,6 +62,16 @@ class SyncMap:
         """Whether anything is to be worked out when its rows are written."""
         after = (self.name in one.after for other in self.others.values() for one in other.derived)
         return bool(self.derived or self.events) or any(after)
+
+    @property
+    def event_names(self) -> list[str]:
+        """What stands for each of the events in quarantine."""
+        return [f"(event {number})" for number in range(1, len(self.events) + 1)]
+
+    @property
+    def followed_by(self) -> list[str]:
+        """What may stand in quarantine of a row beside its own cells."""
+        return [*(one.name for one in self.derived), *self.event_names]
 
     def links_to(self, sync: str) -> list[str]:
         """The columns that link to one row of another sync."""

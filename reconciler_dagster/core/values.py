@@ -44,16 +44,13 @@ def printable(text: object, limit: int = 500) -> str:
 
 
 class Rows(Protocol):
-    """The rows of one sync, known by key, by record id, and by a text that names them."""
+    """The rows of one sync, known by key and by record id."""
 
     def key_of_record(self, record_id: str) -> Any:
         """The key, as JSON; None where there is no such row."""
 
     def record_of_key(self, key: str) -> str | None:
         """The record id; None where the row has none."""
-
-    def record_of_text(self, column: str, text: str) -> str | None:
-        """The record id of the one row that a column's text names; None where there is none."""
 
 
 class Directory:

@@ -20,7 +20,15 @@ from reconciler_dagster.core.reading import Row, from_postgres
 from reconciler_dagster.core.values import UNKNOWN, Value
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres import baseline, fights, leads, own_writes, quarantine, record
+from reconciler_dagster.postgres import (
+    baseline,
+    derived,
+    fights,
+    leads,
+    own_writes,
+    quarantine,
+    record,
+)
 from reconciler_dagster.postgres.apply import apply_writes
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.quarantine import Refusal
@@ -173,6 +181,7 @@ def _respell(
         if cell.column in applied.written.get(cell.record_id, ())
     ]
     record.history(connection, pair, session.run_id, "postgres", history)
+    derived.work_out(connection, pair, applied.written, [row for _, row in found.values()])
     session.counts.local_writes += sum(bool(columns) for columns in applied.written.values())
     refused = {(refusal.record_id, refusal.field) for refusal in applied.refused}
     return refused, applied.placeholders

@@ -13,12 +13,12 @@ from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.rehearsal import FiringTrigger, Loses, Report, expected_calls
 from reconciler_dagster.core.scope import EVERYTHING
 from reconciler_dagster.engine.change_set import EXAMPLES, ChangeSet, combined, short, summarise
-from reconciler_dagster.engine.coming import Coming, inserts, lasting, linked
+from reconciler_dagster.engine.coming import Coming, lasting, linked
 from reconciler_dagster.engine.foreseen import foreseen, newly
 from reconciler_dagster.engine.listing import Part, Window, list_window
 from reconciler_dagster.engine.rehearsal import rehearse
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import discard, load_part
+from reconciler_dagster.engine.windows import discard, inserts_of, load_part
 from reconciler_dagster.postgres import leads, staging
 from reconciler_dagster.postgres.fires import Fires
 from reconciler_dagster.postgres.guarded import PortalTrigger, portal_triggers
@@ -37,17 +37,12 @@ def rehearse_client(sessions: Iterable[Session]) -> Report:
         for session in chosen:
             session.check_mapping(force=True)
             windows[session.map.name] = list_window(session, EVERYTHING, session.key)
-        coming = {s.map.name: _inserts(s, windows[s.map.name]) for s in linked(chosen)}
+        coming = {s.map.name: inserts_of(s, windows[s.map.name]) for s in linked(chosen)}
         return together([_rehearse_sync(s, windows[s.map.name], coming) for s in chosen])
     finally:
         for session in chosen:
             if session.map.name in windows:
                 discard(session, windows[session.map.name])
-
-
-def _inserts(session: Session, window: Window) -> set[str]:
-    plans = (load_part(session, part.key).plan(session) for part in window.parts)
-    return {record_id for changes in plans for record_id in inserts(changes)}
 
 
 def together(reports: Sequence[Report]) -> Report:

@@ -9,18 +9,22 @@ from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import quarantine
 
 
-def fill_links(sessions: Iterable[Session]) -> int:
+def fill_links(sessions: Iterable[Session], *, in_turns: bool = False) -> int:
     """Once every sync of a run has been pushed: read the records again whose links can be resolved
     by now, and carry them out. Returns how many writes stayed without an answer.
+
+    ``in_turns``: the run does not hold the client, which it then does for each hundred.
     """
-    unknown = 0
-    for session in sessions:
+    unknown, chosen = 0, list(sessions)
+    for session in chosen:
         if not session.pair.links:
             continue
         with session.engine.connect() as connection:
             record_ids = quarantine.resolvable(connection, session.pair)
         if record_ids:
-            unknown += len(push_all(session, record_ids).unknown)
-            with session.engine.connect() as connection:  # what waited for a row waits no more
-                session.counts.quarantined = len(quarantine.records(connection, session.pair))
+            locked = session.turn if in_turns else None
+            unknown += len(push_all(session, record_ids, locked).unknown)
+    for session in chosen:  # what waited for a row waits no more, and columns may wait that follow
+        with session.engine.connect() as connection:
+            session.counts.quarantined = len(quarantine.records(connection, session.pair))
     return unknown

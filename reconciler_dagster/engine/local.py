@@ -79,7 +79,7 @@ def write_local(
         told = outcome.written(changes, owners, applied)
         record.history(connection, pair, session.run_id, "postgres", told)
         fights.count_turns(connection, pair, session.run_id, "postgres", told)
-        edited = leads.settle(
+        settled = leads.settle(
             connection,
             [n for r in done if r in staged.leads for n in staged.leads[r].revisions],
         )
@@ -87,12 +87,13 @@ def write_local(
         own_writes.forget(connection, pair, outcome.no_longer_rewritten(staged, done))
         fights.over(connection, pair, *outcome.no_longer_fought(staged, done))
         if session.writer != "first_contact":  # which works all of it out once, at its end
-            derived.work_out(connection, pair, done, _left(session, staged, done))
+            rows = [staged.leads[r].row or {} for r in done if r in staged.leads]
+            derived.work_out(connection, pair, done, [*rows, *settled.were])
     updated = {record_id for record_id, columns in applied.written.items() if columns}
     written = len(updated | applied.inserted.keys())
     session.counts.local_writes += written
     session.lags.in_postgres(written)
-    session.lags.edited(edited)
+    session.lags.edited(settled.ago)
     session.counts.conflicts += len(conflicts)
     return outbound
 
@@ -130,16 +131,6 @@ def write_of(
         if (created := outcome.created_time(staged, record_id))
         else None,
     )
-
-
-def _left(session: Session, staged: Staged, done: Collection[str]) -> dict[str, set[str]]:
-    """By sync, the keys that these rows have linked to when they were read."""
-    rows = [staged.leads[r].row or {} for r in done if r in staged.leads]
-    links = {name: session.map.links_to(name) for name in session.map.others}
-    return {
-        name: {str(row[column]) for row in rows for column in columns if row.get(column)}
-        for name, columns in links.items()
-    }
 
 
 def _note_deferred(
@@ -190,6 +181,8 @@ def _quarantine(
         and column not in changes.get(record_id, EMPTY).to_postgres
         and _stands(staged, record_id, column)
     }
+    # Until they are worked out anew.
+    kept |= {(r, name, "to_postgres") for r in done for name in session.map.followed_by}
     quarantine.put(connection, session.pair, refused)
     unread = staged.sides.assumed & done_set
     quarantine.release(connection, session.pair, done, kept, unread)

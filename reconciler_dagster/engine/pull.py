@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from reconciler_dagster.airtable.base import Record
 from reconciler_dagster.airtable.errors import AirtableError
-from reconciler_dagster.core.binding import BoundMap
+from reconciler_dagster.core.bound import BoundMap
 from reconciler_dagster.core.reading import from_airtable, refuse
 from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine.foreseen import with_options_now

@@ -13,11 +13,11 @@ from functools import partial
 from reconciler_dagster.airtable.base import PAGE
 from reconciler_dagster.airtable.errors import NotSent
 from reconciler_dagster.airtable.transport import ATTEMPTS, LOCKOUTS_BORNE
-from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.rehearsal import WORTH_READING_BACK
 from reconciler_dagster.engine import deletions, send
 from reconciler_dagster.engine.ahead import Ahead, Reading, read_now
 from reconciler_dagster.engine.diff import Staged, load
+from reconciler_dagster.engine.gone import refuse_gone
 from reconciler_dagster.engine.local import write_local
 from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode, looks_off, stage
 from reconciler_dagster.engine.session import Session
@@ -38,7 +38,6 @@ from reconciler_dagster.postgres import (
 from reconciler_dagster.postgres.connection import analyze_after, at_once
 from reconciler_dagster.postgres.lock import require_lease
 from reconciler_dagster.postgres.names import qualified
-from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.staging import StagedRecord
 
 LOCAL_CHUNK = 500
@@ -74,7 +73,7 @@ def push(session: Session) -> Pushed:
     if before is not None and pulled.window is None and not pulled.everything:
         session.lags.listed_before(before.age.total_seconds())
     staged = load(session, session.key, may_assume=pulled.window is None)
-    _refuse_gone(session, staged, set(pulled.gone))
+    refuse_gone(session, staged, set(pulled.gone))
     outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
     inbound = sorted(busy(session, staged, changes) - set(outbound))
     for chunk in chunks(inbound, LOCAL_CHUNK):
@@ -174,8 +173,9 @@ def push_chunk(
         session.engine, key, session.pair, session.fields.columns, record_ids, edited=False
     )
     staged = load(session, key, may_assume=False)
-    pushed.gone |= set(record_ids) - found
-    _refuse_gone(session, staged, set(record_ids) - found)
+    gone = set(record_ids) - found
+    pushed.gone |= gone
+    refuse_gone(session, staged, gone)
     outbound = write_local(session, staged, staged.plan(session), sorted(found))
     late = time.monotonic() - reading.at > send.FRESH_SECONDS and outbound.keys() - pushed.late
     if late:  # somebody held their rows: once more, but not for ever
@@ -257,44 +257,6 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
         own = own_writes.runs(connection, session.pair, found)
         own_writes.forget(connection, session.pair, own)
     return session.base.transport.earliest or datetime.now(UTC), set(found)
-
-
-def _refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
-    """A lead whose record Airtable does not have: nothing can be sent until that is cleared up.
-
-    Where the lead is gone too, or is known to be deleted, there is nothing to clear up.
-    """
-    if not gone:
-        return
-    pair = session.pair
-    with session.engine.connect() as connection:
-        buried = {
-            record_id
-            for record_id, tombstone in tombstones.load(connection, pair, gone).items()
-            if tombstone.state is State.DELETED
-        }
-        there = {r for r in gone - buried if r in staged.leads and staged.leads[r].row is not None}
-        first = session.writer == "first_contact"
-        never_met = leads.never_met(connection, pair, there, at_first_contact=first)
-    reason = "Airtable has no such record: it was deleted there, or the record id is wrong"
-    read = [n for r in gone if r in staged.leads for n in staged.leads[r].revisions]
-    with session.writing() as connection:
-        moved = leads.note_moved(connection, pair, there)
-        there -= never_met - moved.keys()  # these wait as deletions, and are told as such
-        reasons = {
-            r: f"the lead was moved here from another client ({moved[r]}), whose base has its "
-            "record: move it back, or move the record"
-            for r in moved
-        }
-        quarantine.put(
-            connection,
-            pair,
-            [Refusal(r, WHOLE_LEAD, "to_airtable", reasons.get(r, reason)) for r in sorted(there)],
-        )
-        quarantine.release(connection, pair, gone - there, (), ())
-        tombstones.suspect(connection, pair, gone - buried)
-        leads.settle(connection, read)
-        journal.close(connection, pair, gone)
 
 
 def chunks(items: list[str], size: int) -> Iterator[list[str]]:

@@ -66,13 +66,23 @@ def rehearse(
 
 def rehearse_runs(sessions: Sequence[Session]) -> dict[str, ChangeSet]:
     """Stage the plans of a dry run, sync by sync, and foresee what each side would refuse of it."""
-    rows = {session.map.name: inserts(stage_plan(session)[1]) for session in linked(sessions)}
-    return {session.map.name: rehearse_run(session, rows) for session in sessions}
+    plans = {session.map.name: stage_plan(session) for session in linked(sessions)}
+    rows = {name: inserts(changes) for name, (_, changes) in plans.items()}
+    return {
+        session.map.name: rehearse_run(session, rows, plans.pop(session.map.name, None))
+        for session in sessions
+    }
 
 
-def rehearse_run(session: Session, coming: Coming | None = None) -> ChangeSet:
-    """The same of one sync. ``coming``: rows that the others would make."""
-    staged, changes = stage_plan(session)
+def rehearse_run(
+    session: Session,
+    coming: Coming | None = None,
+    plan: tuple[Staged, dict[str, LeadChange]] | None = None,
+) -> ChangeSet:
+    """The same of one sync. ``coming``: rows that the others would make; ``plan``: where it is
+    staged already.
+    """
+    staged, changes = plan or stage_plan(session)
     refused = foreseen(session, changes)
     anew = newly(session, refused)
     by_postgres = lasting(session, rehearse(session, staged, changes).refused, coming or {})

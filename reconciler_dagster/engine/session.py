@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.airtable.base import Base
 from reconciler_dagster.config import Settings
-from reconciler_dagster.core.binding import BoundMap, bind
+from reconciler_dagster.core.binding import bind
+from reconciler_dagster.core.bound import BoundMap
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.guard import Facts
 from reconciler_dagster.core.place import Place, PlaceChanged, moved
@@ -235,9 +236,7 @@ class Session:
                 if unchanged and not checked.changed:
                     self._table_id, self._bound = known.place.table_id, checked
                     return checked
-        followed = (
-            named and known is not None and known.place.base_id in (None, self.client.base_id)
-        )
+        followed = named and known and known.place.base_id in (None, self.client.base_id)
         with self.borrowed_base() as base:
             table_id = known.place.table_id if known and followed else None
             schema = base.schema(self.map.airtable, table_id).named(fit)

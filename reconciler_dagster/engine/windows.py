@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.change_set import ChangeSet, combined, summarise
+from reconciler_dagster.engine.coming import Coming, inserts, lasting
 from reconciler_dagster.engine.diff import Staged, load
 from reconciler_dagster.engine.foreseen import foreseen, newly
 from reconciler_dagster.engine.listing import Part, Window, new_part
@@ -34,20 +35,26 @@ from reconciler_dagster.postgres.connection import analyze_after
 from reconciler_dagster.postgres.names import qualified
 
 
-def preview(session: Session, window: Window) -> ChangeSet:
+def preview(session: Session, window: Window, coming: Coming | None = None) -> ChangeSet:
     """What reconciling the window would do, as things stand; of a dry run with what Postgres would
-    refuse of it. Writes nothing, takes no lock.
+    refuse of it. Writes nothing, takes no lock. ``coming``: rows that the run would make.
     """
-    return combined(_preview(session, part) for part in window.parts)
+    return combined(_preview(session, part, coming or {}) for part in window.parts)
 
 
-def _preview(session: Session, part: Part) -> ChangeSet:
+def inserts_of(session: Session, window: Window) -> set[str]:
+    """The records of a window that get a row."""
+    plans = (load_part(session, part.key).plan(session) for part in window.parts)
+    return {record_id for changes in plans for record_id in inserts(changes)}
+
+
+def _preview(session: Session, part: Part, coming: Coming) -> ChangeSet:
     staged = load_part(session, part.key)
     changes = staged.plan(session)
     refused = foreseen(session, changes)
     anew = newly(session, refused)
     if session.dry_run:
-        refused += rehearse(session, staged, changes).refused
+        refused += lasting(session, rehearse(session, staged, changes).refused, coming)
     return summarise(session.fields, changes, refused, anew)
 
 

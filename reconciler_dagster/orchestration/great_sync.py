@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Protocol
 from uuid import uuid4
 
@@ -25,7 +24,6 @@ from dagster._core.storage.tags import (
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from reconciler_dagster.airtable.errors import TokenRefused
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.windows import (
     PAGE,
@@ -37,6 +35,7 @@ from reconciler_dagster.core.windows import (
 )
 from reconciler_dagster.engine import tokens
 from reconciler_dagster.engine.change_set import ChangeSet, combined
+from reconciler_dagster.engine.coming import linked
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.listing import sample_base
 from reconciler_dagster.engine.session import Session
@@ -46,12 +45,9 @@ from reconciler_dagster.orchestration.execute import (
     run_in_process,
 )
 from reconciler_dagster.orchestration.listing import (
-    FIRST_LISTED_AT_A_TIME,
     LISTED_AHEAD_TAG,
-    LISTED_AT_A_TIME,
     WINDOW_LEADS,
-    list_months,
-    stage_listed,
+    listed_ahead,
 )
 from reconciler_dagster.orchestration.metadata import attention_of_client, attention_of_findings
 from reconciler_dagster.orchestration.partitions import ensure_partitions
@@ -62,12 +58,8 @@ from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.runs import Summary
-from reconciler_dagster.syncs.in_force import first
+from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import told
-
-# Windows that may be listed and wait for their run, besides those that are being listed; their rows
-# lie in Postgres.
-AHEAD = 1
 
 
 @dataclass(frozen=True)
@@ -138,33 +130,34 @@ def sync_windows(
     ensure_partitions(instance, clients)
     for client in clients:
         chosen, _ = syncs_of(settings, portal, client)
-        session = Session(
-            settings,
-            portal,
-            client,
-            chosen[0] if chosen else first(settings, client.base_id),
-            f"great sync {uuid4()}",
-            "great_sync",
-            choice.config.dry_run,
-        )
-        yield _GreatSync(instance, session, choice, audience).run(months)
+        run_id = f"great sync {uuid4()}"
+        sessions = [
+            Session(settings, portal, client, own, run_id, "great_sync", choice.config.dry_run)
+            # Where none may be written, the first one says why.
+            for own in chosen or maps(settings, client.base_id).values()
+        ]
+        yield _GreatSync(instance, portal, client, sessions, choice, audience).run(months)
 
 
 @dataclass
 class _GreatSync:
-    """One client's. ``ahead``: what lists ahead of the runs. ``sample``: see ``list_window``."""
+    """One client's. ``ahead``: what lists ahead of the runs, one a sync. ``samples``: by sync, see
+    ``list_window``.
+    """
 
     instance: dg.DagsterInstance
-    ahead: Session
+    portal: Engine
+    client: Client
+    ahead: list[Session]
     choice: Choice
     audience: Audience
     counts: Counts = field(default_factory=Counts)
     summaries: list[Summary] = field(default_factory=list)
-    sample: list[datetime] = field(default_factory=list)
+    samples: dict[str, list[datetime]] = field(default_factory=dict)
 
     def run(self, months: list[str]) -> ClientResult:
         """Never raises: the result holds the reason, and what was done until then."""
-        client, wrong, why = self.ahead.client, False, []
+        client, wrong, why = self.client, False, []
         try:
             self._run(months)
         except Exception as error:
@@ -177,84 +170,69 @@ class _GreatSync:
         return _together(client, self.counts, self.summaries, why, wrong)
 
     def _run(self, months: list[str]) -> None:
-        client, portal, config = self.ahead.client, self.ahead.engine, self.choice.config
-        self.ahead.check_mapping()
+        client, portal, config = self.client, self.portal, self.choice.config
+        for session in self.ahead:
+            session.check_mapping()
         groups, progress = self._groups(months)
+        if config.dry_run and linked(self.ahead):
+            # What one window's run would make, another one's may link to.
+            groups, progress.windows = [[month for group in groups for month in group]], 1
         self.audience.progress(client, progress)
-        for group, listed_as in _listed_ahead(self.ahead, groups, self.sample):
+        for group, listed_as in listed_ahead(self.ahead, groups, self.samples):
             summary = _run(portal, self.instance, client, group, config, listed_as)
             self.summaries.append(summary)
             self.counts.add(Counts(**summary.counts))
             self._count_calls()
             progress.windows_done, progress.counts = len(self.summaries), self.counts
             self.audience.progress(client, progress)
-        pair = self.ahead.pair
         with portal.begin() as connection:
             # What stands at the end; it does not add up over windows.
             self.counts.quarantined = quarantine.records_by_client(connection)[client.id]
             self.counts.deletions_pending = decisions.pending_by_client(connection)[client.id]
             if not config.dry_run and all(s.state == "succeeded" for s in self.summaries):
-                known.finish_great_sync(connection, pair)
+                for session in self.ahead:
+                    known.finish_great_sync(connection, session.pair)
 
     def _count_calls(self) -> None:
         of_runs = sum(s.counts.get("airtable_calls", 0) for s in self.summaries)
-        self.counts.airtable_calls = of_runs + self.ahead.calls
+        self.counts.airtable_calls = of_runs + sum(session.calls for session in self.ahead)
 
     def _groups(self, months: list[str]) -> tuple[list[list[str]], Progress]:
         """The months that are to be done, in groups, one a run."""
-        client, left = self.ahead.client, known.Left(months)
-        with self.ahead.engine.begin() as connection:
-            leads = {} if self.ahead.moved else known.leads_by_month(connection, self.ahead.pair)
+        left, by_sync = known.Left(months), dict[str, dict[str, int]]()
+        with self.portal.begin() as connection:
+            for session in self.ahead:
+                known_of = known.leads_by_month(connection, session.pair)
+                by_sync[session.map.name] = {} if session.moved else known_of
             if not self.choice.config.dry_run:
                 left = known.left_of_great_sync(
-                    connection, self.ahead.pair, months, afresh=self.choice.afresh
+                    connection,
+                    [session.pair for session in self.ahead],
+                    months,
+                    afresh=self.choice.afresh,
                 )
         if left.since is not None:
             self.audience.say(
-                f"{client.name}: goes on with the {len(left.months)} of {len(months)} months that "
-                f"are left of the Great Sync of {left.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC; "
-                "--afresh begins anew."
+                f"{self.client.name}: goes on with the {len(left.months)} of {len(months)} months "
+                f"that are left of the Great Sync of {left.since.astimezone(UTC):%Y-%m-%d %H:%M} "
+                "UTC; --afresh begins anew."
             )
-        if not leads:
-            sample = sample_base(self.ahead)
-            groups = unknown_grouped(left.months, sample)
-            self.sample = sample if tells_of_all(sample) else []
-            return groups, Progress(len(groups), len(groups), None)
+        samples = {s.map.name: sample_base(s) for s in self.ahead if not by_sync[s.map.name]}
+        self.samples = {name: one for name, one in samples.items() if tells_of_all(one)}
+        if len(samples) == len(self.ahead):
+            # As many as the largest table needs.
+            cut = [unknown_grouped(left.months, sample) for sample in samples.values()]
+            groups = max(cut, key=len)
+            return groups, Progress(len(groups), len(groups) * len(cut), None)
+        leads = sum((Counter(one) for one in by_sync.values()), Counter[str]())
         groups = grouped(left.months, leads, WINDOW_LEADS)
-        expected = [sum(leads.get(month, 0) for month in group) for group in groups]
-        calls = sum(max(1, math.ceil(n / PAGE)) for n in expected)
-        return groups, Progress(len(groups), calls, sum(expected))
-
-
-def _listed_ahead(
-    session: Session, groups: list[list[str]], sample: Sequence[datetime]
-) -> Iterator[tuple[list[str], str | None]]:
-    """The groups as their listings come in, each with the key that it was listed under; the next
-    ones are being listed meanwhile. None where that failed: the run tries itself, and records why
-    it cannot.
-    """
-    session.users  # noqa: B018 - read once, before there are threads
-
-    def list_one(number: int) -> str:
-        key = f"{session.run_id}/{number}"
-        stage_listed(session, [list_months(session, groups[number], key, sample=sample)], key)
-        return key
-
-    at_a_time = FIRST_LISTED_AT_A_TIME if sample else LISTED_AT_A_TIME
-    with ThreadPoolExecutor(at_a_time, thread_name_prefix="list") as pool:
-        numbers = iter(range(len(groups)))
-        waiting = {pool.submit(list_one, n): n for n in islice(numbers, at_a_time + AHEAD)}
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                group = groups[waiting.pop(future)]
-                waiting |= {pool.submit(list_one, n): n for n in islice(numbers, 1)}
-                try:
-                    listed_as = future.result()
-                except TokenRefused:  # every run would be told the same, at a call each
-                    raise
-                except Exception:
-                    listed_as = None
-                yield group, listed_as
+        calls = sum(
+            max(1, math.ceil(sum(one.get(month, 0) for month in group) / PAGE))
+            for group in groups
+            for one in by_sync.values()
+        )
+        expected = sum(leads[month] for group in groups for month in group)
+        return groups, Progress(len(groups), calls, expected)
 
 
 def _together(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import islice
 
 import dagster as dg
 
+from reconciler_dagster.airtable.errors import TokenRefused
 from reconciler_dagster.core.windows import grouped, months_scope, unknown_grouped
 from reconciler_dagster.engine.listing import CHAINS, PART, Progress, Window, list_window
 from reconciler_dagster.engine.session import Session
@@ -21,6 +23,9 @@ WINDOW_LEADS = 2 * PART
 LISTED_AT_A_TIME = 2
 # At first contact a window is mostly one chain, so that fewer end in a page that is not full.
 FIRST_LISTED_AT_A_TIME = CHAINS
+# Windows that may be listed and wait for their run, besides those that are being listed; their rows
+# lie in Postgres.
+AHEAD = 1
 # A run with this tag finds its windows listed already, staged under the tag's value.
 LISTED_AHEAD_TAG = "reconciler/listed_ahead"
 
@@ -77,6 +82,11 @@ def key_of(session: Session) -> str:
     return f"{session.key}/{session.client.id}"
 
 
+def ahead_key_of(session: Session, listed_as: str) -> str:
+    """What a listing ahead of a run is staged under. ``listed_as``: the value of the run's tag."""
+    return f"{listed_as} {session.map.name}"
+
+
 def stage_listed(session: Session, listed: list[Listed], key: str) -> None:
     """Stage what was listed, for the step or the run that goes on with it."""
     with session.engine.begin() as connection:
@@ -92,3 +102,37 @@ def staged(session: Session, key: str) -> list[Listed]:
         return [Listed(one["months"], Window.from_json(one["window"])) for one in data["windows"]]
     except (KeyError, TypeError):
         raise LookupError(key) from None
+
+
+def listed_ahead(
+    sessions: list[Session], groups: list[list[str]], samples: Mapping[str, Sequence[datetime]]
+) -> Iterator[tuple[list[str], str | None]]:
+    """The groups as the listings of all their syncs come in, each with the key that it was listed
+    under; the next ones are being listed meanwhile. None where that failed: the run tries itself,
+    and records why it cannot.
+    """
+    for session in sessions:
+        session.users  # noqa: B018 - read once, before there are threads
+
+    def list_one(session: Session, group: list[str], listed_as: str) -> None:
+        key, sample = ahead_key_of(session, listed_as), samples.get(session.map.name, ())
+        stage_listed(session, [list_months(session, group, key, sample=sample)], key)
+
+    def begin(number: int) -> list[Future[None]]:
+        as_ = f"{sessions[0].run_id}/{number}"
+        return [pool.submit(list_one, session, groups[number], as_) for session in sessions]
+
+    at_a_time = FIRST_LISTED_AT_A_TIME if samples else LISTED_AT_A_TIME
+    with ThreadPoolExecutor(at_a_time, thread_name_prefix="list") as pool:
+        numbers = iter(range(len(groups)))
+        waiting = {n: begin(n) for n in islice(numbers, at_a_time + AHEAD)}
+        while waiting:
+            parts = [part for each in waiting.values() for part in each]
+            wait([part for part in parts if not part.done()], return_when=FIRST_COMPLETED)
+            for number in [n for n, each in waiting.items() if all(p.done() for p in each)]:
+                failed = [error for part in waiting.pop(number) if (error := part.exception())]
+                waiting |= {n: begin(n) for n in islice(numbers, 1)}
+                for error in failed:
+                    if isinstance(error, TokenRefused):  # every run would be told so, at a call
+                        raise error
+                yield groups[number], None if failed else f"{sessions[0].run_id}/{number}"

@@ -19,10 +19,11 @@ from dagster_shared.utils.warnings import BetaWarning
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.windows import FIRST_MONTH, months_scope, months_until
 from reconciler_dagster.engine.change_set import ChangeSet, combined
+from reconciler_dagster.engine.coming import linked
 from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.listing import Window
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.engine.windows import discard, preview, reconcile
+from reconciler_dagster.engine.windows import discard, inserts_of, preview, reconcile
 from reconciler_dagster.orchestration import listing, metadata, verdicts
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.failures import Failures, by_client
@@ -115,13 +116,21 @@ def _list(
     change_sets: dict[str, ChangeSet] = {}
     with run.step(client, dry_run=config.dry_run) as sessions:
         ahead = context.run.tags.get(LISTED_AHEAD_TAG)
-        for session in sessions:
-            listed = (
-                listing.staged(session, ahead)
-                if ahead and session is sessions[0]
-                else listing.list_groups(context, session, months)
+        all_listed = {
+            session.map.name: listing.staged(session, listing.ahead_key_of(session, ahead))
+            if ahead
+            else listing.list_groups(context, session, months)
+            for session in sessions
+        }
+        coming = {
+            session.map.name: set[str]().union(
+                *(inserts_of(session, one.window) for one in all_listed[session.map.name])
             )
-            change_set = combined(preview(session, one.window) for one in listed)
+            for session in (linked(sessions) if config.dry_run else ())
+        }
+        for session in sessions:
+            listed = all_listed[session.map.name]
+            change_set = combined(preview(session, one.window, coming) for one in listed)
             listing.stage_listed(session, listed, listing.key_of(session))
             change_sets[session.map.name] = change_set
             told.append(_metadata(session, listed, change_set))
@@ -213,7 +222,7 @@ def _reconcile(
             doubts += done.doubts
             proved.append(done.proved)
         if not dry_run:
-            unanswered += fill_links(sessions)
+            unanswered += fill_links(sessions, in_turns=True)
     with run.engine.begin() as connection:
         findings = {
             "unanswered": unanswered,

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
-from reconciler_dagster.core.binding import Binding, Source
+from reconciler_dagster.core.bound import Binding, Source
 from reconciler_dagster.core.pairs import AirtableField
 from reconciler_dagster.core.place import Place, PlaceChanged
 from reconciler_dagster.core.sync import Pair

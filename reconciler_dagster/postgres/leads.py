@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
@@ -175,20 +176,33 @@ def elsewhere(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> 
     return {row.record_id: row.company_name for row in rows}
 
 
-def settle(connection: Connection, revisions: Iterable[int]) -> dict[str, float]:
-    """Settle exactly the edits that were read; later ones stay. Returns how many seconds ago the
-    first one of each record was made, without those that a run has noted.
+@dataclass(frozen=True)
+class Settled:
+    """Edits of rows that are taken over. ``ago``: how many seconds ago the first one of each record
+    was made, without those that a run has noted; ``were``: what rows held before them.
     """
+
+    ago: dict[str, float]
+    were: list[dict[str, Any]]
+
+
+def settle(connection: Connection, revisions: Iterable[int]) -> Settled:
+    """Settle exactly the edits that were read; later ones stay."""
     rows = connection.execute(
         text(
             "WITH settled AS (DELETE FROM reconciler.unsettled WHERE revision = ANY(:revisions) "
-            "RETURNING record_id, noted_at, cause) "
-            "SELECT record_id, extract(epoch FROM clock_timestamp() - min(noted_at))::float "
-            "FROM settled WHERE cause <> ALL(:noted_by_runs) GROUP BY record_id"
+            "RETURNING record_id, noted_at, cause, coalesce(was, deleted_row) AS was) "
+            "SELECT record_id, extract(epoch FROM clock_timestamp() - min(noted_at) "
+            "FILTER (WHERE cause <> ALL(:noted_by_runs)))::float AS ago, "
+            "coalesce(jsonb_agg(was) FILTER (WHERE was IS NOT NULL), '[]') AS were "
+            "FROM settled GROUP BY record_id"
         ),
         {"revisions": list(revisions), "noted_by_runs": [DEFERRED, OVERLOOKED]},
+    ).all()
+    return Settled(
+        {row.record_id: row.ago for row in rows if row.ago is not None},
+        [was for row in rows for was in row.were],
     )
-    return {row[0]: row[1] for row in rows}
 
 
 def note(connection: Connection, pair: Pair, leads: Iterable[tuple[str, str]], cause: str) -> None:

@@ -25,7 +25,7 @@ def retry_chosen(
     """
     if client_id is not None:
         find_client(connection, client_id)
-    if field not in (None, WHOLE_LEAD, *columns):
+    if field is not None and not field.startswith("(") and field not in columns:
         raise ConfigurationError(
             f"'{field}' is no field: expected a mapped column, as "
             f"`reconciler quarantine list` shows it, or '{WHOLE_LEAD}'."

@@ -1,4 +1,4 @@
-"""The rows of other syncs that fields link to: by key, by record id, by a text that names them."""
+"""The rows of other syncs that fields link to: by key and by record id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from reconciler_dagster.core.normal import key
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.table import Table
 from reconciler_dagster.core.values import Rows
@@ -19,7 +18,6 @@ _KEYS = """
     WHERE {is_own} AND coalesce({record_id}, '') <> ''
 """
 _ONE = "SELECT to_jsonb(l.{key}) FROM {table} l WHERE {record_id} = :record_id AND {may_be_own}"
-_TEXTS = "SELECT CAST(l.{column} AS text), {record_id} FROM {table} l WHERE {is_own} AND {active}"
 
 
 def linked_rows(engine: Engine, pair: Pair) -> dict[str, Rows]:
@@ -36,7 +34,6 @@ class PairRows:
     def __init__(self, engine: Engine, client_id: str, sync: str, table: Table) -> None:
         self._engine, self._table, self._lock = engine, table, RLock()
         self._pair_keys = {"client_id": client_id, "sync": sync}
-        self._by_text: dict[str, dict[str, str | None]] = {}
 
     def key_of_record(self, record_id: str) -> Any:
         """The key, as JSON; None where there is no such row."""
@@ -53,17 +50,6 @@ class PairRows:
         with self._lock:
             return self._records.get(key)
 
-    def record_of_text(self, column: str, text: str) -> str | None:
-        """The record id of the one row that a column's text names, whatever its case and blanks."""
-        with self._lock:
-            if column not in self._by_text:
-                named: dict[str, str | None] = {}
-                for value, record_id in self._read(_TEXTS, column=column):
-                    name = key(value or "")
-                    named[name] = None if name in named else record_id
-                self._by_text[column] = named
-            return self._by_text[column].get(key(text)) if key(text) else None
-
     @cached_property
     def _keys(self) -> dict[str, Any]:
         return {record_id: found for found, record_id in self._read(_KEYS)}
@@ -72,8 +58,7 @@ class PairRows:
     def _records(self) -> dict[str, str]:
         return {str(found): record_id for record_id, found in self._keys.items()}
 
-    def _read(self, template: str, *, column: str = "", **parameters: Any) -> list[Any]:
-        names = {"key": quoted(self._table.key), "column": quoted(column)}
-        asked = statement(self._table, template, **names)
+    def _read(self, template: str, **parameters: Any) -> list[Any]:
+        asked = statement(self._table, template, key=quoted(self._table.key))
         with self._engine.connect() as connection:
             return list(connection.execute(asked, {**self._pair_keys, **parameters}))

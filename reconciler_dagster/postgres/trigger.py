@@ -127,9 +127,13 @@ BEGIN
                 CASE TG_OP WHEN 'DELETE' THEN before END);
         END IF;
         IF after ->> TG_ARGV[2] ~ '{record_id}' THEN
-            INSERT INTO reconciler.unsettled (sync, client_id, lead_id, record_id, cause)
-            VALUES (TG_ARGV[4], (after ->> TG_ARGV[1])::uuid,
-                reconciler.row_id(after ->> TG_ARGV[0]), after ->> TG_ARGV[2], lower(TG_OP));
+            -- What it pointed to. Keys are short, and long texts are nobody's business here.
+            INSERT INTO reconciler.unsettled (sync, client_id, lead_id, record_id, cause, was)
+            SELECT TG_ARGV[4], (after ->> TG_ARGV[1])::uuid,
+                reconciler.row_id(after ->> TG_ARGV[0]), after ->> TG_ARGV[2], lower(TG_OP),
+                (SELECT jsonb_object_agg(key, value) FROM jsonb_each(before)
+                 WHERE value <> 'null' AND after -> key IS DISTINCT FROM value
+                 AND key <> TG_ARGV[3] AND length(value::text) <= 100);
         END IF;
     EXCEPTION WHEN OTHERS THEN{note_trouble}
     END;
@@ -172,7 +176,9 @@ CREATE TABLE IF NOT EXISTS reconciler.unsettled (
     record_id text NOT NULL,
     cause text NOT NULL,
     deleted_row jsonb,
-    noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    noted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Of an update: the short values that it changed, as they were.
+    was jsonb
 );
 CREATE INDEX IF NOT EXISTS unsettled_client_id_revision_idx
     ON reconciler.unsettled (client_id, sync, revision);

@@ -179,27 +179,41 @@ class Left:
 
 
 def left_of_great_sync(
-    connection: Connection, pair: Pair, months: Sequence[str], *, afresh: bool
+    connection: Connection, pairs: Sequence[Pair], months: Sequence[str], *, afresh: bool
 ) -> Left:
-    """Of a Great Sync that was cut off, the months that are left; else all of them.
+    """Of a Great Sync over some syncs that was cut off, the months that are left of any of them;
+    else all of them.
 
-    One that began more than a day ago is begun anew, and so is one over other months.
+    One that began more than a day ago is begun anew, and so is one over other months or syncs.
     """
     if not afresh:
-        row = connection.execute(
-            text(
-                "SELECT array(SELECT m FROM unnest(g.months) AS m WHERE NOT EXISTS ("
-                "SELECT FROM reconciler.month_listing l WHERE l.client_id = g.client_id "
-                "AND l.sync = g.sync AND l.month = m AND l.reconciled_at >= g.started_at) ORDER BY "
-                "m), g.started_at "
-                "FROM reconciler.great_sync g WHERE g.client_id = :client_id AND g.sync = :sync "
-                "AND g.finished_at IS NULL AND g.months = CAST(:months AS text[]) "
-                "AND g.started_at > clock_timestamp() - interval '1 day'"
-            ),
-            {**pair.keys, "months": list(months)},
-        ).one_or_none()
-        if row is not None and row[0]:
-            return Left(list(row[0]), row[1])
+        found = [_left_of(connection, pair, months) for pair in pairs]
+        open_ = [left for left in found if left is not None]
+        if len(open_) == len(pairs) and any(left.months for left in open_):
+            left_over = sorted({month for left in open_ for month in left.months})
+            return Left(left_over, min(left.since for left in open_ if left.since))
+    for pair in pairs:
+        _begin_great_sync(connection, pair, months)
+    return Left(list(months))
+
+
+def _left_of(connection: Connection, pair: Pair, months: Sequence[str]) -> Left | None:
+    row = connection.execute(
+        text(
+            "SELECT array(SELECT m FROM unnest(g.months) AS m WHERE NOT EXISTS ("
+            "SELECT FROM reconciler.month_listing l WHERE l.client_id = g.client_id "
+            "AND l.sync = g.sync AND l.month = m AND l.reconciled_at >= g.started_at) ORDER BY "
+            "m), g.started_at "
+            "FROM reconciler.great_sync g WHERE g.client_id = :client_id AND g.sync = :sync "
+            "AND g.finished_at IS NULL AND g.months = CAST(:months AS text[]) "
+            "AND g.started_at > clock_timestamp() - interval '1 day'"
+        ),
+        {**pair.keys, "months": list(months)},
+    ).one_or_none()
+    return None if row is None else Left(list(row[0]), row[1])
+
+
+def _begin_great_sync(connection: Connection, pair: Pair, months: Sequence[str]) -> None:
     connection.execute(
         text(
             "INSERT INTO reconciler.great_sync (client_id, sync, months) "
@@ -209,7 +223,6 @@ def left_of_great_sync(
         ),
         {**pair.keys, "months": list(months)},
     )
-    return Left(list(months))
 
 
 def finish_great_sync(connection: Connection, pair: Pair) -> None:

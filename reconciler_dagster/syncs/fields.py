@@ -118,11 +118,6 @@ class _FieldKeys(Strict):
         False, description="A record in which this cell is empty has no row in Postgres."
     )
     to: str | None = Field(None, description="Of a link: the sync whose rows it points to.")
-    match: str | None = Field(
-        None,
-        description="Of a link: the column of the other table by which a text finds its row, where "
-        "a source holds a text instead of a link.",
-    )
     of: str | None = Field(
         None,
         description="The column without whose value this one means nothing, like the time of a "
@@ -189,10 +184,6 @@ class FieldDefinition(_FieldKeys):
             (
                 (self.to is not None) != (self.type in LINKS),
                 "must say both or neither: `type: link` (or `links`), and the sync it points `to`",
-            ),
-            (
-                self.match is not None and self.type != "link",
-                f"has match, which is for link, not for {self.type}",
             ),
             (self.fills and both, "fills an empty column and is read only: remove `edited: both`"),
             (

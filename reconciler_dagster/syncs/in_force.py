@@ -58,11 +58,6 @@ def leads(settings: Settings, base_id: str | None = None) -> SyncMap:
     return maps(settings, base_id)[MAIN]
 
 
-def first(settings: Settings, base_id: str | None = None) -> SyncMap:
-    """The first of the chosen syncs."""
-    return next(iter(maps(settings, base_id).values()))
-
-
 def mapped_columns(settings: Settings) -> set[str]:
     """Every column that a field of some base feeds."""
     return {

@@ -112,7 +112,7 @@ def _codec(field: FieldDefinition) -> tuple[tuple[str, ...], Codec]:
             return ("singleCollaborator",), Collaborator()
         case "link":
             assert field.to is not None  # the definition's model sees to it
-            return (*LINK, *TEXT, "singleSelect"), Link(to=field.to, match=field.match)
+            return (*LINK, *TEXT), Link(to=field.to)
         case "links":
             assert field.to is not None
             return LINK, Links(to=field.to)

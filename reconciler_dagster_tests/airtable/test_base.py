@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import SecretStr
 
-from reconciler_dagster.airtable.base import Base, created_between, modified_since
+from reconciler_dagster.airtable.base import Base
 from reconciler_dagster.airtable.errors import AirtableError, MonthlyLimitReached, OutcomeUnknown
+from reconciler_dagster.airtable.filters import created_between, modified_since
 from reconciler_dagster.airtable.owner import token_owner
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.postgres.bucket import Slot

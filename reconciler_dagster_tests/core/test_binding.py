@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler_dagster.core.binding import Binding, BoundMap, bind
+from reconciler_dagster.core.binding import bind
+from reconciler_dagster.core.bound import Binding, BoundMap
 from reconciler_dagster.core.codecs import Text
 from reconciler_dagster.core.fields import FieldMap, MappedField
 from reconciler_dagster.core.pairs import AirtableField, Column

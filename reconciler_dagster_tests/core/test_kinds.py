@@ -29,12 +29,9 @@ class Firms:
     def record_of_key(self, key: str) -> str | None:
         return {"1": ONE, "2": TWO}.get(key)
 
-    def record_of_text(self, column: str, text: str) -> str | None:
-        return ONE if (column, text.strip().lower()) == ("name", "acme") else None
-
 
 USERS = Directory({"5d1f": "ann@x.example"}, {"firms": Firms()})
-LINK, NAMED, LINKS = Link(to="firms"), Link(to="firms", match="name"), Links(to="firms")
+LINK, LINKS = Link(to="firms"), Links(to="firms")
 FILE = {"id": "att1", "filename": "a.pdf", "type": "application/pdf", "size": 3, "url": "https://x"}
 
 
@@ -60,8 +57,6 @@ FILE = {"id": "att1", "filename": "a.pdf", "type": "application/pdf", "size": 3,
         (LINK, [ONE], ONE),
         (LINK, ONE, ONE),
         (LINK, None, None),
-        (NAMED, " Acme ", ONE),
-        (NAMED, "Nobody", None),
         (LINKS, [TWO, ONE], [ONE, TWO]),
         (Unchecked(), None, True),
         (Unchecked(), True, False),

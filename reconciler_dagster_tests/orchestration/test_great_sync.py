@@ -317,12 +317,12 @@ def test_what_a_killed_great_sync_had_done_is_not_done_again(acme: World) -> Non
     months = months_until(datetime.now(UTC))
     first = unknown_grouped(months)[0]
     with acme.engine.begin() as connection:
-        known.left_of_great_sync(connection, acme.pair, months, afresh=False)
+        known.left_of_great_sync(connection, [acme.pair], months, afresh=False)
     with acme.engine.begin() as connection:
         now = datetime.now(UTC)
         known.note_months(connection, acme.pair, first, now, now)
-        left = known.left_of_great_sync(connection, acme.pair, months, afresh=False)
+        left = known.left_of_great_sync(connection, [acme.pair], months, afresh=False)
         assert left.months == [month for month in months if month not in first]
         assert left.since is not None
-        all_again = known.left_of_great_sync(connection, acme.pair, months, afresh=True)
+        all_again = known.left_of_great_sync(connection, [acme.pair], months, afresh=True)
         assert all_again == known.Left(months)

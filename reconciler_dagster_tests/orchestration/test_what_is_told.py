@@ -155,7 +155,7 @@ def test_what_is_expected_is_told_beside_what_is_done(
 
 def test_a_great_sync_says_what_it_goes_on_with(met: World, instance: dg.DagsterInstance) -> None:
     with met.engine.begin() as connection:
-        known.left_of_great_sync(connection, met.pair, MONTHS, afresh=False)
+        known.left_of_great_sync(connection, [met.pair], MONTHS, afresh=False)
         now = datetime.now(UTC)
         known.note_months(connection, met.pair, MONTHS[3:], now, now)
     since = met.value("SELECT started_at FROM reconciler.great_sync")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import ProgrammingError
 
-from reconciler_dagster.airtable.base import by_ids
+from reconciler_dagster.airtable.filters import by_ids
 from reconciler_dagster.core.codecs import Text
 from reconciler_dagster.core.fields import FieldMap, MappedField
 from reconciler_dagster.core.scope import EVERYTHING

@@ -1,7 +1,6 @@
 """Reading cells: the stored ones as they are, the computed ones worked out on demand."""
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +10,8 @@ from reconciler_dagster.sandbox.formulas.compiler import compile_formula
 from reconciler_dagster.sandbox.formulas.syntax import InvalidFormula, parse
 from reconciler_dagster.sandbox.formulas.values import FormulaError, Value
 from reconciler_dagster.sandbox.model.base import Base, States
-from reconciler_dagster.sandbox.model.cells import tidy_number
-from reconciler_dagster.sandbox.model.forms import TEXT
 from reconciler_dagster.sandbox.model.schema import Field
+from reconciler_dagster.sandbox.model.shown import OPERANDS, shown_value
 from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.switches import Switches
 
@@ -100,7 +98,7 @@ class Reader:
 
     def operand(self, table: Table, record: Record, field: Field) -> Value:
         """Return one cell as a formula value. Raises FormulaError."""
-        convert = _OPERANDS.get(field.type)
+        convert = OPERANDS.get(field.type)
         if convert:
             return convert(record.cells.get(field.id))
         match field.type:
@@ -253,57 +251,3 @@ def _watched(field: Field) -> tuple[str, ...]:
 def _shown_time(field: Field, time: int) -> str:
     written = iso(time)
     return written[:10] if field.options.get("result", {}).get("type") == "date" else written
-
-
-def shown_value(value: Value) -> Any:
-    """Return a formula's result as the API shows it (Airtable facts §8)."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float):
-        if math.isnan(value):
-            return {"specialValue": "NaN"}
-        if math.isinf(value):
-            return {"specialValue": "Infinity" if value > 0 else "-Infinity"}
-        return tidy_number(value)
-    if isinstance(value, datetime):
-        return values.moment_text(value)
-    if isinstance(value, list):
-        return [shown_value(item) for item in value] or None
-    return value
-
-
-def _same(cell: Any) -> Value:
-    return cell
-
-
-def _float(cell: Any) -> Value:
-    return None if cell is None else float(cell)
-
-
-def _moment(cell: Any) -> Value:
-    return None if cell is None else values.parse_moment(cell)
-
-
-def _named(cell: Any) -> Value:
-    return None if cell is None else cell.get("name") or cell.get("email")
-
-
-def _attached(cell: Any) -> Value:
-    return [f"{file['filename']} ({file['url']})" for file in cell or ()]
-
-
-_OPERANDS: dict[str, Callable[[Any], Value]] = {
-    **dict.fromkeys(TEXT, _same),
-    **dict.fromkeys(("number", "currency", "percent", "duration", "rating", "autoNumber"), _float),
-    **dict.fromkeys(("date", "dateTime"), _moment),
-    "singleSelect": _same,
-    "multipleSelects": lambda cell: list(cell or ()),
-    "checkbox": bool,
-    "singleCollaborator": _named,
-    "multipleCollaborators": lambda cell: [_named(one) for one in cell or ()],
-    "multipleAttachments": _attached,
-    "barcode": lambda cell: cell["text"] if cell else None,
-    "aiText": lambda cell: cell["value"] if cell else None,
-}
