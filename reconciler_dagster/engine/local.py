@@ -132,14 +132,37 @@ def write_of(
     )
 
 
-def _left(session: Session, staged: Staged, done: Collection[str]) -> dict[str, set[str]]:
-    """By sync, the keys that these rows have linked to when they were read."""
-    rows = [staged.leads[r].row or {} for r in done if r in staged.leads]
-    links = {name: session.map.links_to(name) for name in session.map.others}
+def _left(session: Session, staged: Staged, done: Collection[str]) -> dict[str, set[str] | None]:
+    """By sync that follows, the keys that these rows have linked to before; None: any."""
+    own = session.map
     return {
-        name: {str(row[column]) for row in rows for column in columns if row.get(column)}
-        for name, columns in links.items()
+        name: _linked_before(session, staged, done, name)
+        for name, other in own.others.items()
+        if any(own.name in one.after for one in other.derived)
     }
+
+
+def _linked_before(
+    session: Session, staged: Staged, done: Collection[str], sync: str
+) -> set[str] | None:
+    """The keys as the rows were read, or deleted. Where somebody has moved a row in Postgres since
+    both sides agreed, nothing says where it was in between.
+    """
+    keys: set[str] = set()
+    for column in session.map.links_to(sync):
+        for record_id in done:
+            lead, known = staged.leads.get(record_id), staged.baselines.get(record_id)
+            if lead is None:
+                continue
+            rows = (lead.row, lead.deleted_row)
+            held = {str(row[column]) for row in rows if row and row.get(column)}
+            keys |= held
+            if lead.revisions:
+                linked = known.fields.get(column) if known else None
+                key = linked and session.users.rows(sync).key_of_record(str(linked))
+                if held != ({str(key)} if key else set()):
+                    return None
+    return keys
 
 
 def _note_deferred(

@@ -47,13 +47,13 @@ def work_out(
     connection: Connection,
     pair: Pair,
     record_ids: Collection[str] | None = None,
-    left: Mapping[str, Collection[str]] | None = None,
+    left: Mapping[str, Collection[str] | None] | None = None,
 ) -> None:
     """Work out what follows from rows that were written: their own derived columns, what is noted
     of them, and the columns of other syncs' rows that are derived ``after`` this one.
 
     Within ``connection.writing``. ``record_ids``: of the rows; None for all of the client.
-    ``left``: by sync, keys of rows that these have pointed to before.
+    ``left``: by sync, keys of rows that these have pointed to before; None where it may be any.
     """
     own = pair.map
     if not own.is_followed or (record_ids is not None and not record_ids):
@@ -101,7 +101,7 @@ def _followers(
     pair: Pair,
     written: SyncMap,
     keys: Sequence[str] | None,
-    left: Mapping[str, Collection[str]],
+    left: Mapping[str, Collection[str] | None],
     done: Collection[str],
 ) -> None:
     """The columns that are derived after a sync: of the rows that its rows point to; of all of the
@@ -113,9 +113,9 @@ def _followers(
             continue
         links = written.links_to(other.name)
         affected = None
-        if links and keys is not None:
-            linked = _linked(connection, pair, written, links, keys)
-            affected = sorted({*linked, *left.get(other.name, ())})
+        before = left.get(other.name, ())
+        if links and keys is not None and before is not None:
+            affected = sorted({*_linked(connection, pair, written, links, keys), *before})
         changed = _columns(connection, pair, other, derived, affected)
         if changed:
             around = other.among({**written.others, written.name: written})

@@ -101,6 +101,7 @@ def test_a_lead_that_moves_is_counted_in_its_new_campaign_alone(portal: Tables) 
     )  # an enrolment
     portal.sync()
     assert campaign(portal, "Two")["total_leads"] == 1
+    assert campaign(portal, "One")["total_leads"] == 0
     portal.acme.sandbox.edit(lead, {"Linked Campaign": [one], "Company": "Other"})
     portal.sync()
     enrolled = portal.row("leads", lead)["campaign_id"]
