@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Protocol
+from weakref import WeakMethod
 
 import orjson
 import requests
@@ -98,7 +99,9 @@ class Transport(HTTPAdapter):
         retry_seconds: float,
     ) -> None:
         super().__init__(max_retries=0)
-        self._journey = Journey(self._tell_left)
+        # Weakly: urllib3 holds a pool's connections until the pool is gone, these hold the journey.
+        tell = WeakMethod(self._tell_left)
+        self._journey = Journey(lambda: told() if (told := tell()) else None)
         time_requests(self, self._journey)
         self.base_id, self.bucket, self._lockout_seconds = base_id, bucket, lockout_seconds
         self._token = token

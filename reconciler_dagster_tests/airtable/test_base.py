@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -69,6 +71,15 @@ def test_the_schema_comes_with_types_and_options(base: Base) -> None:
         " Success",
         " No Match",
     )
+
+
+def test_a_base_that_nobody_holds_keeps_no_connection(sandbox: SandboxClient) -> None:
+    base = open_base(sandbox)
+    base.schema("Leads")
+    transport = weakref.ref(base.transport)
+    del base
+    gc.collect()
+    assert transport() is None
 
 
 def test_every_call_on_the_wire_is_counted(sandbox: SandboxClient, base: Base) -> None:

@@ -29,6 +29,9 @@ class Owners(Cells):
     @rule(column=st.sampled_from(["company", "sms_stop_reason", "notes"]))
     def a_field_is_renamed(self, column: str) -> None:
         name = FIELDS[column].airtable
+        met = "SELECT count(*) FROM reconciler.table_binding WHERE base_id = :base"
+        if not self.world.value(met, base=self.world.sandbox.base_id):
+            self._note_forgotten(agreed=False)  # a lead that is new arrives without this cell
         with self._disturbed():
             self.world.sandbox.rename_field(name, "Another name")
             try:
@@ -36,11 +39,12 @@ class Owners(Cells):
                 self.world.sync()
             finally:
                 self.world.sandbox.rename_field("Another name", name)
-        unbound = "SELECT count(*) FROM reconciler.field_binding WHERE field_id IS NULL"
-        if self.world.value(unbound):  # an optional field that a base met just now did not have
+        unbound = "SELECT count(*) FROM reconciler.field_binding WHERE airtable_field_id IS NULL"
+        if self.world.value(unbound):  # a base that was met just now did not have it by its name
             self.world.sql("UPDATE reconciler.table_binding SET read_at = to_timestamp(0)")
-            with self._field_gone(column):
-                self.world.sync()
+            self.memory.forgive_field(column)
+            with self._disturbed():
+                self.world.sync(EVERYTHING)
 
     @rule(column=TEXTS)
     def a_field_is_dropped_and_made_anew(self, column: str) -> None:
