@@ -39,6 +39,8 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_two_syncs.py",
     "reconciler_dagster_tests/core/test_policies.py",
     "reconciler_dagster_tests/syncs/test_resolve.py",
+    "reconciler_dagster_tests/syncs/test_reading.py",
+    "reconciler_dagster_tests/owner/test_tables.py",
     "reconciler_dagster_tests/postgres/test_lock.py",
     "reconciler_dagster_tests/postgres/test_bucket.py",
     "reconciler_dagster_tests/engine/test_guard.py",

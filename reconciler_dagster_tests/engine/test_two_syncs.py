@@ -49,7 +49,7 @@ def test_both_are_met_linked_and_kept_in_step_in_one_run(two: Crm) -> None:
             "Firm": [firm],
         }
     )
-    two.sync()
+    assert two.sync().local_writes == 2, "the firm comes first, so that the deal is written once"
     ((key, city),) = two.acme.sql("SELECT id, city FROM crm.firms WHERE name = 'Acme'")
     row = deal(two, first)
     assert (city, row["firm_id"], row["amount"]) == ("Rome", key, 1234.5)
@@ -92,6 +92,39 @@ def test_a_link_whose_row_is_not_there_waits_and_is_filled_by_the_run_that_bring
     two.sync()
     assert deal(two, first)["firm_id"] == two.acme.value("SELECT id FROM crm.firms")
     assert waiting(two) == []
+
+
+def test_several_links_wait_until_all_their_rows_are_there(two: Crm) -> None:
+    two.acme.sql("ALTER TABLE crm.deals ADD COLUMN partner_ids bigint[]")
+    table = next(f["options"] for f in two.deals.fields() if f["name"] == "Firm")["linkedTableId"]
+    two.deals.create_field("Partners", "multipleRecordLinks", {"linkedTableId": table})
+    two.texts["deals"] += "  partner_ids: {from: Partners, type: links, to: firms, edited: both}\n"
+    known, nameless = two.firms.add({"Name": "Known"}), two.firms.add({"City": "Oslo"})
+    first = two.deals.add({"Name": "Both", "Partners": [nameless, known]})
+    two.sync()
+    assert deal(two, first)["partner_ids"] is None, "one of two is not what Airtable says"
+    ((_, field, direction, reason),) = waiting(two)
+    assert (field, direction) == ("partner_ids", "to_postgres")
+    assert f"{nameless} of firms, whose row is not there yet" in reason
+    assert set(cells(two, first)["Partners"]) == {nameless, known}, "nobody has taken one out"
+    two.sync()
+    assert deal(two, first)["partner_ids"] is None
+
+    two.firms.edit(nameless, {"Name": "Late"})
+    two.sync()
+    keys = {row[0] for row in two.acme.sql("SELECT id FROM crm.firms")}
+    assert (set(deal(two, first)["partner_ids"]), waiting(two)) == (keys, [])
+
+    two.acme.sql("UPDATE crm.deals SET partner_ids = ARRAY[partner_ids[2], partner_ids[1]]")
+    counts = two.sync()
+    assert (counts.local_writes, counts.remote_writes) == (0, 0), "their order says nothing"
+    two.acme.sql(
+        "UPDATE crm.deals SET partner_ids = ARRAY[(SELECT id FROM crm.firms WHERE name = 'Late')]"
+    )
+    two.sync()
+    assert cells(two, first)["Partners"] == [nameless]
+    two.sync()
+    assert two.quiet() == (2, 0, 0)
 
 
 def test_a_cell_on_hold_waits_for_a_person(two: Crm) -> None:

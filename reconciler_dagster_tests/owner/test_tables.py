@@ -158,6 +158,29 @@ def test_a_lead_without_a_link_finds_its_campaign_by_name(portal: Tables) -> Non
     assert portal.row("leads", lead)["campaign_id"] == later
 
 
+def test_no_link_leads_to_a_row_of_another_client(portal: Tables) -> None:
+    portal.sync()
+    linked = portal.on("Campaigns").add({"Campaign Name": "Moved"})
+    portal.sql("INSERT INTO clients (company_name) VALUES ('Other')")
+    for record_id, name in ((linked, "Moved"), ("recOther000000000", "Theirs")):
+        portal.sql(
+            "INSERT INTO campaigns (client_id, airtable_record_id, name) "
+            "SELECT id, :r, :n FROM clients WHERE company_name = 'Other'",
+            r=record_id,
+            n=name,
+        )
+    portal.acme.sandbox.add_option("Campaign (CORRECTED)", "Theirs")
+    by_name = portal.acme.sandbox.add({"Lead": "Bo", "Campaign (CORRECTED)": "Theirs"})
+    by_link = lead_of(portal, linked)
+    portal.sync()
+    for lead in (by_name, by_link):
+        assert portal.row("leads", lead)["campaign_id"] is None
+    (waits,) = [reason for sync, _, _, reason in portal.waiting() if sync == "leads"]
+    assert f"{linked} of campaigns, whose row is not there yet" in waits
+    portal.sync()
+    assert portal.row("leads", by_link)["campaign_id"] is None
+
+
 def test_campaigns_are_edited_on_both_sides(portal: Tables) -> None:
     new = portal.on("Campaigns").add({"Campaign Name": "Own"})
     portal.sync()
