@@ -40,20 +40,19 @@ BUNCH = st.integers(1, 8)
 
 def linked_only(machine: Any) -> bool:
     """Whether this history has the linked syncs."""
-    return machine.linked is not None
+    return bool(machine.linked.cells)
 
 
 class Linked(Stage):
     """Rules about teams and their members."""
 
-    linked: LinkedMemory | None = None
+    linked = LinkedMemory()  # empty where a history has none
 
     def _begin_linked(self) -> None:
-        self.linked, self.world.beside = None, list
+        self.linked, self.world.beside = LinkedMemory(), list
         if self.chance.random() >= SHARE:
             return
         linked_tables.clear(self.world)
-        self.linked = LinkedMemory()
         self.world.beside = lambda: linked_tables.maps(self.world)
         for _ in range(2):
             self._add_team(named=True)
@@ -79,7 +78,6 @@ class Linked(Stage):
     @precondition(linked_only)
     @rule()
     def a_nameless_team_gets_its_name(self) -> None:
-        assert self.linked is not None
         for record_id in sorted(self.linked.nameless)[:1]:
             cells = {"Name": f"v{next(self.numbers)}"}
             self.world.sandbox.on(table="Teams").edit(record_id, cells)
@@ -91,7 +89,6 @@ class Linked(Stage):
     @rule(team=st.booleans(), which=st.integers(0, 5))
     def a_row_is_deleted_in_postgres(self, team: bool, which: int) -> None:
         """Members of a team that is deleted there have none: that is an edit like any other."""
-        assert self.linked is not None
         table, column = ("teams", "name") if team else ("members", "alias")
         record_id = self._pick_linked(column, which)
         rows = look(self.world)[1].values()
@@ -128,7 +125,6 @@ class Linked(Stage):
     @rule(side=st.sampled_from(["airtable", "postgres"]))
     def a_person_chooses(self, side: Any) -> None:
         """What is given up counts as agreed on from then on."""
-        assert self.linked is not None
         pair = Pair(self.world.client.id, self.world.beside()[1])
         for (record_id, column), cell in self.linked.cells.items():
             if not isinstance(cell, Held):
@@ -190,7 +186,7 @@ class Linked(Stage):
 
     def _clean(self, scope: Scope) -> Any:
         ran = super()._clean(scope)
-        if self.linked is not None:
+        if self.linked.cells:
             remote, local = look(self.world)
             invariants.linked(self.world, self.linked, remote, local)
             invariants.derived(self.world)
@@ -204,7 +200,7 @@ class Linked(Stage):
         return ran
 
     def _observe(self) -> Any:
-        if self.linked is not None:
+        if self.linked.cells:
             remote, local = look(self.world)
             self.linked.see(remote, local)
             invariants.original_or_final(self.linked, remote, local)
@@ -213,7 +209,7 @@ class Linked(Stage):
 
     def _note_forgotten(self, *, agreed: bool = True) -> None:
         super()._note_forgotten(agreed=agreed)  # type: ignore[misc]
-        if self.linked is not None:
+        if self.linked.cells:
             local = look(self.world)[1]
             for record_id in self.linked.records:
                 self.linked.forgive(record_id)
@@ -221,7 +217,6 @@ class Linked(Stage):
                     self.linked.forget(record_id)
 
     def _add_team(self, named: bool) -> str:
-        assert self.linked is not None
         number = next(self.numbers)
         cells = {"Goal": f"v{number}"} | ({"Name": f"v{number}"} if named else {})
         record_id = self.world.sandbox.on(table="Teams").add(cells)
@@ -234,7 +229,6 @@ class Linked(Stage):
 
     def _add_member(self, team: str | None = None) -> None:
         """A link is an edit of what stands in its place: nothing."""
-        assert self.linked is not None
         team = team or self._some_team("airtable")
         cells = {"Alias": f"v{next(self.numbers)}", "Team": [team], "Also": [team]}
         record_id = self.world.sandbox.on(table="Members").add(cells)
@@ -245,7 +239,6 @@ class Linked(Stage):
         self._observe()
 
     def _edit_linked(self) -> None:
-        assert self.linked is not None
         side: Side = self.chance.choice(["airtable", "portal"])
         column = self.chance.choice(COLUMNS)
         record_id = self._pick_linked(column, self.chance.randrange(6))
@@ -258,7 +251,6 @@ class Linked(Stage):
         self._observe()
 
     def _new_linked(self, side: Side, column: str, record_id: str) -> Any:
-        assert self.linked is not None
         kind = self.chance.choice(["new", "new", "clear", "same", "first"])
         if kind == "clear" and column != "name":
             return None
@@ -272,7 +264,6 @@ class Linked(Stage):
         return f"v{next(self.numbers)}"
 
     def _some_team(self, side: Side) -> str:
-        assert self.linked is not None
         remote, local = look(self.world)
         if side == "airtable":
             return self.chance.choice([*self._teams(remote), *sorted(self.linked.nameless)])
@@ -283,14 +274,12 @@ class Linked(Stage):
         return sorted(record_id for record_id, row in rows.items() if "goal" in row)
 
     def _pick_linked(self, column: str, which: int) -> str:
-        assert self.linked is not None
         records = sorted(key for key, name in self.linked.cells if name == column)
         return records[which % len(records)]
 
     @contextmanager
     def _as_edits(self, side: Side) -> Iterator[None]:
         """What is done brings other cells about, as if somebody had edited these too."""
-        assert self.linked is not None
         index = int(side == "portal")
         before = look(self.world)[index]
         yield

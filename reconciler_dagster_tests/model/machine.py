@@ -318,7 +318,7 @@ class Histories(Linked, Owners, Forms, Leases, Trigger, Consent):
     def the_baseline_is_honest(self) -> None:
         if hasattr(self, "memory"):
             invariants.baseline_honesty(self.world, self.memory)
-            if self.linked is not None:
+            if self.linked.cells:
                 invariants.baseline_honesty(self.world, self.linked)
             invariants.whole_claims(self.world)
 
