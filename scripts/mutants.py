@@ -754,8 +754,8 @@ MUTANTS = [
         "leave a parent stale that a row was moved away from in Postgres",
         "moves_is_counted",
         ENGINE + "local.py",
-        "                if held != ({str(key)} if key else set()):\n",
-        "                if False:\n",
+        "if held != ({str(key)} if key else set()) or (record_id, column) in waiting:",
+        "if False:",
     ),
     Mutant(
         "take syncs by name, not parents before children",

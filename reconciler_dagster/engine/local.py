@@ -52,6 +52,7 @@ def write_local(
         applied = apply_writes(connection, pair, writes, session.fields, session.users)
         owners |= lead_ids(connection, pair, sorted(applied.inserted))
         done = [record_id for record_id in record_ids if record_id not in applied.deferred]
+        left = _left(connection, session, staged, done)
         _note_deferred(connection, session, applied, owners)
         outbound = {
             record_id: cells
@@ -86,8 +87,8 @@ def write_local(
         _quarantine(connection, session, staged, changes, done, applied, outbound)
         own_writes.forget(connection, pair, outcome.no_longer_rewritten(staged, done))
         fights.over(connection, pair, *outcome.no_longer_fought(staged, done))
-        if session.writer != "first_contact":  # which works all of it out once, at its end
-            derived.work_out(connection, pair, done, _left(session, staged, done))
+        if session.writer != "first_contact":
+            derived.work_out(connection, pair, done, left)
     updated = {record_id for record_id, columns in applied.written.items() if columns}
     written = len(updated | applied.inserted.keys())
     session.counts.local_writes += written
@@ -132,25 +133,35 @@ def write_of(
     )
 
 
-def _left(session: Session, staged: Staged, done: Collection[str]) -> dict[str, set[str] | None]:
-    """By sync that follows, the keys that these rows have linked to before; None: any."""
-    own = session.map
-    return {
-        name: _linked_before(session, staged, done, name)
-        for name, other in own.others.items()
-        if any(own.name in one.after for one in other.derived)
-    }
+def _left(
+    connection: Connection, session: Session, staged: Staged, record_ids: Collection[str]
+) -> dict[str, set[str] | None]:
+    """By sync that follows, the keys that these rows have linked to before; None: any. To be asked
+    before what is open of them is closed.
+    """
+    own, pair = session.map, session.pair
+    follow = [n for n, o in own.others.items() if any(own.name in d.after for d in o.derived)]
+    if not follow or session.writer == "first_contact":  # which works all of it out at its end
+        return {}
+    waiting = {(r, column) for r, column, _ in quarantine.cells(connection, pair, record_ids)}
+    for record_id, entries in journal.open_entries(connection, pair).items():
+        waiting |= {(record_id, column) for entry in entries for column in entry.fields}
+    return {name: _linked_before(session, staged, record_ids, name, waiting) for name in follow}
 
 
 def _linked_before(
-    session: Session, staged: Staged, done: Collection[str], sync: str
+    session: Session,
+    staged: Staged,
+    record_ids: Collection[str],
+    sync: str,
+    waiting: Collection[tuple[str, str]],
 ) -> set[str] | None:
     """The keys as the rows were read, or deleted. Where somebody has moved a row in Postgres since
     both sides agreed, nothing says where it was in between.
     """
     keys: set[str] = set()
     for column in session.map.links_to(sync):
-        for record_id in done:
+        for record_id in record_ids:
             lead, known = staged.leads.get(record_id), staged.baselines.get(record_id)
             if lead is None:
                 continue
@@ -160,7 +171,7 @@ def _linked_before(
             if lead.revisions:
                 linked = known.fields.get(column) if known else None
                 key = linked and session.users.rows(sync).key_of_record(str(linked))
-                if held != ({str(key)} if key else set()):
+                if held != ({str(key)} if key else set()) or (record_id, column) in waiting:
                     return None
     return keys
 

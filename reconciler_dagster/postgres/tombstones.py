@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.sync import Pair
-from reconciler_dagster.postgres import baseline
+from reconciler_dagster.postgres import baseline, derived
 from reconciler_dagster.postgres.names import filled, quoted, statement
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.windows import expected
@@ -179,8 +179,8 @@ def _set_active(
     event: str,
     description: str,
 ) -> int:
-    """Switch rows, where they can be, and say so in the portal's log. Returns how many were not so
-    already.
+    """Switch rows, where they can be, say so in the portal's log, and work out what follows.
+    Returns how many were not so already.
     """
     if pair.table.active is None:
         return 0
@@ -191,10 +191,12 @@ def _set_active(
         column=quoted(pair.table.active),
     )
     told = pair.table.log.sql if pair.table.log else "SELECT FROM switched"
-    return connection.execute(
+    switched = connection.execute(
         text(f"WITH switched AS ({switch}) {told}"),
         {**parameters, "active": active, "event": event, "description": description},
     ).rowcount
+    derived.work_out(connection, pair, parameters["record_ids"])
+    return switched
 
 
 def _free(connection: Connection, pair: Pair, record_ids: Collection[str]) -> list[str]:

@@ -12,6 +12,7 @@ from reconciler_dagster.postgres import derived
 from reconciler_dagster.postgres.report import drift_report
 from reconciler_dagster_tests.owner.portal import owners_portal
 from reconciler_dagster_tests.owner.tables import Tables, tables
+from reconciler_dagster_tests.windows import sweep
 
 COUNTS = (
     "total_leads, active_leads_count, completed_leads_count, opted_out_count, booked_count, "
@@ -107,6 +108,20 @@ def test_a_lead_that_moves_is_counted_in_its_new_campaign_alone(portal: Tables) 
     enrolled = portal.row("leads", lead)["campaign_id"]
     assert enrolled == campaign(portal, "Two")["id"], "an enrolment is never overwritten"
     assert two
+
+
+def test_a_lead_that_comes_back_counts_again_in_the_run_that_sees_it(portal: Tables) -> None:
+    new = portal.on("Campaigns").add({"Campaign Name": "Own"})
+    lead = lead_of(portal, new)
+    portal.sync()
+    portal.acme.sandbox.delete(lead)
+    for _ in range(2):
+        sweep(portal.acme)
+    assert campaign(portal, "Own")["total_leads"] == 0
+    portal.acme.sandbox.restore(lead)
+    portal.sync()
+    assert portal.row("leads", lead)["is_active"] is True
+    assert campaign(portal, "Own")["total_leads"] == 1
 
 
 def test_a_stale_column_is_drift_and_the_audit_repairs_it(portal: Tables) -> None:
