@@ -752,7 +752,7 @@ MUTANTS = [
     ),
     Mutant(
         "leave a parent stale that a row was moved away from in Postgres",
-        "moves_is_counted",
+        "right_wherever_a_row_was_moved",
         ENGINE + "local.py",
         "if held != ({str(key)} if key else set()) or (record_id, column) in waiting:",
         "if False:",
@@ -819,5 +819,19 @@ MUTANTS = [
         POSTGRES + "rows.py",
         "FROM {table} l WHERE {is_own} AND {active}",
         "FROM {table} l WHERE {active}",
+    ),
+    Mutant(
+        "leave a parent stale where a row has left it before that was agreed on",
+        "right_wherever_a_row_was_moved",
+        ENGINE + "local.py",
+        " or (record_id, column) in waiting:",
+        ":",
+    ),
+    Mutant(
+        "leave derived columns stale where leads are switched off or on",
+        "counts_again_in_the_run",
+        POSTGRES + "tombstones.py",
+        '    derived.work_out(connection, pair, parameters["record_ids"])\n',
+        "",
     ),
 ]
