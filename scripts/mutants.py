@@ -733,7 +733,7 @@ MUTANTS = [
         "leave derived columns stale where rows are written",
         "counts_are_worked_out_with_the_write",
         ENGINE + "local.py",
-        "            derived.work_out(connection, pair, done, _left(session, staged, done))\n",
+        "            derived.work_out(connection, pair, done, left)\n",
         "            pass\n",
     ),
     Mutant(
