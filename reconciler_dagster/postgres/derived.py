@@ -111,12 +111,13 @@ def _followers(
         derived = [one for one in other.derived if written.name in one.after]
         if not derived or other.name in done:
             continue
-        links = written.links_to(other.name)
-        affected = None
-        before = left.get(other.name, ())
-        if links and keys is not None and before is not None:
-            affected = sorted({*_linked(connection, pair, written, links, keys), *before})
-        changed = _columns(connection, pair, other, derived, affected)
+        links, before = written.links_to(other.name), left.get(other.name, ())
+        affected, changed = None, []
+        if links and keys is not None:
+            affected = sorted({*_linked(connection, pair, written, links, keys), *(before or ())})
+            changed = _columns(connection, pair, other, derived, affected)
+        if affected is None or before is None:
+            changed += _columns(connection, pair, other, derived, None)
         if changed:
             around = other.among({**written.others, written.name: written})
             _followers(connection, pair, around, changed, {}, {*done, other.name})

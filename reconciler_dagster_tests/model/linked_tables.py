@@ -152,11 +152,11 @@ def own_row(world: World) -> str:
 
 
 def stale(world: World) -> list[Any]:
-    """Teams whose size is not that of their members."""
+    """Teams with a record whose size is not that of their members."""
     found: list[Any] = world.sql(
-        "SELECT name, size, (SELECT count(*) FROM model.members m WHERE m.team_id = t.id) AS real "
-        "FROM model.teams t WHERE size <> (SELECT count(*) FROM model.members m "
-        "WHERE m.team_id = t.id)"
+        "SELECT t.name, t.size, real.size FROM model.teams t CROSS JOIN LATERAL "
+        "(SELECT count(*) AS size FROM model.members m WHERE m.team_id = t.id) AS real "
+        "WHERE t.airtable_record_id IS NOT NULL AND t.size <> real.size"
     )
     return found
 
