@@ -150,7 +150,8 @@ def linked(world: World, memory: LinkedMemory, remote: Rows, local: Rows) -> Non
 
 def derived(world: World) -> None:
     """16. What Postgres works out of a row's members is never stale after a run."""
-    assert stale(world) == []
+    found = stale(world)
+    assert not found, f"name, size and members: {found}"
 
 
 def held(memory: LinkedMemory, remote: Rows, local: Rows) -> None:

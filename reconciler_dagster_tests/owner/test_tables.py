@@ -176,7 +176,9 @@ def test_a_lead_without_a_link_finds_its_campaign_by_name(portal: Tables) -> Non
 def test_no_link_leads_to_a_row_of_another_client(portal: Tables) -> None:
     portal.sync()
     linked = portal.on("Campaigns").add({"Campaign Name": "Moved"})
-    portal.sql("INSERT INTO clients (company_name) VALUES ('Other')")
+    portal.sql(
+        "INSERT INTO clients (company_name, airtable_base_id) VALUES ('Other', 'appOther000000000')"
+    )
     for record_id, name in ((linked, "Moved"), ("recOther000000000", "Theirs")):
         portal.sql(
             "INSERT INTO campaigns (client_id, airtable_record_id, name) "
