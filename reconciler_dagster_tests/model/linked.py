@@ -32,7 +32,7 @@ from reconciler_dagster_tests.model.people import Side
 from reconciler_dagster_tests.model.stage import Stage
 
 # Of the histories, so many have the linked syncs: each run costs three times as much there.
-SHARE = float(os.environ.get("MODEL_LINKED", "0.2"))
+SHARE = float(os.environ.get("MODEL_LINKED", "0.125"))
 LINKS = ("team_id", "also_ids")
 COLUMNS = [*TEAM_FIELDS, *MEMBER_FIELDS, "team_id", "step"]
 BUNCH = st.integers(1, 8)
