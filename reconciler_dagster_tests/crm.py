@@ -107,7 +107,7 @@ class Crm:
         read = {name: parse_definition(text, name) for name, text in self.texts.items()}
         found = {n: resolve(own, self.acme.client.base_id) for n, own in in_order(read).items()}
         tables = {name: own.table for name, own in found.items()}
-        return {name: own.linking(tables) for name, own in found.items()}
+        return {name: own.linking(tables).among(found) for name, own in found.items()}
 
     def pair(self, sync: str) -> Pair:
         return Pair(self.acme.client.id, self.maps()[sync])

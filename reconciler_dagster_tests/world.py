@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +20,10 @@ from reconciler_dagster.core.values import Directory
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.diff import diff
+from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.pull import Pulled, pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import Pushed, push
-from reconciler_dagster.engine.session import Session
+from reconciler_dagster.engine.session import Purpose, Session
 from reconciler_dagster.postgres import bucket
 from reconciler_dagster.postgres.clients import Client, active_clients, directory
 from reconciler_dagster.postgres.connection import engine
@@ -58,6 +59,8 @@ class World:
             RECONCILER_LOCKOUT_SECONDS=0.05,
             RECONCILER_RETRY_SECONDS=0.01,
         )
+        # Syncs that every run is over beside the leads, parents first.
+        self.beside: Callable[[], list[SyncMap]] = list
         with self.engine.connect() as connection:
             self.client: Client = active_clients(connection)[0]
 
@@ -112,16 +115,30 @@ class World:
         run = run_id or str(uuid4())
         return Session(self.settings, self.engine, self.client, self.map, run, "delta", **more)
 
+    def sessions(self, purpose: Purpose = "delta") -> list[Session]:
+        """A session for each sync of a run, the leads' first."""
+        run_id = str(uuid4())
+        return [
+            Session(self.settings, self.engine, self.client, own, run_id, purpose)
+            for own in (self.map, *self.beside())
+        ]
+
     def sync(self, scope: Scope = CHANGED) -> Ran:
-        """One run: pull, diff, push, under the client's lock."""
-        session = self.session()
+        """One run: pull, diff, push, under the client's lock, each over all syncs."""
+        sessions = self.sessions()
+        session = sessions[0]
         with client_lock(self.engine, self.client.id, session.run_id, 5):
-            pulled = pull_airtable(session, scope)
-            pull_postgres(session)
-            change_set = diff(session)
-            pushed = push(session)
-        session.counts.airtable_calls = session.calls
-        return Ran(session.counts, pulled, change_set, pushed, session)
+            pulled = [pull_airtable(one, scope) for one in sessions]
+            for one in sessions:
+                pull_postgres(one)
+            change_sets = [diff(one) for one in sessions]
+            pushed = [push(one) for one in sessions]
+            fill_links(sessions)
+        total = Counts()
+        for one in sessions:
+            one.counts.airtable_calls = one.calls
+            total.add(one.counts)
+        return Ran(total, pulled[0], change_sets[0], pushed[0], session)
 
     @contextmanager
     def underway(self) -> Iterator[None]:

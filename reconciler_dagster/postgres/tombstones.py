@@ -179,8 +179,8 @@ def _set_active(
     event: str,
     description: str,
 ) -> int:
-    """Switch rows, where they can be, and say so in the portal's log. Returns how many were not so
-    already.
+    """Switch rows, where they can be, say so in the portal's log, and work out what follows.
+    Returns how many were not so already.
     """
     if pair.table.active is None:
         return 0

@@ -17,6 +17,7 @@ from reconciler_dagster import effects
 from reconciler_dagster.airtable import transport
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
 from reconciler_dagster.engine.diff import diff
+from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
 from reconciler_dagster.postgres.lock import client_lock
@@ -25,6 +26,7 @@ from reconciler_dagster_tests.model import invariants
 from reconciler_dagster_tests.model.consent import Consent
 from reconciler_dagster_tests.model.forms import Forms
 from reconciler_dagster_tests.model.leases import Leases
+from reconciler_dagster_tests.model.linked import Linked
 from reconciler_dagster_tests.model.memory import Edit
 from reconciler_dagster_tests.model.owners import Owners
 from reconciler_dagster_tests.model.people import (
@@ -74,13 +76,14 @@ FAULTS = st.fixed_dictionaries(
 )
 
 
-class Histories(Owners, Forms, Leases, Trigger, Consent):
+class Histories(Linked, Owners, Forms, Leases, Trigger, Consent):
     """The rules about people and runs."""
 
     @initialize(contents=st.lists(SOME, min_size=2, max_size=3), chance=st.integers(0, 2**64))
     def begin(self, contents: list[list[Act]], chance: int) -> None:
         self._begin()
         self.chance = Random(chance)
+        self._begin_linked()
         for acts in contents:
             cells: dict[str, Any] = {}
             for act in acts:
@@ -162,18 +165,23 @@ class Histories(Owners, Forms, Leases, Trigger, Consent):
     def a_run_with_people_in_it(
         self, first: list[Act], second: list[Act], third: list[Act]
     ) -> None:
-        session = self.world.session()
-        with client_lock(self.world.engine, self.world.client.id, session.run_id, 5):
+        sessions = self.world.sessions()
+        with client_lock(self.world.engine, self.world.client.id, sessions[0].run_id, 5):
             self.memory.epoch += 1
-            pull_airtable(session, CHANGED)
+            for session in sessions:
+                pull_airtable(session, CHANGED)
             self.people(first)
             self.memory.epoch += 1
-            pull_postgres(session)
+            for session in sessions:
+                pull_postgres(session)
             self.people(second)
             self.memory.epoch += 1
-            diff(session)
+            for session in sessions:
+                diff(session)
             self.people(third)
-            push(session)
+            for session in sessions:
+                push(session)
+            fill_links(sessions)
             self.memory.epoch += 1
         self._observe()
 
@@ -310,6 +318,8 @@ class Histories(Owners, Forms, Leases, Trigger, Consent):
     def the_baseline_is_honest(self) -> None:
         if hasattr(self, "memory"):
             invariants.baseline_honesty(self.world, self.memory)
+            if self.linked.cells:
+                invariants.baseline_honesty(self.world, self.linked)
             invariants.whole_claims(self.world)
 
     def teardown(self) -> None:

@@ -65,6 +65,10 @@ class Cell:
     since: int = 0
     held: dict[Side, list[Any]] = field(default_factory=lambda: {"airtable": [], "portal": []})
 
+    def is_bad(self, value: Any) -> bool:
+        """Whether the other side refuses it."""
+        return is_bad(value)
+
     def last(self, side: Side) -> Edit | None:
         """The side's last edit."""
         return next((e for e in reversed(self.edits) if e.side == side), None)
@@ -97,7 +101,7 @@ class Cell:
             return
         there = remote.value if remote else self.base
         here = local.value if local else self.base
-        if remote and is_bad(there):
+        if remote and self.is_bad(there):
             yield from (Outcome(there, v, refused=True) for v in [*self.possible()])
             return
         if local is None:
@@ -108,18 +112,18 @@ class Cell:
             return
         if remote is None or there == here:
             yield from self._stuck(there, here)
-            if not is_bad(here):
+            if not self.is_bad(here):
                 yield Outcome(here, here)
             return
         at_once = local.epoch >= remote.epoch and self._is_fresh(remote) and self._is_fresh(local)
         yield Outcome(there, there, local if at_once else None)
         if local.epoch > remote.epoch or not self._is_fresh(remote):
             yield from self._stuck(there, here)
-            if not is_bad(here):
+            if not self.is_bad(here):
                 yield Outcome(here, here)
 
     def _stuck(self, there: Any, here: Any) -> Iterator[Outcome]:
-        if is_bad(here) or is_bad(there):
+        if self.is_bad(here) or self.is_bad(there):
             for value in (there, *self.possible()):
                 yield Outcome(value, here, refused=True)
 
@@ -182,6 +186,14 @@ class Memory:
         self.cells[record_id, column].edits.append(edit)
         if edit.token:
             self.tokens.add(bare(edit.token))
+
+    def see(self, remote: dict[str, dict[str, Any]], local: dict[str, dict[str, Any]]) -> None:
+        """Note what both sides were seen to hold."""
+        sides: tuple[tuple[Side, Any], ...] = (("airtable", remote), ("portal", local))
+        for side, rows in sides:
+            for (record_id, column), cell in self.cells.items():
+                if record_id in rows and rows[record_id][column] not in cell.held[side]:
+                    cell.held[side].append(rows[record_id][column])
 
     def of(self, record_id: str) -> list[Cell]:
         """The cells of a lead."""

@@ -188,9 +188,6 @@ class Stage(RuleBasedStateMachine):
 
     def _observe(self) -> Any:
         remote, local = look(self.world)
-        for side, rows in (("airtable", remote), ("portal", local)):
-            for (record_id, column), cell in self.memory.cells.items():
-                if record_id in rows and rows[record_id][column] not in cell.held[side]:
-                    cell.held[side].append(rows[record_id][column])
+        self.memory.see(remote, local)
         invariants.original_or_final(self.memory, remote, local)
         return remote, local

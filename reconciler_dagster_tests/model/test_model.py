@@ -17,6 +17,7 @@ from reconciler_dagster.portal.auth import all_users
 from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster.postgres import fights, lock
 from reconciler_dagster.sandbox.postgres import PostgresServer
+from reconciler_dagster_tests.model import linked_tables
 from reconciler_dagster_tests.model.cells import BASES, prepare
 from reconciler_dagster_tests.model.machine import Histories
 from reconciler_dagster_tests.portal.conftest import SECRET, serving
@@ -49,6 +50,7 @@ def shared(
         here.settings.portal_jwt_secret = SecretStr(SECRET)
         here.sql(DEADLOCK)
         prepare(here)
+        linked_tables.prepare(here)
         here.sql("UPDATE users SET role = 'CLIENT_ADMIN', client_id = (SELECT id FROM clients)")
         app = create_app(here.settings, PortalSettings(rate_limit_per_minute=1e6))
         with here.engine.connect() as connection:

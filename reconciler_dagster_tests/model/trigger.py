@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from sqlalchemy import text
 
-from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.postgres.trigger import EDIT_TRIGGER
+from reconciler_dagster_tests.model.linked_tables import migrate
 from reconciler_dagster_tests.model.people import FIELDS, Act
 from reconciler_dagster_tests.model.stage import Stage
 
@@ -82,7 +82,7 @@ class Trigger(Stage):
                 self._people(acts)
         finally:
             if by_migration:
-                assert upgrade(self.world.engine) != []
+                assert migrate(self.world) != []
             else:
                 self.world.sql(f"ALTER TABLE leads ENABLE ALWAYS TRIGGER {EDIT_TRIGGER}")
 
@@ -117,7 +117,7 @@ class Trigger(Stage):
                 self._run()
                 self._people(later)
         finally:
-            assert upgrade(self.world.engine) != []
+            assert migrate(self.world) != []
 
     @precondition(lambda self: self.open is None)
     @rule(acts=ACTS, later=ACTS)

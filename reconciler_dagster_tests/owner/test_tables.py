@@ -12,6 +12,7 @@ from reconciler_dagster.postgres import derived
 from reconciler_dagster.postgres.report import drift_report
 from reconciler_dagster_tests.owner.portal import owners_portal
 from reconciler_dagster_tests.owner.tables import Tables, tables
+from reconciler_dagster_tests.windows import sweep
 
 COUNTS = (
     "total_leads, active_leads_count, completed_leads_count, opted_out_count, booked_count, "
@@ -101,12 +102,26 @@ def test_a_lead_that_moves_is_counted_in_its_new_campaign_alone(portal: Tables) 
     )  # an enrolment
     portal.sync()
     assert campaign(portal, "Two")["total_leads"] == 1
-    assert campaign(portal, "One")["total_leads"] == 0, "within the run that sees the edit"
+    assert campaign(portal, "One")["total_leads"] == 0
     portal.acme.sandbox.edit(lead, {"Linked Campaign": [one], "Company": "Other"})
     portal.sync()
     enrolled = portal.row("leads", lead)["campaign_id"]
     assert enrolled == campaign(portal, "Two")["id"], "an enrolment is never overwritten"
     assert two
+
+
+def test_a_lead_that_comes_back_counts_again_in_the_run_that_sees_it(portal: Tables) -> None:
+    new = portal.on("Campaigns").add({"Campaign Name": "Own"})
+    lead = lead_of(portal, new)
+    portal.sync()
+    portal.acme.sandbox.delete(lead)
+    for _ in range(2):
+        sweep(portal.acme)
+    assert campaign(portal, "Own")["total_leads"] == 0
+    portal.acme.sandbox.restore(lead)
+    portal.sync()
+    assert portal.row("leads", lead)["is_active"] is True
+    assert campaign(portal, "Own")["total_leads"] == 1
 
 
 def test_a_stale_column_is_drift_and_the_audit_repairs_it(portal: Tables) -> None:
@@ -156,6 +171,31 @@ def test_a_lead_without_a_link_finds_its_campaign_by_name(portal: Tables) -> Non
     portal.sync()
     later = portal.acme.value("SELECT id::text FROM campaigns WHERE name ILIKE 'later%'")
     assert portal.row("leads", lead)["campaign_id"] == later
+
+
+def test_no_link_leads_to_a_row_of_another_client(portal: Tables) -> None:
+    portal.sync()
+    linked = portal.on("Campaigns").add({"Campaign Name": "Moved"})
+    portal.sql(
+        "INSERT INTO clients (company_name, airtable_base_id) VALUES ('Other', 'appOther000000000')"
+    )
+    for record_id, name in ((linked, "Moved"), ("recOther000000000", "Theirs")):
+        portal.sql(
+            "INSERT INTO campaigns (client_id, airtable_record_id, name) "
+            "SELECT id, :r, :n FROM clients WHERE company_name = 'Other'",
+            r=record_id,
+            n=name,
+        )
+    portal.acme.sandbox.add_option("Campaign (CORRECTED)", "Theirs")
+    by_name = portal.acme.sandbox.add({"Lead": "Bo", "Campaign (CORRECTED)": "Theirs"})
+    by_link = lead_of(portal, linked)
+    portal.sync()
+    for lead in (by_name, by_link):
+        assert portal.row("leads", lead)["campaign_id"] is None
+    (waits,) = [reason for sync, _, _, reason in portal.waiting() if sync == "leads"]
+    assert f"{linked} of campaigns, whose row is not there yet" in waits
+    portal.sync()
+    assert portal.row("leads", by_link)["campaign_id"] is None
 
 
 def test_campaigns_are_edited_on_both_sides(portal: Tables) -> None:

@@ -122,6 +122,21 @@ def test_a_link_to_no_sync_is_refused() -> None:
         in_order({"contacts": parse_definition(linked, "contacts.yaml")})
 
 
+def test_parents_come_before_their_children_whatever_their_names() -> None:
+    def linking(name: str, to: str | None) -> str:
+        link = f", type: link, to: {to}" if to else ""
+        return (
+            f"sync: {name}\nairtable: {{table: {name}}}\npostgres: {{table: crm.{name}}}\n"
+            f"fields:\n  other: {{from: Other{link}}}\n"
+        )
+
+    chain = {
+        name: parse_definition(linking(name, to), name)
+        for name, to in (("a", "b"), ("b", "c"), ("c", None), ("d", None))
+    }
+    assert list(in_order(chain)) == ["c", "d", "b", "a"]
+
+
 def test_links_in_a_circle_are_put_in_some_order() -> None:
     def linking(name: str, to: str) -> str:
         return f"""\
