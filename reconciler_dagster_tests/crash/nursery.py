@@ -89,7 +89,7 @@ def main() -> None:
                 if os.environ.get("RECONCILER_TEST_STOP"):
                     effects.kill_at = os.environ["RECONCILER_TEST_STOP"]
                     effects.kill_with = signal.SIGSTOP
-                connection.BRIEFLY_IDLE = "1s"
+                    connection.BRIEFLY_IDLE = "1s"
                 run_once(f"run {os.getpid()} {number}")
                 os.write(writer, str(effects.count).encode())
                 code = 0
