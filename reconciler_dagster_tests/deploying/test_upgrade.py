@@ -4,6 +4,7 @@ nothing is lost. All are real processes but for the people.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,8 +16,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
+from reconciler_dagster.cli.migrate import migrate
 from reconciler_dagster.config import ConfigurationError, project_file
 from reconciler_dagster.postgres import alone
 from reconciler_dagster.postgres.connection import engine
@@ -211,7 +214,9 @@ def test_a_migration_while_runs_are_active_fails_nobody_and_loses_no_edit(
     here.assert_quiet()
 
 
-def test_a_release_works_on_a_database_that_a_later_one_has_migrated(portal_db: str) -> None:
+def test_a_release_works_on_a_database_that_a_later_one_has_migrated(
+    portal_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = engine(portal_db)
     with own.begin() as connection:
         connection.execute(text("UPDATE reconciler.alembic_version SET version_num = '9001'"))
@@ -229,6 +234,11 @@ def test_a_release_works_on_a_database_that_a_later_one_has_migrated(portal_db: 
         assert connection.execute(text(source)).scalar() == "BEGIN RETURN NEW; END"
     with pytest.raises(ConfigurationError, match="later release"):
         downgrade(own)
+    monkeypatch.setenv("DATABASE_URL", portal_db)
+    done = CliRunner().invoke(migrate, [])
+    assert (done.exit_code, "nothing was changed" in done.output) == (0, True)
+    told = json.loads(CliRunner().invoke(migrate, ["--json"]).stdout)
+    assert told == {"direction": "up", "changed": False, "mended": []}
 
 
 def test_a_migration_stands_back_where_somebody_keeps_a_table(portal_db: str) -> None:
