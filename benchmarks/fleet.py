@@ -9,9 +9,9 @@ had. In each tick people edit leads on both sides, every client is to be synced 
 people ask for syncs of single clients and wait. With --kill one such part is ended by kill -9 at a
 random moment of each tick but the last, and started again where somebody would see to that.
 
-Prints a line a tick: how long the tick took (to create its runs), when its runs had all ended, from
-a flag row to both sides equal, the most connections to Postgres, and memory (shared pages counted
-once). Then what was proved. Exit code 1 where anything of it does not hold.
+Prints a line a tick: how long it took (to create its runs), when they had all ended, from a flag
+row to both sides equal, the most connections to Postgres, and memory (shared pages counted once).
+Then what was proved. Exit code 1 where anything of it does not hold.
 Needs the extra `celery`, redis-server and pgbouncer.
 """
 
@@ -106,6 +106,8 @@ class Fleet:
     """A deployment of many clients, and people who edit."""
 
     def __init__(self, folder: Path, chosen: argparse.Namespace, held: ExitStack) -> None:
+        from dagster import DagsterInstance
+
         from reconciler_dagster.sandbox.testing import running_sandbox
         from reconciler_dagster_tests.pooler import Pooler
         from reconciler_dagster_tests.spread import Spread, can_be_apart
@@ -123,7 +125,8 @@ class Fleet:
             self.host.environment[name] = pooler.through(self.host.environment[name])
         self._make_clients()
         self.records = {base: sorted(self.sandbox.on(base).records()) for base in self.bases}
-        self.instance = held.enter_context(self._instance())
+        os.environ.update(self.host.environment)
+        self.instance = held.enter_context(DagsterInstance.get())
         self._submission = self._prepare()
         self.host.start_daemon()
         self.host.start_listener(DATABASE_URL=direct)
@@ -149,12 +152,6 @@ class Fleet:
         )
         self.host.sql(ADOPT)
 
-    def _instance(self) -> Any:
-        import dagster as dg
-
-        os.environ.update(self.host.environment)
-        return dg.DagsterInstance.get()
-
     def _prepare(self) -> Any:
         from reconciler_dagster.orchestration.partitions import ensure_partitions
         from reconciler_dagster.orchestration.submission import Submission, by_sensor
@@ -178,7 +175,8 @@ class Fleet:
             flags.start()
         if kill is not None:
             self.spoilt.add(number)
-            threading.Timer(self.random.uniform(0.5, 5), self._kill, [kill]).start()
+            after = self.random.uniform(0.5, 5)
+            threading.Timer(after, self.host.kill_any, [kill, self.random]).start()
         most, asked = 0, len(self.waited)
         while self._unfinished(ids):
             most = max(most, self._connections())
@@ -246,12 +244,8 @@ class Fleet:
 
     def _is_equal(self, base: str, said: str) -> bool:
         one, other = self.records[base][:2]
-        if self.sandbox.on(base).record(other)["fields"].get("Notes") != said:
-            return False
-        return self.host.sql(SAID, one, base) == [(said,)]
-
-    def _kill(self, kind: str) -> None:
-        self.host.kill_any(kind, self.random)
+        there = self.sandbox.on(base).record(other)["fields"].get("Notes")
+        return there == said and self.host.sql(SAID, one, base) == [(said,)]
 
     def _states(self, ids: list[str]) -> Counter[str]:
         with psycopg.connect(self.dagster_url) as connection:
@@ -267,7 +261,7 @@ class Fleet:
             return True
 
     def _connections(self) -> int:
-        """Of the deployment: what this program itself opens is left out."""
+        """To Postgres itself, but for this look: a few of them are this program's own."""
         query = (
             "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
             "AND pid <> pg_backend_pid()"
@@ -296,8 +290,7 @@ class Fleet:
                 wrong.append(f"Lost: {said!r}; Airtable and Postgres have {found}.")
         for place, query in TWICE.items():
             wrong += [f"Written twice, says the {place}: {row}." for row in self.host.sql(query)]
-        refused = sum(call["status"] == 429 for call in self.sandbox.calls())
-        if refused:
+        if refused := sum(call["status"] == 429 for call in self.sandbox.calls()):
             wrong.append(f"{refused} calls were over Airtable's limit.")
         return wrong
 
