@@ -1,36 +1,68 @@
 """Many clients in workers on several hosts: nothing lost, nothing twice, and how long a tick takes.
 
-    python benchmarks/fleet.py [--clients 10] [--ticks 2] [--hosts 2] [--slots 2] [--leads 20]
-                               [--kill host|child|redis|postgres|daemon] [--seed 1]
+    python benchmarks/fleet.py [--clients 10] [--ticks 4] [--hosts 2] [--slots 2] [--leads 20]
+                               [--flags 5] [--kill host|child|redis|postgres|daemon] [--seed 1]
 
 Starts Postgres, PgBouncer in transaction mode, Redis, a sandbox with a base for each client, the
-daemon and the workers, each host in a process namespace of its own. In each tick people edit leads
-on both sides, and every client is to be synced once. With --kill one such part is ended by kill -9
-at a random moment of each tick but the last, and started again where somebody would see to that.
+daemon, the listener and the workers, each host in a process namespace of its own where that can be
+had. In each tick people edit leads on both sides, every client is to be synced once, and meanwhile
+people ask for syncs of single clients and wait. With --kill one such part is ended by kill -9 at a
+random moment of each tick but the last, and started again where somebody would see to that.
 
-Prints a line a tick, then what was proved. Exit code 1 where anything of it does not hold.
-Needs the extra `celery`, redis-server, pgbouncer, and the right to make namespaces.
+Prints a line a tick: how long it took (to create its runs), when they had all ended, from a flag
+row to both sides equal, the most connections to Postgres, and memory (shared pages counted once).
+Then what was proved. Exit code 1 where anything of it does not hold.
+Needs the extra `celery`, redis-server and pgbouncer.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import random
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from statistics import quantiles
 from typing import Any
 
-import psutil
+import psycopg
 
-FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 EDITS = 3
+# As compose.yaml has it.
+POOL = 20
+UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
+TWICE = {
+    # The same cell from the same to the same value, on either side.
+    "history": "SELECT record_id, field, side, new_value, count(*) FROM reconciler.history "
+    "WHERE new_value IS DISTINCT FROM old_value AND old_value IS NOT NULL "
+    "GROUP BY 1, 2, 3, 4, old_value HAVING count(*) > 1",
+    # The same cells sent to Airtable: no two edits are equal here.
+    "journal": "SELECT record_id, fields, count(*) FROM reconciler.journal "
+    "WHERE state <> 'planned' GROUP BY 1, 2 HAVING count(*) > 1",
+}
+
+LEADS = (
+    "SELECT c.airtable_base_id || l.airtable_record_id, l.notes "
+    "FROM leads l JOIN clients c ON c.id = l.client_id"
+)
+SAY = (
+    "UPDATE leads SET notes = %s WHERE airtable_record_id = %s "
+    "AND client_id = (SELECT id FROM clients WHERE airtable_base_id = %s)"
+)
+SAID = (
+    "SELECT notes FROM leads WHERE airtable_record_id = %s "
+    "AND client_id = (SELECT id FROM clients WHERE airtable_base_id = %s)"
+)
+ASK = (
+    "INSERT INTO reconciler.manual_sync_request (client_id) "
+    "SELECT id FROM clients WHERE airtable_base_id = %s RETURNING id"
+)
 
 
 def main() -> None:
@@ -45,68 +77,80 @@ def main() -> None:
         for tick in range(chosen.ticks):
             fleet.tick(tick, kill=chosen.kill if tick < chosen.ticks - 1 else None)
         wrong = fleet.what_is_wrong()
+        print(f"all ticks: {of_flags(fleet.waited)}")
     print("\n".join(wrong) or "Proved: nothing lost, nothing twice, no call over the budget.")
     sys.exit(1 if wrong else 0)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for name, number in (("clients", 10), ("ticks", 2), ("hosts", 2), ("slots", 2), ("leads", 20)):
+    numbers = {"clients": 10, "ticks": 4, "hosts": 2, "slots": 2, "leads": 20, "flags": 5}
+    for name, number in {**numbers, "seed": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=number)
     parser.add_argument("--kill", choices=["host", "child", "redis", "postgres", "daemon"])
-    parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if chosen.leads < 2 * EDITS + 2:
+        parser.error(f"--leads {chosen.leads}: {2 * EDITS + 2} or more are edited.")
+    return chosen
 
 
-@dataclass(frozen=True)
-class Edit:
-    """A cell that somebody has edited: column or field, by record."""
-
-    base: str
-    record: str
-    value: str
-    in_airtable: bool
+def of_flags(waited: list[float]) -> str:
+    """What people waited who asked for a sync."""
+    if len(waited) < 2:
+        return f"{len(waited)} flag rows"
+    cuts = quantiles(waited, n=20, method="inclusive")
+    return f"{len(waited)} flag rows, to equal p50 {cuts[9]:.1f} s, p95 {cuts[18]:.1f} s"
 
 
 class Fleet:
     """A deployment of many clients, and people who edit."""
 
     def __init__(self, folder: Path, chosen: argparse.Namespace, held: ExitStack) -> None:
+        from dagster import DagsterInstance
+
         from reconciler_dagster.sandbox.testing import running_sandbox
-        from reconciler_dagster_tests.adopted import ADOPT
-        from reconciler_dagster_tests.orchestration.test_celery import Spread
         from reconciler_dagster_tests.pooler import Pooler
+        from reconciler_dagster_tests.spread import Spread, can_be_apart
 
         self.chosen, self.random = chosen, random.Random(chosen.seed)
         self.bases = [f"appFleet{n:09d}" for n in range(chosen.clients)]
         self.sandbox = held.enter_context(running_sandbox(chosen.leads, self.bases))
-        self.host = Spread(folder, self.sandbox, slots=chosen.hosts * chosen.slots)
+        # One slot more is kept for those who wait.
+        self.host = Spread(folder, self.sandbox, slots=chosen.hosts * chosen.slots + 1)
         held.callback(self.host.close)
-        pooler = held.enter_context(Pooler(self.host.postgres))
+        direct = self.host.environment["DATABASE_URL"]
+        self.dagster_url = self.host.environment["DAGSTER_POSTGRES_URL"]
+        pooler = held.enter_context(Pooler(self.host.postgres, size=POOL))
         for name in ("DATABASE_URL", "DAGSTER_POSTGRES_URL"):
             self.host.environment[name] = pooler.through(self.host.environment[name])
-        self.host.sql("DELETE FROM clients")
-        for base in self.bases:
-            self.host.sql(
-                "INSERT INTO clients (company_name, airtable_base_id) VALUES (%s, %s)", base, base
-            )
-        self.host.sql(ADOPT)
-        self.instance = held.enter_context(self._instance(held))
+        self._make_clients()
+        self.records = {base: sorted(self.sandbox.on(base).records()) for base in self.bases}
+        os.environ.update(self.host.environment)
+        self.instance = held.enter_context(DagsterInstance.get())
         self._submission = self._prepare()
         self.host.start_daemon()
-        for number in range(chosen.hosts):
-            self.host.start_worker(self._worker(number))
-        self.edits: list[Edit] = []
+        self.host.start_listener(DATABASE_URL=direct)
+        apart = can_be_apart()
+        self.workers = [f"runs@host-{number}" for number in range(chosen.hosts)]
+        for name in self.workers:
+            self.host.start_worker(name, apart=apart, slots=chosen.slots)
+        self.host.start_worker("manual@host-0", apart=apart, manual_only=True)
+        # What stands in a lead's notes at the end, by base and record.
+        self.said: dict[tuple[str, str], str] = {}
         self.runs: dict[int, list[str]] = {}
         self.spoilt: set[int] = set()
+        self.waited: list[float] = []
 
-    def _instance(self, held: ExitStack) -> Any:
-        import os
+    def _make_clients(self) -> None:
+        from reconciler_dagster_tests.adopted import ADOPT
 
-        import dagster as dg
-
-        os.environ.update(self.host.environment)
-        return dg.DagsterInstance.get()
+        self.host.sql("DELETE FROM clients")
+        self.host.sql(
+            "INSERT INTO clients (company_name, airtable_base_id) "
+            "SELECT base, base FROM unnest(%s::text[]) AS base",
+            self.bases,
+        )
+        self.host.sql(ADOPT)
 
     def _prepare(self) -> Any:
         from reconciler_dagster.orchestration.partitions import ensure_partitions
@@ -119,129 +163,134 @@ class Fleet:
         ensure_partitions(self.instance, self.clients)
         return Submission(self.instance, "sync", by_sensor("fleet"))
 
-    def _worker(self, number: int) -> str:
-        return f"runs{number}@host-{number}"
-
     def tick(self, number: int, kill: str | None) -> None:
         """One round: edits, a run of each client, and perhaps a kill in the middle of it."""
+        if number:
+            self._edit(number)
+        began = time.monotonic()
+        ids = self.runs[number] = self._submit(number)
+        submitted = time.monotonic() - began
+        flags = threading.Thread(target=self._flags, args=(number,))
+        if number:  # the first tick meets every client
+            flags.start()
+        if kill is not None:
+            self.spoilt.add(number)
+            after = self.random.uniform(0.5, 5)
+            threading.Timer(after, self.host.kill_any, [kill, self.random]).start()
+        most, asked = 0, len(self.waited)
+        while self._unfinished(ids):
+            most = max(most, self._connections())
+            self.host.start_workers_again()
+            time.sleep(1)
+        drained = time.monotonic() - began
+        if number:
+            flags.join()
+        print(
+            f"tick {number}: {len(ids)} runs, created in {submitted:.1f} s, all ended after "
+            f"{drained:.1f} s: {dict(self._states(ids))}; {of_flags(self.waited[asked:])}; at most "
+            f"{most} connections to Postgres; memory: {self._memory()}"
+            + (f"; killed: {kill}" if kill else ""),
+            flush=True,
+        )
+
+    def _submit(self, number: int) -> list[str]:
+        """What the schedule does."""
         from reconciler_dagster.orchestration import internals
         from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
         from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 
-        if number:
-            self._edit(number)
-        began = time.monotonic()
         ids = []
         for client in self.clients:
             tags = {PURPOSE_TAG: "delta", **ORDINARY}
-            ids.append(self._submission.create(client.id, f"{client.id} {number}", tags))
-            internals.enqueue(self.instance, self.instance.get_run_by_id(ids[-1]))  # type: ignore[arg-type]
-        self.runs[number] = ids
-        submitted = time.monotonic() - began
-        if kill is not None:
-            self.spoilt.add(number)
-            threading.Timer(self.random.uniform(0.5, 5), self._kill, [kill]).start()
-        most = 0
-        while states := self._unfinished(ids):
-            most = max(most, self._connections())
-            self.host.start_workers_again()
-            time.sleep(1)
-        ended = Counter(self._states(ids).values())
-        print(
-            f"tick {number}: {len(ids)} runs queued in {submitted:.1f} s, drained after "
-            f"{time.monotonic() - began:.1f} s; {dict(ended)}; at most {most} connections to "
-            f"Postgres; workers' memory {self._memory() / 2**20:.0f} MiB"
-            + (f"; killed: {kill}" if kill else ""),
-            flush=True,
-        )
-        del states
+            run = self._submission.create_new(client.id, f"{client.id} {number}", tags)
+            internals.enqueue(self.instance, run)
+            ids.append(run.run_id)
+        return ids
 
     def _edit(self, number: int) -> None:
         """Different records on both sides, so that no edit is meant to lose."""
+        local = []
         for base in self.bases:
-            there = self.sandbox.on(base)
-            chosen = self.random.sample(sorted(there.records()), 2 * EDITS)
-            for place, record in enumerate(chosen):
-                value = f"edit {number} of {record}"
-                in_airtable = place < EDITS
-                self.edits = [e for e in self.edits if (e.base, e.record) != (base, record)]
-                self.edits.append(Edit(base, record, value, in_airtable))
-                if in_airtable:
-                    there.edit(record, {"Notes": value})
+            chosen = self.random.sample(self.records[base][2:], 2 * EDITS)
+            said = {record: f"edit {number} of {record} of {base}" for record in chosen}
+            self.said |= {(base, record): value for record, value in said.items()}
+            remote = {record: {"Notes": said[record]} for record in chosen[:EDITS]}
+            self.sandbox.on(base).edit_many(remote)
+            local += [(said[record], record, base) for record in chosen[EDITS:]]
+        with psycopg.connect(self.host.database) as connection:
+            connection.cursor().executemany(SAY, local)
+
+    def _flags(self, number: int) -> None:
+        """People who edit a lead on each side, ask for a sync, and wait for both sides."""
+        choose = random.Random(self.chosen.seed + number)
+        for turn in range(self.chosen.flags):
+            base = choose.choice(self.bases)
+            there, (one, other) = self.sandbox.on(base), self.records[base][:2]
+            said = f"flag {turn} of tick {number} of {base}"
+            self.said |= {(base, one): said, (base, other): said}
+            try:
+                there.edit(one, {"Notes": said})
+                self.host.sql(SAY, said, other, base)
+                began = time.monotonic()
+                ((request,),) = self.host.sql(ASK, base)
+                while not self._is_equal(base, said):
+                    if self.host.state(request) == "failed":  # its run was killed
+                        break
+                    time.sleep(0.1)
                 else:
-                    self.host.sql(
-                        "UPDATE leads SET notes = %s WHERE airtable_record_id = %s", value, record
-                    )
+                    self.waited.append(time.monotonic() - began)
+            except psycopg.OperationalError:  # Postgres was killed
+                continue
 
-    def _kill(self, kind: str) -> None:
-        name = self._worker(self.random.randrange(self.chosen.hosts))
-        if kind == "host":
-            self.host.kill(name)
-        elif kind == "child":
-            self.random.choice(self.host.processes_of(name)[1:]).kill()
-        elif kind == "redis":
-            self.host.redis.kill()
-            time.sleep(self.random.uniform(0, 3))
-            self.host.redis.start()
-        elif kind == "postgres":
-            self.host.postgres.process.kill()
-            self.host.postgres.stop()
-            self.host.postgres.start()
-        else:
-            self.host.kill("daemon")
-            self.host.start_daemon()
+    def _is_equal(self, base: str, said: str) -> bool:
+        one, other = self.records[base][:2]
+        there = self.sandbox.on(base).record(other)["fields"].get("Notes")
+        return there == said and self.host.sql(SAID, one, base) == [(said,)]
 
-    def _states(self, ids: list[str]) -> dict[str, str]:
-        import dagster as dg
+    def _states(self, ids: list[str]) -> Counter[str]:
+        with psycopg.connect(self.dagster_url) as connection:
+            found = connection.execute(
+                "SELECT status, count(*) FROM runs WHERE run_id = ANY(%s) GROUP BY 1", [ids]
+            )
+            return Counter(dict(found.fetchall()))
 
-        found = self.instance.get_runs(dg.RunsFilter(run_ids=ids))
-        return {run.run_id: run.status.value for run in found}
-
-    def _unfinished(self, ids: list[str]) -> list[str]:
+    def _unfinished(self, ids: list[str]) -> bool:
         try:
-            return [r for r, state in self._states(ids).items() if state not in FINISHED]
-        except Exception:  # Postgres was killed
-            return ids
+            return any(self._states(ids)[state] for state in UNFINISHED)
+        except psycopg.OperationalError:  # Postgres was killed
+            return True
 
     def _connections(self) -> int:
-        try:
-            return int(self.host.sql("SELECT count(*) FROM pg_stat_activity")[0][0])
-        except Exception:
-            return 0
+        """To Postgres itself, but for this look: a few of them are this program's own."""
+        query = (
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+            "AND pid <> pg_backend_pid()"
+        )
+        with suppress(psycopg.OperationalError):
+            return int(self.host.sql(query)[0][0])
+        return 0
 
-    def _memory(self) -> int:
-        workers = [self._worker(number) for number in range(self.chosen.hosts)]
-        used = 0
-        for name in workers:
-            for process in self.host.processes_of(name):
-                try:
-                    used += process.memory_full_info().uss
-                except psutil.Error:
-                    continue
-        return used
+    def _memory(self) -> str:
+        parts = {"workers": [*self.workers, "manual@host-0"], "daemon": ["daemon"]}
+        used = {part: sum(map(self.host.memory_of, names)) for part, names in parts.items()}
+        return ", ".join(f"{part} {size / 2**20:,.0f} MiB" for part, size in used.items())
 
     def what_is_wrong(self) -> list[str]:
         """Each promise that does not hold, in a line."""
         wrong = []
         for number, ids in self.runs.items():
-            ended = Counter(self._states(ids).values())
+            ended = self._states(ids)
             if number not in self.spoilt and ended != {"SUCCESS": len(self.clients)}:
                 wrong.append(f"Tick {number} did not end with a success of each: {dict(ended)}.")
-        for edit in self.edits:
-            cell = self.sandbox.on(edit.base).record(edit.record)["fields"].get("Notes")
-            rows = self.host.sql(
-                "SELECT notes FROM leads WHERE airtable_record_id = %s", edit.record
-            )
-            if not (cell == edit.value and rows == [(edit.value,)]):
-                wrong.append(f"Lost: {edit}; Airtable has {cell!r}, Postgres {rows}.")
-        twice = self.host.sql(
-            "SELECT record_id, field, side, new_value, count(*) FROM reconciler.history "
-            "WHERE new_value IS DISTINCT FROM old_value AND old_value IS NOT NULL "
-            "GROUP BY 1, 2, 3, 4, old_value HAVING count(*) > 1"
-        )
-        wrong += [f"Written twice: {row}." for row in twice]
-        refused = sum(call["status"] == 429 for call in self.sandbox.calls())
-        if refused:
+        there = {base: self.sandbox.on(base).records() for base in self.bases}
+        here = dict(self.host.sql(LEADS))
+        for (base, record), said in self.said.items():
+            found = there[base][record]["fields"].get("Notes"), here.get(base + record)
+            if found != (said, said):
+                wrong.append(f"Lost: {said!r}; Airtable and Postgres have {found}.")
+        for place, query in TWICE.items():
+            wrong += [f"Written twice, says the {place}: {row}." for row in self.host.sql(query)]
+        if refused := sum(call["status"] == 429 for call in self.sandbox.calls()):
             wrong.append(f"{refused} calls were over Airtable's limit.")
         return wrong
 

@@ -45,10 +45,12 @@ USERS = ("postgres", "reconciler_engine", "cannot_renew", "odd_role")
 
 
 class Pooler:
-    """PgBouncer with its defaults, but for the mode."""
+    """PgBouncer with its defaults, but for the mode, and for how many server connections a
+    database gets.
+    """
 
-    def __init__(self, server: PostgresServer, mode: str = "transaction") -> None:
-        self._server, self._mode = server, mode
+    def __init__(self, server: PostgresServer, mode: str = "transaction", size: int = POOL) -> None:
+        self._server, self._mode, self._size = server, mode, size
 
     def __enter__(self) -> Pooler:
         if PROGRAM is None:
@@ -58,7 +60,7 @@ class Pooler:
         sockets = conninfo_to_dict(self._server.url("postgres"))["host"]
         (self._folder / "ini").write_text(
             CONFIGURATION.format(
-                server=sockets, port=PORT, folder=self._folder, mode=self._mode, pool=POOL
+                server=sockets, port=PORT, folder=self._folder, mode=self._mode, pool=self._size
             )
         )
         (self._folder / "users").write_text("".join(f'"{name}" ""\n' for name in USERS))

@@ -840,4 +840,25 @@ MUTANTS = [
         "WHERE {record_id} = :record_id AND {may_be_own}",
         "WHERE {record_id} = :record_id",
     ),
+    Mutant(
+        "migrate without having kept others from the tables",
+        "while_runs_are_active_fails_nobody",
+        POSTGRES + "migrate.py",
+        "                alone.take_all(connection, watched, say)\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "refuse to work on a database that a later release has migrated",
+        "that_a_later_one_has_migrated",
+        POSTGRES + "migrate.py",
+        "return _revision(connection) >= newest()",
+        "return _revision(connection) == newest()",
+    ),
+    Mutant(
+        "give what a worker has in hand back through a connection that is lost",
+        "when_its_broker_dies_under_a_run",
+        "reconciler_dagster/orchestration/celery_runs/broker.py",
+        "return not self._is_lost",
+        "return True",
+    ),
 ]

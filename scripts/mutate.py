@@ -61,9 +61,10 @@ EXAMPLES = [
     "reconciler_dagster_tests/postgres/test_token_bucket.py",
     "reconciler_dagster_tests/core/test_together.py",
     "reconciler_dagster_tests/engine/test_claims.py",
-    "reconciler_dagster_tests/owner/test_tables.py",
     "reconciler_dagster_tests/owner/test_following.py",
     "reconciler_dagster_tests/orchestration/test_great_sync_of_several.py",
+    "reconciler_dagster_tests/deploying/test_upgrade.py",
+    "reconciler_dagster_tests/orchestration/test_celery.py",
 ]
 HISTORIES = "40"
 

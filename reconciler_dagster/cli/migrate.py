@@ -15,6 +15,7 @@ from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.losses import losses
 from reconciler_dagster.postgres.migrate import (
     downgrade,
+    is_ahead,
     is_current,
     tables_of,
     upgrade,
@@ -45,6 +46,9 @@ def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         _say_what_would_be_done(would_do(portal, syncs, settings.listed_clients), as_json)
         return
+    if is_ahead(portal) and not down:
+        _leave_it(as_json)
+        return
     was_current = is_current(portal)
     mended: list[str] = []
     lost = _losses(portal) if down and was_current else []
@@ -59,7 +63,12 @@ def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
         downgrade(portal)
     else:
         require_public(portal, settings.listed_clients)
-        mended = upgrade(portal, syncs=syncs, listed=settings.listed_clients)
+        mended = upgrade(
+            portal,
+            syncs=syncs,
+            listed=settings.listed_clients,
+            say=lambda sentence: click.echo(sentence, err=True),
+        )
     changed = down or not was_current or bool(mended)
     if as_json:
         told = {"direction": "down" if down else "up", "changed": changed, "mended": mended}
@@ -82,6 +91,14 @@ def _say_what_would_be_done(steps: list[str], as_json: bool) -> None:
         click.echo(step)
     if not steps:
         click.echo("Up to date already: nothing would be done.")
+
+
+def _leave_it(as_json: bool) -> None:
+    """A later release has migrated the database: this one works with it, and changes nothing."""
+    if as_json:
+        echo_json({"direction": "up", "changed": False, "mended": []})
+    else:
+        click.echo("A later release has migrated the database: nothing was changed.")
 
 
 def _tell_what_is_left(portal: Engine, syncs: list[SyncMap]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, text
@@ -11,7 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 from reconciler_dagster.config import ConfigurationError, project_file
 from reconciler_dagster.core.listed import ListedClient
 from reconciler_dagster.core.sync import SyncMap
-from reconciler_dagster.postgres import guard
+from reconciler_dagster.postgres import alone, guard
 from reconciler_dagster.postgres.connection import sqlstate
 from reconciler_dagster.postgres.listed import are_listed, settle
 from reconciler_dagster.postgres.trigger import Watched
@@ -42,17 +42,25 @@ def upgrade(
     revision: str = "head",
     syncs: Iterable[SyncMap] | None = None,
     listed: Sequence[ListedClient] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
     """Bring a database up: an empty one gets the portal's tables, an existing one is adopted. Where
     clients are ``listed`` there is no portal, and nothing is made outside the engine's own schema.
 
     The tables of the syncs (those that run where nothing is set) are watched: what keeps their
     edits from being noted is mended, whatever version the database was at. Returns what that was.
-    Raises ConfigurationError where the role does not own the table.
+    A database that a later release has migrated is left as it is. Runs and writers of the portal
+    may be at work: they wait while something is done (see ``alone``; ``say``: told that others are
+    waited for). Raises ConfigurationError where the role does not own the table.
     """
+    watched = tables_of(syncs)
     with engine.begin() as connection:
         connection.execute(text(_LOCK))
+        if _revision(connection) > newest():
+            return []
         try:
+            if not _is_newest(connection) or guard.to_install(connection, watched):
+                alone.take_all(connection, watched, say)
             if revision != "head" or not _is_newest(connection):
                 from alembic import command  # slow to import, and seldom needed
 
@@ -60,7 +68,7 @@ def upgrade(
             if revision != "head":
                 return []
             settle(connection, listed)
-            return _watch(connection, tables_of(syncs))
+            return _watch(connection, watched)
         except ProgrammingError as error:
             if sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
                 raise
@@ -80,6 +88,8 @@ def would_do(
     engine: Engine, syncs: Iterable[SyncMap], listed: Sequence[ListedClient] = ()
 ) -> list[str]:
     """What ``upgrade`` would do, a sentence each; empty where it would do nothing."""
+    if is_ahead(engine):
+        return []
     source = "RECONCILER_CLIENTS" if listed else "public.clients"
     with engine.connect() as connection:
         if not _is_newest(connection):
@@ -105,11 +115,19 @@ def _watch(connection: Connection, wanted: list[Watched]) -> list[str]:
 
 
 def downgrade(engine: Engine, revision: str = "base") -> None:
-    """Take the engine's schema away again. Leads, and every table that holds rows, stay."""
+    """Take the engine's schema away again. Leads, and every table that holds rows, stay.
+
+    Raises ConfigurationError where a later release has migrated the database.
+    """
     from alembic import command
 
     with engine.begin() as connection:
         connection.execute(text(_LOCK))
+        if _revision(connection) > newest():
+            raise ConfigurationError(
+                "A later release has migrated the database, and only that one can take it down: "
+                "run `reconciler migrate --down` of that release. Nothing was changed."
+            )
         command.downgrade(_config(connection, are_listed(connection)), revision)
         if revision == "base":
             connection.execute(text("DROP SCHEMA reconciler CASCADE"))
@@ -122,13 +140,26 @@ def newest() -> str:
 
 
 def is_current(engine: Engine) -> bool:
-    """Whether the database is at the newest migration."""
+    """Whether the database is at this release's newest migration, or a later release's: those add,
+    so that a release goes on while the next one is being put in its place, and may come back.
+    """
     with engine.connect() as connection:
-        return _is_newest(connection)
+        return _revision(connection) >= newest()
+
+
+def is_ahead(engine: Engine) -> bool:
+    """Whether a later release has migrated the database."""
+    with engine.connect() as connection:
+        return _revision(connection) > newest()
 
 
 def _is_newest(connection: Connection) -> bool:
+    return _revision(connection) == newest()
+
+
+def _revision(connection: Connection) -> str:
+    """Where the database is; empty where it has not been migrated."""
     if connection.execute(text("SELECT to_regclass('reconciler.alembic_version')")).scalar():
         at = connection.execute(text("SELECT version_num FROM reconciler.alembic_version"))
-        return list(at.scalars()) == [newest()]
-    return False
+        return max(at.scalars(), default="")
+    return ""

@@ -26,6 +26,7 @@ from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster.syncs.in_force import leads
+from reconciler_dagster_tests.cable import CutAt
 
 
 def run_once(run_id: str) -> None:
@@ -58,7 +59,9 @@ class Nursery:
         return self.ended()
 
     def start(self, **environment: str) -> None:
-        """Begin a run. RECONCILER_TEST_STOP, e.g. "after 7", has it stop there like a kill."""
+        """Begin a run. RECONCILER_TEST_STOP, e.g. "after 7", has it stop there like a kill;
+        RECONCILER_TEST_CUT, number and ``cutter`` of a ``CutAt``, cuts it off from Postgres.
+        """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(environment).encode() + b"\n")
         self._process.stdin.flush()
@@ -89,7 +92,11 @@ def main() -> None:
                 if os.environ.get("RECONCILER_TEST_STOP"):
                     effects.kill_at = os.environ["RECONCILER_TEST_STOP"]
                     effects.kill_with = signal.SIGSTOP
-                connection.BRIEFLY_IDLE = "1s"
+                    connection.BRIEFLY_IDLE = "1s"
+                if os.environ.get("RECONCILER_TEST_CUT"):
+                    place, _, cutter = os.environ["RECONCILER_TEST_CUT"].partition(" ")
+                    effects.hook = CutAt(int(place), cutter)
+                    connection.BRIEFLY_IDLE = "1s"
                 run_once(f"run {os.getpid()} {number}")
                 os.write(writer, str(effects.count).encode())
                 code = 0

@@ -15,11 +15,14 @@ from click.testing import CliRunner
 from reconciler_dagster.cli.deploy import deploy
 from reconciler_dagster.cli.serve import serve
 from reconciler_dagster.config import PRODUCTION, Settings, project_file
+from reconciler_dagster.deploying import systemd
+from reconciler_dagster.deploying.kubernetes import manifests
 from reconciler_dagster.deploying.roles import ROLES
 from reconciler_dagster.sandbox import DEMO_TOKEN
 from scripts.image_packages import wanted
 
 ROOT = project_file("pyproject.toml").parent
+DEPLOYING = (ROOT / "docs" / "deploy.md").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name: s for name, s in SERVICES.items() if "reconciler" in s["image"]}
@@ -38,6 +41,27 @@ def test_compose_has_every_role_and_each_has_a_health_check() -> None:
     for name, service in SERVICES.items():
         if name not in ("migrate", "demo-client"):  # they end
             assert service["healthcheck"]["test"], name
+
+
+def test_what_ends_is_started_again() -> None:
+    for name, service in SERVICES.items():
+        again = {"migrate": "on-failure:3", "demo-client": "no"}.get(name, "unless-stopped")
+        assert service["restart"] == again, name
+    for name, unit in systemd.units("reconciler", "/etc/reconciler.env").items():
+        assert name.endswith(".target") or "\nRestart=always\n" in unit, name
+
+
+def test_what_is_not_filled_in_outdoes_nothing_in_a_cluster(tmp_path: Path) -> None:
+    """The secret comes after the settings of the manifests."""
+    filled = (ROOT / ".env.example").read_text().replace("DATABASE_URL=", "DATABASE_URL=here", 1)
+    (tmp_path / ".env").write_text(filled)
+    (line,) = re.findall(r"^    (grep .*) > kubernetes.env$", DEPLOYING, re.MULTILINE)
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=True)
+    secret = dict(kept.split("=", 1) for kept in done.stdout.decode().splitlines())
+    (settings,) = [m for m in manifests("reconciler:1") if m["kind"] == "ConfigMap"]
+    assert secret["DATABASE_URL"] == "here"
+    assert "" not in secret.values()
+    assert not set(secret) & set(settings["data"])
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import dagster as dg
-import psutil
 import pytest
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
@@ -23,70 +20,14 @@ from dagster._daemon.monitoring import execute_run_monitoring_iteration
 
 pytest.importorskip("dagster_celery")
 
-from reconciler_dagster.config import Settings
-from reconciler_dagster.deploying.roles import ROLES, Chosen, python_command
 from reconciler_dagster.orchestration.automation import close_dead_runs
-from reconciler_dagster.orchestration.dagster_yaml import text_for
-from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
+from reconciler_dagster.sandbox.testing import running_sandbox
 from reconciler_dagster_tests import redis
-from reconciler_dagster_tests.deployment import UNFINISHED, Deployment, eventually
+from reconciler_dagster_tests.deployment import UNFINISHED, eventually
+from reconciler_dagster_tests.spread import Spread, can_be_apart
 
 pytestmark = redis.needed
-APART = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc"]
 LEASE_SECONDS = "6"
-
-
-def can_be_apart() -> bool:
-    done = shutil.which("unshare") and subprocess.run(
-        [*APART, "true"], check=False, capture_output=True
-    )
-    return bool(done) and done.returncode == 0
-
-
-class Spread(Deployment):
-    """A deployment whose runs are executed by workers."""
-
-    def __init__(self, folder: Path, sandbox: SandboxClient, slots: int = 3) -> None:
-        (folder / "redis").mkdir()
-        self.redis = redis.Redis(folder / "redis")
-        super().__init__(
-            folder,
-            sandbox,
-            RECONCILER_RUN_LAUNCHER="celery",
-            RECONCILER_REDIS_URL=self.redis.url,
-            RECONCILER_RUN_SLOTS=str(slots),
-            RECONCILER_LEASE_SECONDS=LEASE_SECONDS,
-        )
-        settings = Settings(RECONCILER_RUN_LAUNCHER="celery", RECONCILER_RUN_SLOTS=slots)
-        (self.home / "dagster.yaml").write_text(text_for(settings))
-
-    def start_worker(self, name: str, *, apart: bool = True, manual_only: bool = False) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RECONCILER_REDIS_URL", self.redis.url)
-            chosen = Chosen("", 0, 1 if manual_only else 2, manual_only)
-            command = python_command(ROLES["worker"].command(chosen))
-        command[command.index("--hostname") + 1] = name
-        log = self.folder / f"{name}.log"
-        before = log.stat().st_size if log.exists() else 0
-        self.start(name, [*(APART if apart else []), *command])
-        eventually(lambda: b" ready." in log.read_bytes()[before:])
-
-    def start_workers_again(self, *also: str) -> None:
-        """Those that have ended, as systemd, Docker and Kubernetes do: Celery's worker ends where
-        the broker goes while it has a task in hand. ``also``: those that have not run yet.
-        """
-        for name in {*also, *(name for name in self._processes if "@" in name)}:
-            process = self._processes.get(name)
-            if process is None or process.poll() is not None:
-                self.start_worker(name)
-
-    def processes_of(self, name: str) -> list[psutil.Process]:
-        """All of a worker's, its own first."""
-        return psutil.Process(self._processes[name].pid).children(recursive=True)
-
-    def close(self) -> None:
-        super().close()
-        self.redis.kill()
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +37,8 @@ def spread() -> Iterator[Spread]:
     with ExitStack() as held:
         name = held.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-host-"))
         Path(name).chmod(0o755)
-        own = Spread(Path(name), held.enter_context(running_sandbox(leads=40)))
+        sandbox = held.enter_context(running_sandbox(leads=40))
+        own = Spread(Path(name), sandbox, RECONCILER_LEASE_SECONDS=LEASE_SECONDS)
         held.callback(own.close)
         own.start_listener()
         own.start_worker("a@host-a")
@@ -180,7 +122,7 @@ def test_a_request_is_executed_by_a_worker_that_is_warm(
 def test_a_run_whose_host_dies_is_closed_and_the_next_one_is_clean(
     spread: Spread, instance: dg.DagsterInstance
 ) -> None:
-    spread.start_workers_again("b@host-b")
+    spread.start_worker("b@host-b")
     request, run = asked_and_stuck(spread, instance)
     process = process_of(spread, run)
     host = next(
@@ -251,14 +193,27 @@ def test_a_broker_that_is_killed_loses_no_request(
     instance.launch_run(run.run_id, None)  # type: ignore[arg-type]  # what the daemon does
 
     def succeeded() -> bool:
-        # A worker may have ended with the task in hand: the run that never began is then failed by
-        # run monitoring, and the listener launches another one for the request.
-        spread.start_workers_again()
         assert monitored(instance)
         return spread.state(request) == "succeeded"
 
     eventually(succeeded)
     succeeds_next(spread, instance)
+
+
+def test_a_worker_goes_on_when_its_broker_dies_under_a_run(
+    spread: Spread, instance: dg.DagsterInstance
+) -> None:
+    spread.start_workers_again()
+    nothing_runs(instance)
+    workers = [name for name in ("a@host-a", "b@host-b") if spread.runs(name)]
+    spread.sandbox.fault("slow", seconds=5, method="GET", times=1)
+    request = spread.ask()
+    eventually(lambda: any(f["hits"] for f in spread.sandbox.faults()))
+    spread.redis.kill()
+    eventually(lambda: spread.state(request) == "succeeded")
+    spread.redis.start()
+    succeeds_next(spread, instance)
+    assert [name for name in ("a@host-a", "b@host-b") if spread.runs(name)] == workers
 
 
 def test_a_worker_that_is_told_to_stop_ends_its_run_first(

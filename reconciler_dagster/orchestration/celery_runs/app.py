@@ -17,7 +17,7 @@ from dagster_celery.make_app import make_app
 
 from reconciler_dagster import environment
 from reconciler_dagster.orchestration import internals
-from reconciler_dagster.orchestration.celery_runs import work
+from reconciler_dagster.orchestration.celery_runs import broker, work
 from reconciler_dagster.orchestration.celery_runs.settings import CONFIG
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY_QUEUE
 from reconciler_dagster.orchestration.home import dagster_home
@@ -28,6 +28,7 @@ from reconciler_dagster.outlets import guard
 PATIENCE_SECONDS = 60.0
 
 guard()
+broker.use()
 _REDIS = environment.value("RECONCILER_REDIS_URL")
 app: Any = make_app(
     {

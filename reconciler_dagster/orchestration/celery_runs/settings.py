@@ -21,7 +21,9 @@ CONFIG: dict[str, Any] = {
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
     "broker_connection_retry_on_startup": True,
-    # A run goes on when Redis goes away: it needs Postgres and Airtable alone.
+    # A run goes on when Redis goes away: it needs Postgres and Airtable alone. So does its worker
+    # (see `broker`), which connects again for as long as it takes.
+    "broker_connection_max_retries": None,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "result_expires": 3600,
     "broker_transport_options": {

@@ -1,0 +1,121 @@
+"""A deployment whose runs are executed by workers on several hosts: a real Redis, real workers,
+each host in a process namespace of its own, so that nobody can see from elsewhere whether its
+processes live.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reconciler_dagster.config import Settings
+from reconciler_dagster.deploying.roles import ROLES, Chosen, python_command
+from reconciler_dagster.orchestration.dagster_yaml import text_for
+from reconciler_dagster.sandbox.testing import SandboxClient
+from reconciler_dagster_tests.deployment import Deployment, eventually
+from reconciler_dagster_tests.redis import Redis
+
+APART = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc"]
+
+
+def can_be_apart() -> bool:
+    """Whether hosts can have a process namespace of their own here."""
+    done = shutil.which("unshare") and subprocess.run(
+        [*APART, "true"], check=False, capture_output=True
+    )
+    return bool(done) and done.returncode == 0
+
+
+class Spread(Deployment):
+    """``slots``: runs at a time, everywhere together."""
+
+    def __init__(self, folder: Path, sandbox: SandboxClient, slots: int = 3, **env: str) -> None:
+        (folder / "redis").mkdir()
+        self.redis = Redis(folder / "redis")
+        super().__init__(
+            folder,
+            sandbox,
+            RECONCILER_RUN_LAUNCHER="celery",
+            RECONCILER_REDIS_URL=self.redis.url,
+            RECONCILER_RUN_SLOTS=str(slots),
+            **env,
+        )
+        settings = Settings(RECONCILER_RUN_LAUNCHER="celery", RECONCILER_RUN_SLOTS=slots)
+        (self.home / "dagster.yaml").write_text(text_for(settings))
+        self._commands: dict[str, list[str]] = {}
+
+    def start_worker(
+        self, name: str, *, apart: bool = True, slots: int = 2, manual_only: bool = False
+    ) -> None:
+        """A worker named like `runs@host`; returns when it takes runs."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RECONCILER_REDIS_URL", self.redis.url)
+            chosen = Chosen("", 0, 1 if manual_only else slots, manual_only)
+            command = python_command(ROLES["worker"].command(chosen))
+        command[command.index("--hostname") + 1] = name
+        self._commands[name] = [*(APART if apart else []), *command]
+        self._start_worker(name)
+
+    def _start_worker(self, name: str) -> None:
+        log = self.log_of(name)
+        before = log.stat().st_size if log.exists() else 0
+        self.start(name, self._commands[name])
+        eventually(lambda: b" ready." in log.read_bytes()[before:])
+
+    def start_workers_again(self) -> None:
+        """Those that have ended, as systemd, Docker and Kubernetes do."""
+        for name in self._commands:
+            if not self.runs(name):
+                self._start_worker(name)
+
+    def kill_any(self, kind: str, choose: random.Random) -> None:
+        """kill -9 of a part of that kind, which somebody starts again: of workers, see
+        ``start_workers_again``.
+        """
+        name = choose.choice([worker for worker in self._commands if self.runs(worker)])
+        if kind == "host":
+            self.kill(name)
+        elif kind == "child":
+            choose.choice(self.processes_of(name)[1:]).kill()
+        elif kind == "redis":
+            self.redis.kill()
+            time.sleep(choose.uniform(0, 3))
+            self.redis.start()
+        elif kind == "postgres":
+            self.postgres.process.kill()
+            self.postgres.stop()
+            self.postgres.start()
+        else:
+            self.kill("daemon")
+            self.start_daemon()
+
+    def runs(self, name: str) -> bool:
+        """Whether a process that was started has not ended."""
+        return self._processes[name].poll() is None
+
+    def processes_of(self, name: str) -> list[psutil.Process]:
+        """All of a worker's, its own first."""
+        return psutil.Process(self._processes[name].pid).children(recursive=True)
+
+    def memory_of(self, name: str) -> int:
+        """Bytes that a process and all below it hold; what they share with others in part."""
+        own, used = psutil.Process(self._processes[name].pid), 0
+        for process in [own, *own.children(recursive=True)]:
+            with suppress(psutil.Error):
+                used += process.memory_full_info().pss
+        return used
+
+    def log_of(self, name: str) -> Path:
+        """What a process has said."""
+        return self.folder / f"{name}.log"
+
+    def close(self) -> None:
+        super().close()
+        self.redis.kill()
