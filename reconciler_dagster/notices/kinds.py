@@ -58,6 +58,17 @@ _ALL = (
         explains=("runs_fail", *_LATE),
     ),
     Kind(
+        "scope_lost",
+        Severity.CRITICAL,
+        "Airtable accepts the token, but no longer permits all that a run does",
+        "Give the token the scopes data.records:read, data.records:write and schema.bases:read "
+        "(in Airtable under Developer hub, Personal access tokens), and see that its user may edit "
+        "the base. No restart is needed, and nothing is lost: the next run carries over what was "
+        "edited meanwhile.",
+        "runs",
+        explains=("runs_fail", *_LATE),
+    ),
+    Kind(
         "base_gone",
         Severity.CRITICAL,
         "A base or its table cannot be read any more",
