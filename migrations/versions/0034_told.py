@@ -1,4 +1,4 @@
-"""A base knows whose limit it shares: that of the token. What is old is dropped by one at a time."""
+"""A base knows whose limit it shares: its token's. One process at a time drops what is old."""
 
 from alembic import op
 

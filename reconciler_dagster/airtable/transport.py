@@ -52,8 +52,8 @@ LONGEST_LOCKOUT_SECONDS = 3600.0
 LONGEST_GUESS = 1.0
 
 
-# What Airtable says where it knows the place and its user or token may do nothing of the kind there;
-# where only a table or a field is meant, it names that.
+# What Airtable says where token or user may do nothing of the kind in the base; where only a table
+# or a field is meant, it names that.
 NOT_PERMITTED = ("INVALID_PERMISSIONS", "You are not permitted to perform this operation")
 
 

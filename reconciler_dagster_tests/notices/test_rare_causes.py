@@ -1,4 +1,4 @@
-"""Causes that take hours or a month of their own: made for real, and the clock moved in the tables."""
+"""Causes that take hours or days: made for real, and what is stored is dated back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _edited_past_the_trigger(stage: Stage) -> None:
     )
     stage.acme.sql(
         "INSERT INTO reconciler.call_log SELECT airtable_base_id, date_trunc('hour', now()), "
-        "'audit', 1000000 FROM clients ON CONFLICT (base_id, hour, purpose) "
+        "'audit', 1000 FROM clients ON CONFLICT (base_id, hour, purpose) "
         "DO UPDATE SET calls = excluded.calls"
     )
     _audit(stage)
