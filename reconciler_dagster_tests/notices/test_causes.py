@@ -30,7 +30,7 @@ def _right_token(stage: Stage) -> None:
 def _no_writing(stage: Stage) -> None:
     scopes = [scope for scope in NEEDED_SCOPES if scope != "data.records:write"]
     stage.acme.sandbox.accept_tokens({stage.acme.sandbox.token: scopes})
-    stage.acme.sql("UPDATE leads SET status = 'Edited'")
+    stage.acme.sql("UPDATE leads SET notes = 'Edited'")
     stage.run()
 
 
