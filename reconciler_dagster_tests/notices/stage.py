@@ -69,7 +69,7 @@ class Stage:
         settle = {"settle_seconds": 30} | more
         watcher = Watcher(self._keeper(**settle))
         watcher.start()
-        eventually(lambda: len(self.box.mails) > before)
+        eventually(lambda: len(self.box.mails) > before or time.monotonic() - began > 90)
         seconds = time.monotonic() - began
         watcher.end()
         return self._since(before), seconds
@@ -85,11 +85,11 @@ class Stage:
         cause.make(self)
         came, after = self.hear(**cause.settings)
         title = f"{KINDS[kind].happened}{cause.whom}"
-        assert came == [title]
+        assert came == [title], came
         assert self.look(**cause.settings) == []
         cause.mend(self)
         over, over_after = self.hear()
-        assert f"Over: {title}" in over
+        assert f"Over: {title}" in over, over
         assert self.look() == []
         note(kind, cause.done, title, after, over_after)
 

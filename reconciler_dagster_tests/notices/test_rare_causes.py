@@ -27,11 +27,11 @@ def _audit(stage: Stage) -> None:
     list(audit_clients(stage.acme.settings, stage.instance, None))
 
 
-def _edited_past_the_trigger(stage: Stage) -> None:
-    """As a restore without triggers does; the audit has no calls left to find and mend it."""
+def _put_back(stage: Stage) -> None:
+    """What was agreed on, to an older state; the audit has no calls left to find and mend it."""
     stage.great_sync()
     stage.acme.sql(
-        "SET LOCAL session_replication_role = replica; UPDATE leads SET company = 'Restored'"
+        'UPDATE reconciler.baseline SET fields = fields || \'{"company": "Of long ago"}\''
     )
     stage.acme.sql(
         "INSERT INTO reconciler.call_log SELECT airtable_base_id, date_trunc('hour', now()), "
@@ -82,8 +82,8 @@ CAUSES: dict[str, Cause] = {
         lambda stage: _adopt(stage, approve=True),
     ),
     "drift": Cause(
-        "leads are restored past the triggers, and the audit looks",
-        _edited_past_the_trigger,
+        "what was agreed on is put back to an older state, and the audit looks",
+        _put_back,
         _compared,
     ),
     "proof_old": Cause("no lead is compared for nine days", _days_without_proof, _compared),
