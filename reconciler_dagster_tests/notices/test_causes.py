@@ -12,6 +12,7 @@ from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.airtable.owner import NEEDED_SCOPES
 from reconciler_dagster.core.month import USED_UP
 from reconciler_dagster.orchestration import pacing
+from reconciler_dagster.postgres import retention
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.postgres.retry import retry_chosen
 from reconciler_dagster_tests.notices.stage import Cause, Stage
@@ -203,3 +204,19 @@ def test_the_outside_monitor_is_called_after_a_success_and_only_then(stage: Stag
     stage.look(heartbeat_url=url)  # the monitor did not take it: called again
     stage.look(heartbeat_url=url)
     assert len(stage.web.of(path)) == 3
+
+
+def test_where_no_listener_is_runs_drop_what_is_old_once_in_a_while(stage: Stage) -> None:
+    old = (
+        "INSERT INTO reconciler.conflict (run_id, client_id, lead_id, record_id, field, kind, "
+        "happened_at) SELECT 'r', id, gen_random_uuid(), 'recA', 'notes', 'both_edited', "
+        "now() - interval '9 years' FROM clients"
+    )
+    count = "SELECT count(*) FROM reconciler.conflict"
+    stage.acme.sql(old)
+    stage.run()
+    assert stage.acme.value(count) == 1, "the run of the set-up has just done so"
+    stage.acme.sql("UPDATE reconciler.pruned SET at = at - interval '11 minutes'")
+    retention._ASK_AT.clear()
+    stage.run()
+    assert stage.acme.value(count) == 0
