@@ -861,4 +861,32 @@ MUTANTS = [
         "return not self._is_lost",
         "return True",
     ),
+    Mutant(
+        "lock out one base where a user was refused",
+        "keeps_every_base_of_its_token_from_calling",
+        ENGINE + "doors.py",
+        "        opened.transport.base_locked_out = self._lock_out_others\n",
+        "",
+    ),
+    Mutant(
+        "lock out all bases of a token where one was refused",
+        "to_a_base_alone_holds_up_no_other",
+        ENGINE + "doors.py",
+        "is_locked_out(token) and is_limited(self.settings, token)",
+        "is_locked_out(token)",
+    ),
+    Mutant(
+        "take a lost scope for values that are refused",
+        "loses_a_scope_is_told_by_its_name",
+        ENGINE + "doors.py",
+        "        opened.transport.not_permitted = self._require_scopes\n",
+        "",
+    ),
+    Mutant(
+        "tell one channel after the other",
+        "channel_that_hangs_keeps_nobody_waiting",
+        NOTICES + "lines.py",
+        "self._busy[name].start()",
+        "self._busy[name].run()",
+    ),
 ]

@@ -33,6 +33,10 @@ class TokenRefused(ConfigurationError):
     """Airtable does not accept a token: it was revoked, has expired, or never was one."""
 
 
+class ScopeLost(ConfigurationError):
+    """Airtable knows the token, and does not permit with it what every run needs."""
+
+
 class NotUnderstood(AirtableError):
     """An answer of status 200 that is not what was asked for. Nothing of it is used."""
 

@@ -9,6 +9,8 @@ import requests
 from reconciler_dagster.airtable.errors import (
     NO_ANSWER,
     NO_CALL,
+    AirtableError,
+    MonthlyLimitReached,
     NotUnderstood,
     OutcomeUnknown,
     from_response,
@@ -63,3 +65,25 @@ def token_owner(settings: Settings, token: str | None = None) -> Owner:
         return Owner(printable(answer["id"], 60), told)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise NotUnderstood("no user's id") from None
+
+
+def is_limited(settings: Settings, token: str) -> bool:
+    """Whether Airtable takes no call of the token's user just now, of whatever base."""
+    try:
+        token_owner(settings, token)
+    except MonthlyLimitReached:
+        return False
+    except AirtableError as error:
+        return error.status == 429
+    except ConfigurationError:
+        return False
+    return False
+
+
+def missing_scopes(settings: Settings, token: str) -> list[str] | None:
+    """The scopes that a run needs and the token lacks; None where Airtable does not tell."""
+    try:
+        owner = token_owner(settings, token)
+    except (AirtableError, ConfigurationError):
+        return None
+    return None if owner.scopes is None else owner.missing

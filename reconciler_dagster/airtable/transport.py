@@ -53,6 +53,11 @@ LONGEST_LOCKOUT_SECONDS = 3600.0
 LONGEST_GUESS = 1.0
 
 
+# What Airtable says where token or user may do nothing of the kind in the base; where only a table
+# or a field is meant, it names that.
+NOT_PERMITTED = ("INVALID_PERMISSIONS", "You are not permitted to perform this operation")
+
+
 class Slot(Protocol):
     """When a call counts as arrived, by this process' clock (``time.monotonic``)."""
 
@@ -84,7 +89,10 @@ class Transport(HTTPAdapter):
     clock that is certainly not later than the first answer of this run (None before it);
     ``earliest_here``: our clock then. ``may_write``: called at the last moment before a write goes
     out; raises where it must not. ``wait_for_token``: called with the token before each call;
-    waits until one more may be made with it.
+    waits until one more may be made with it. ``base_locked_out``: called after a 429 that has
+    locked the base out, with the token and for how many seconds. ``not_permitted``: called after a
+    403 with the token, the scope that the call needs, and whether nothing of it is permitted,
+    whatever it is about; may raise ScopeLost.
     """
 
     # Seconds from sending to the answer, by method, of the fastest call of this process.
@@ -111,6 +119,8 @@ class Transport(HTTPAdapter):
         self.calls = self.answered = 0
         self.may_write: Callable[[], None] = lambda: None
         self.wait_for_token: Callable[[str], object] = lambda token: None
+        self.base_locked_out: Callable[[str, float], object] = lambda token, seconds: None
+        self.not_permitted: Callable[[str, str, bool], object] = lambda token, scope, general: None
         self.earliest: datetime | None = None
         self.earliest_here = datetime.now(UTC)
 
@@ -211,9 +221,14 @@ class Transport(HTTPAdapter):
             if isinstance(refusal, MonthlyLimitReached):
                 raise refusal
             self.bucket.lock_out(self._lockout(response), "429 from Airtable")
+            self.base_locked_out(_token_of(request), self._lockout(response))
         return response
 
     def _good(self, response: requests.Response) -> requests.Response:
+        if response.status_code == 403:
+            request = response.request
+            general = error_of(response) == NOT_PERMITTED
+            self.not_permitted(_token_of(request), _scope_of(request), general)
         if response.status_code >= 400:
             raise from_response(response, self.base_id)
         return response
@@ -250,6 +265,16 @@ class Transport(HTTPAdapter):
             asked = 0.0
         asked = min(asked, LONGEST_LOCKOUT_SECONDS) if math.isfinite(asked) else 0.0
         return max(self._lockout_seconds, asked) * random.uniform(1.01, 1.03)
+
+
+def _token_of(request: requests.PreparedRequest) -> str:
+    return request.headers["Authorization"].removeprefix("Bearer ")
+
+
+def _scope_of(request: requests.PreparedRequest) -> str:
+    if "/meta/" in str(request.url):
+        return "schema.bases:read"
+    return "data.records:read" if _reads(request) else "data.records:write"
 
 
 def _reads(request: requests.PreparedRequest) -> bool:

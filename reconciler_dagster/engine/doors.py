@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from reconciler_dagster.airtable.base import Base
+from reconciler_dagster.airtable.errors import ScopeLost
+from reconciler_dagster.airtable.owner import is_limited, missing_scopes
 from reconciler_dagster.airtable.token import Token
 from reconciler_dagster.config import Settings
-from reconciler_dagster.engine.tokens import token_of
+from reconciler_dagster.engine.tokens import lacking, token_of
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.token_bucket import TokenBucket
@@ -37,10 +39,12 @@ class Doors:
     token: Token = field(init=False)
     _opened: list[Base] = field(default_factory=list)
     _idle: list[Base] = field(default_factory=list)
+    # Of each token that was refused something: what it lacks, None where that is not told.
+    _missing: dict[str, list[str] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.token = token_of(self.settings, self.engine, self.client)
-        self._token_bucket = TokenBucket(self.engine)
+        self._token_bucket = TokenBucket(self.engine, self.client.base_id)
 
     def open(self) -> Base:
         """A door that is not shared with another thread."""
@@ -54,6 +58,8 @@ class Doors:
         opened = Base(self.settings, self.client.base_id, bucket, self.token)
         opened.transport.may_write = self.may_write
         opened.transport.wait_for_token = self._token_bucket.take
+        opened.transport.base_locked_out = self._lock_out_others
+        opened.transport.not_permitted = self._require_scopes
         self._opened.append(opened)
         return opened
 
@@ -68,6 +74,25 @@ class Doors:
             yield opened
         finally:
             self._idle.append(opened)
+
+    def _lock_out_others(self, token: str, seconds: float) -> None:
+        """After a 429. Airtable does not say whether it is about the base or about its user: a call
+        outside of any base does.
+        """
+        if not self._token_bucket.is_locked_out(token) and is_limited(self.settings, token):
+            self._token_bucket.lock_out(token, seconds, "429 from Airtable to a user")
+
+    def _require_scopes(self, token: str, needed: str, general: bool) -> None:
+        """After a 403. Of OAuth tokens Airtable tells the scopes; of others only by its answer.
+        Raises ScopeLost where the token lacks one.
+        """
+        if token not in self._missing:
+            self._missing[token] = missing_scopes(self.settings, token)
+        missing = self._missing[token]
+        if missing is None and general:
+            missing = [needed]
+        if missing:
+            raise ScopeLost(lacking(self.engine, self.client, missing))
 
     @property
     def calls(self) -> int:

@@ -30,7 +30,6 @@ from reconciler_dagster.postgres import (
     leads,
     own_writes,
     quarantine,
-    retention,
     staging,
     tombstones,
     totals,
@@ -229,7 +228,6 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
         session.counts.deletions_pending = decisions.pending(connection, session.pair)
         staging.clear(connection, session.key)
     with at_once(session.engine) as connection:  # nobody who waits for the client waits for it
-        retention.prune_part(connection, session.settings)
         totals.add_arrived(connection, session.client.id, session.lags.take())
 
 

@@ -46,6 +46,18 @@ def token_of(settings: Settings, portal: Engine, client: Client) -> Token:
     return Token(lambda: read(settings, client, current()), refused)
 
 
+def lacking(portal: Engine, client: Client, scopes: list[str]) -> str:
+    """What to tell where a token may not do what a run does."""
+    with portal.connect() as connection:
+        own = client_tokens.reference(connection, client.id)
+    whose = f"The Airtable token of {client.name} ({where(own)})" if own else where(own)
+    return (
+        f"{whose} lacks {' and '.join(scopes)} in the base of {client.name}: give the token "
+        f"{'this scope' if len(scopes) == 1 else 'these scopes'}, and its user the right to edit "
+        "the base. What was edited waits, and nothing is lost."
+    )
+
+
 def read(settings: Settings, client: Client, own: Reference | None) -> str:
     """A client's token as it is now. Raises ConfigurationError that names client and place."""
     if own is None:

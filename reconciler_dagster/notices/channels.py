@@ -14,9 +14,12 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, getaddresses
+from queue import Empty, SimpleQueue
+from threading import Thread
 from urllib.parse import unquote, urlsplit
 
 from reconciler_dagster import environment
@@ -26,6 +29,9 @@ from reconciler_dagster.redaction import redacted
 from reconciler_dagster.telling import told
 
 TIMEOUT = 10.0
+# Of a whole attempt: a server that sends a byte now and then never lets a read time out.
+LONGEST = 30.0
+NO_ANSWER = "no answer in time"
 _BADGES = {"info": "🔵", "warning": "🟠", "critical": "🔴"}
 
 
@@ -62,14 +68,23 @@ def _careful(send: Send) -> Send:
         except ssl.SSLError:
             answer = Answer(False, "the certificate or the TLS version is not accepted")
         except TimeoutError:
-            answer = Answer(False, "no answer in time")
+            answer = Answer(False, NO_ANSWER)
         except socket.gaierror:
             answer = Answer(False, "its host name cannot be resolved")
         except (OSError, ValueError) as error:  # requests' own kinds among them
             answer = Answer(False, told(error))
         return Answer(answer.taken, redacted(answer.words)[:500])
 
-    return sent
+    return lambda message, name: _in_time(lambda: sent(message, name))
+
+
+def _in_time(send: Callable[[], Answer]) -> Answer:
+    """The answer of an attempt, which is left to itself where it takes too long."""
+    given: SimpleQueue[Answer] = SimpleQueue()
+    Thread(target=lambda: given.put(send()), name="telling", daemon=True).start()
+    with suppress(Empty):
+        return given.get(timeout=LONGEST)
+    return Answer(False, NO_ANSWER)
 
 
 def _slack(settings: NoticeSettings, message: Message) -> Answer:

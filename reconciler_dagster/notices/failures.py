@@ -13,8 +13,13 @@ _TOKEN = re.compile(
     r"(?P<default>AIRTABLE_API_KEY) is not accepted"
     r"|The Airtable token of .+ \((?P<place>[^()]+|the file .+)\) is not accepted"
 )
+_SCOPES = re.compile(
+    r"(?:(?P<default>AIRTABLE_API_KEY)|The Airtable token of .+ \((?P<place>[^()]+|the file .+)\))"
+    r" (?P<lacks>lacks [a-z.:]+(?: and [a-z.:]+)*) in the base of "
+)
 _KNOWN = (
     ("token_refused", _TOKEN),
+    ("scope_lost", _SCOPES),
     ("month_gone", re.compile(re.escape(USED_UP))),
     ("base_gone", re.compile(r"Base \S+ (?:cannot be read|has no table)")),
     ("base_gone", re.compile(r"Airtable answered 40[34] (?:\w*NOT_FOUND|INVALID_PERMISSIONS_OR)")),
@@ -31,10 +36,10 @@ def kind_of(message: str) -> str:
 
 
 def key_of(kind: str, message: str, client_id: str) -> str:
-    """The same for all clients that fail for the same reason: of a refused token, for all that it
-    belongs to.
+    """The same for all clients that fail for the same reason: of a token, for all that it belongs
+    to.
     """
-    if kind == "token_refused":
+    if kind in ("token_refused", "scope_lost"):
         place = token_of(message)
         return f"{place} {client_id}" if place == SEALED else place
     if kind != "runs_fail":
@@ -43,6 +48,12 @@ def key_of(kind: str, message: str, client_id: str) -> str:
 
 
 def token_of(message: str) -> str:
-    """Where the refused token is kept, as the sentence says."""
-    found = _TOKEN.search(message)
+    """Where the token is kept that is refused or lacks a scope, as the sentence says."""
+    found = _TOKEN.search(message) or _SCOPES.search(message)
     return (found["default"] or found["place"]) if found else ""
+
+
+def lack_of(message: str) -> str:
+    """Whose token lacks what, as the sentence says."""
+    found = _SCOPES.search(message)
+    return f"{token_of(message)} {found['lacks']}" if found else ""

@@ -7,9 +7,10 @@ to be told of them is one transaction; the telling comes after it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection, Engine, text
 
@@ -19,6 +20,7 @@ from reconciler_dagster.notices import dagster, decide, store
 from reconciler_dagster.notices.channels import Send, channels
 from reconciler_dagster.notices.decide import Cause, Event
 from reconciler_dagster.notices.kinds import KINDS
+from reconciler_dagster.notices.lines import Lines
 from reconciler_dagster.notices.month import month_causes
 from reconciler_dagster.notices.observe import observe
 from reconciler_dagster.notices.outage import Outage
@@ -34,6 +36,8 @@ log = logging.getLogger("reconciler_dagster.notices")
 
 # What one look tells a channel at the most; the rest comes with the next ones.
 _AT_A_TIME = 20
+# How long a look waits until all channels have been told.
+TELLING_SECONDS = 10.0
 SILENT_AFTER = timedelta(seconds=SILENT_AFTER_SECONDS)
 # Kinds that a look at Dagster finds; where nobody could look, they stay as they are.
 _OF_DAGSTER = frozenset({"daemon_dead", "schedule_still", "dagster_storage"})
@@ -48,6 +52,7 @@ class Keeper:
     look_at_dagster: Callable[[datetime], dagster.Dagster] | None = None
     ways: dict[str, Send] = field(init=False)
     outage: Outage = field(init=False)
+    lines: Lines = field(init=False, default_factory=Lines)
 
     def __post_init__(self) -> None:
         self.ways = dict(channels(self.notices).items())
@@ -129,16 +134,25 @@ class Keeper:
                 store.enqueue(connection, route.channel, said, now, due)
 
     def _tell(self) -> None:
-        """A channel that does not take something is left alone until the next look."""
-        for name, send in self.ways.items():
-            for _ in range(_AT_A_TIME):
-                with self.portal.begin() as connection:
-                    delivery = store.claim(connection, name)
-                if delivery is None:
-                    break
-                answer = send(delivery.message, f"{delivery.id}")
-                with self.portal.begin() as connection:
-                    store.answered(connection, delivery.id, taken=answer.taken, answer=answer.words)
-                if not answer.taken:
-                    log.warning("%s did not take notice %s: %s", name, delivery.id, answer.words)
-                    break
+        """All channels at once."""
+        self.tell({name: partial(self._tell_one, name, send) for name, send in self.ways.items()})
+
+    def tell(self, tasks: Mapping[str, Callable[[], None]]) -> None:
+        """Carry out what is to be done for each channel; one that hangs holds nobody up for longer
+        than ``TELLING_SECONDS``.
+        """
+        self.lines.run(tasks, TELLING_SECONDS)
+
+    def _tell_one(self, name: str, send: Send) -> None:
+        """What does not get taken is left alone until the next look."""
+        for _ in range(_AT_A_TIME):
+            with self.portal.begin() as connection:
+                delivery = store.claim(connection, name)
+            if delivery is None:
+                return
+            answer = send(delivery.message, f"{delivery.id}")
+            with self.portal.begin() as connection:
+                store.answered(connection, delivery.id, taken=answer.taken, answer=answer.words)
+            if not answer.taken:
+                log.warning("%s did not take notice %s: %s", name, delivery.id, answer.words)
+                return

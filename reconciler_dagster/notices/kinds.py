@@ -58,6 +58,17 @@ _ALL = (
         explains=("runs_fail", *_LATE),
     ),
     Kind(
+        "scope_lost",
+        Severity.CRITICAL,
+        "Airtable accepts the token, but no longer permits all that a run does",
+        "Give the token the scopes data.records:read, data.records:write and schema.bases:read "
+        "(in Airtable under Developer hub, Personal access tokens), and see that its user may edit "
+        "the base. No restart is needed, and nothing is lost: the next run carries over what was "
+        "edited meanwhile.",
+        "runs",
+        explains=("runs_fail", *_LATE),
+    ),
+    Kind(
         "base_gone",
         Severity.CRITICAL,
         "A base or its table cannot be read any more",
@@ -78,9 +89,10 @@ _ALL = (
     Kind(
         "changes_wait",
         Severity.WARNING,
-        "A change-set waits for a person: it would empty cells of many leads in Airtable",
-        "Look at the change-set in the run. If it is meant, launch the run with allow_mass_clear, "
-        "or `reconciler run --allow-mass-clear`; if not, restore the values in the portal.",
+        "A run waits for a person: it would empty cells of many leads in Airtable",
+        "Look in the run at what it would write. If that is meant, launch it with "
+        "allow_mass_clear, or `reconciler run --allow-mass-clear`; if not, put the values back in "
+        "the portal. Until then nothing is carried over for the client, and nothing is lost.",
         "runs",
         explains=("runs_fail", *_LATE),
     ),
@@ -88,7 +100,8 @@ _ALL = (
         "runs_fail",
         Severity.WARNING,
         "Runs fail",
-        "The reason is above; the run has the rest. What was edited waits, and nothing is lost.",
+        "Mend what is named above; the run has its whole log. What was edited waits, and nothing "
+        "is lost: the next run that succeeds carries it over.",
         "runs",
         explains=_LATE,
     ),
@@ -111,8 +124,8 @@ _ALL = (
         "quarantine",
         Severity.WARNING,
         "Values wait in quarantine",
-        "Each has its reason there: mend it on the side that holds the value, and it drains by "
-        "itself.",
+        "One side does not take them; the page names each with its reason. Correct the value where "
+        "it was entered, or what refuses it: it is tried again by itself.",
         "quarantine",
     ),
     Kind(
@@ -126,16 +139,17 @@ _ALL = (
     Kind(
         "adoption_waits",
         Severity.INFO,
-        "A rehearsal waits for a person to approve of it",
-        "Look at what would be written, and approve with `reconciler adopt --approve` or in the "
-        "console. Until then nothing of the client is written on either side.",
+        "A new client waits for a person to approve of its first sync",
+        "It was rehearsed: look at what it would write, and approve with `reconciler adopt "
+        "--approve` or in the console. Until then nothing of the client is written on either side.",
         "console",
     ),
     Kind(
         "deletions_wait",
         Severity.WARNING,
-        "Deletions wait for a person",
-        "Look whether the records were meant to be deleted in Airtable, then approve or reject.",
+        "Leads whose records are gone from Airtable wait for a person",
+        "Look whether the records were meant to be deleted, then approve or reject on the page, or "
+        "by `reconciler deletions`. Until then the leads stay active in the portal.",
         "deletions",
     ),
     Kind(
@@ -184,8 +198,8 @@ _ALL = (
         "daemon_dead",
         Severity.CRITICAL,
         "Dagster's daemon gives no sign of life: nothing is started by schedule",
-        "Start `dagster-daemon run` again, and look at its last words. The cursor covers the "
-        "outage: nothing is lost.",
+        "Start `dagster-daemon run` again, and look at its last words. Nothing is lost: the next "
+        "run carries over what was edited meanwhile.",
         "daemons",
         of_all=True,
         explains=("schedule_still", *_LATE),
@@ -214,7 +228,8 @@ _ALL = (
         "dagster_storage",
         Severity.CRITICAL,
         "Dagster's own storage cannot be used",
-        "Look at the Postgres of DAGSTER_POSTGRES_URL: that it runs, has room and lets us in.",
+        "Look at the Postgres of DAGSTER_POSTGRES_URL: that it runs, has room and lets us in. "
+        "Until then no run can be started; what is edited waits, and nothing is lost.",
         "daemons",
         of_all=True,
         explains=("daemon_dead", "schedule_still", *_LATE),

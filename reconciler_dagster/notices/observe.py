@@ -123,6 +123,8 @@ def _failing(view: View) -> Iterator[Cause]:
 def _why(view: View, kind: str, message: str) -> str:
     if kind == "token_refused":
         return failures.token_of(message)
+    if kind == "scope_lost":
+        return failures.lack_of(message)
     return view.told(message) if kind in ("runs_fail", "base_gone") else ""
 
 

@@ -6,7 +6,9 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -27,6 +29,7 @@ class Outage:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
+        self._lock = RLock()
         self._path: Path | None = None
         with suppress(ConfigurationError):
             self._path = state_dir() / "outage.json"
@@ -37,7 +40,12 @@ class Outage:
         if problem is None and self._notice is None and not self._waiting:
             return
         now = datetime.now(UTC)
-        causes = [] if problem is None else [Cause(KIND, "", "", now, problem)]
+        with self._lock:
+            self._step([] if problem is None else [Cause(KIND, "", "", now, problem)], now)
+            self._write()
+        self._tell(now)
+
+    def _step(self, causes: list[Cause], now: datetime) -> None:
         before = [] if self._notice is None else [self._notice]
         done = step(causes, before, now, self._keeper.notices.rules)
         self._notice = next(iter(done.notices), None)
@@ -51,8 +59,6 @@ class Outage:
             self._have_told(said, now)
         if self._notice is not None and self._notice.state is State.OVER:
             self._notice = None
-        self._write()
-        self._tell(now)
 
     def _have_told(self, said: Message, now: datetime) -> None:
         for route in self._keeper.notices.routes():
@@ -69,14 +75,20 @@ class Outage:
                 )
 
     def _tell(self, now: datetime) -> None:
-        for each in [one for one in self._waiting if one["due"] <= now.timestamp()]:
-            send = self._keeper.ways.get(each["channel"])
+        with self._lock:
+            due = [one for one in self._waiting if one["due"] <= now.timestamp()]
+        self._keeper.tell({each["channel"]: partial(self._tell_one, each, now) for each in due})
+
+    def _tell_one(self, each: dict[str, Any], now: datetime) -> None:
+        send = self._keeper.ways.get(each["channel"])
+        with self._lock:
             each["attempts"] += 1
             each["due"] = (now + wait_after(each["attempts"])).timestamp()
             self._write()
-            said = Message(**each["message"])
-            if send is None or send(said, f"{said.notice}-{said.what}").taken:
-                self._waiting.remove(each)
+        said = Message(**each["message"])
+        if send is None or send(said, f"{said.notice}-{said.what}").taken:
+            with self._lock:
+                self._waiting = [one for one in self._waiting if one is not each]
                 self._write()
 
     def _read(self) -> tuple[Notice | None, list[dict[str, Any]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -24,7 +23,6 @@ from reconciler_dagster.telling import told
 log = logging.getLogger("reconciler_dagster.notices")
 
 LOOK_SECONDS = 15.0
-PRUNE_SECONDS = 600.0
 
 
 class Watcher:
@@ -34,7 +32,6 @@ class Watcher:
         self._keeper = keeper
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
-        self._prune_at = 0.0
 
     def start(self) -> None:
         """Begin to look."""
@@ -48,12 +45,10 @@ class Watcher:
     def _run(self) -> None:
         while not self._ended.is_set():
             look(self._keeper)
-            if time.monotonic() >= self._prune_at:
-                self._prune_at = time.monotonic() + PRUNE_SECONDS
-                _carefully(
-                    "what is old was not pruned",
-                    lambda: retention.prune(self._keeper.portal, self._keeper.settings),
-                )
+            _carefully(
+                "what is old was not pruned",
+                lambda: retention.prune_when_due(self._keeper.portal, self._keeper.settings),
+            )
             self._ended.wait(LOOK_SECONDS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler_dagster import tracing
 from reconciler_dagster.airtable.errors import AirtableError
@@ -24,9 +26,12 @@ from reconciler_dagster.postgres import adoption, bindings, cursor, deployments,
 from reconciler_dagster.postgres.clients import Client, find_client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
+from reconciler_dagster.postgres.retention import prune_when_due
 from reconciler_dagster.postgres.staging import StagingLost
 from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import told
+
+log = logging.getLogger("reconciler_dagster.runs")
 
 PURPOSE_TAG = "reconciler/purpose"
 # How long a run waits for another one that writes for the same client.
@@ -212,5 +217,11 @@ def client_run(context: dg.InitResourceContext) -> Iterator[ClientRun]:
     """Settings come from the environment: no secret is ever part of a run's config."""
     run = context.run
     purpose = (run.tags if run else {}).get(PURPOSE_TAG, "delta")
+    settings = Settings.load()
     with ExitStack() as held:
-        yield ClientRun(Settings.load(), run.run_id if run else "", purpose, held)  # type: ignore[arg-type]
+        yield ClientRun(settings, run.run_id if run else "", purpose, held)  # type: ignore[arg-type]
+    # Nobody waits for the client any more. Where a listener runs, it has done so.
+    try:
+        prune_when_due(engine(settings.require_database_url()), settings)
+    except (SQLAlchemyError, ConfigurationError) as error:
+        log.warning("what is old was not pruned: %s", told(error))

@@ -1,7 +1,8 @@
 """What a thousand clients leave behind: 100,000 runs a day, each with some 40 events.
 
 Ticks are forgotten by Dagster itself, by `retention` in dagster.yaml; runs with their events by a
-job; the engine's own tables by every run (`core/retention.py`).
+job; the engine's own tables by the listener, or by runs where there is none
+(`postgres/retention.py`).
 """
 
 # No `from __future__ import annotations` here: Dagster reads the types at run time.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,13 +12,52 @@ from sqlalchemy import Connection, Engine, text
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.retention import KEPT, Kept
 from reconciler_dagster.postgres import totals
+from reconciler_dagster.postgres.connection import at_once
 
 PART = 1000
+# Whichever process comes first after so long drops what is old; a process asks once a minute.
+EVERY_SECONDS, ASKED_EVERY_SECONDS = 600.0, 60.0
+# Nobody who has something else to do is kept for longer; the next one goes on.
+AT_A_TIME_SECONDS = 5.0
+
+_TURN = """
+    INSERT INTO reconciler.pruned AS p (at) VALUES (clock_timestamp())
+    ON CONFLICT (single) DO UPDATE SET at = excluded.at
+    WHERE p.at <= clock_timestamp() - make_interval(secs => :every) RETURNING 1
+"""
+# When this process may ask again, by portal.
+_ASK_AT: dict[str, float] = {}
 
 
 def days_of(kept: Kept, settings: Settings) -> int:
     """How long the rows of a table are kept."""
     return settings.history_days if kept.days is None else kept.days
+
+
+def prune_when_due(engine: Engine, settings: Settings) -> None:
+    """Drop what is too old, unless some process has done so of late."""
+    portal, now = str(engine.url), time.monotonic()
+    if now < _ASK_AT.get(portal, 0.0):
+        return
+    with at_once(engine) as connection:
+        is_due = connection.execute(text(_TURN), {"every": EVERY_SECONDS}).scalar()
+    is_left = bool(is_due) and prune(engine, settings, AT_A_TIME_SECONDS)
+    if is_left:
+        with at_once(engine) as connection:
+            connection.execute(text("UPDATE reconciler.pruned SET at = '-infinity'"))
+    _ASK_AT[portal] = now if is_left else now + ASKED_EVERY_SECONDS
+
+
+def prune(engine: Engine, settings: Settings, seconds: float = math.inf) -> bool:
+    """Drop what is too old, each part in a transaction of its own. Returns whether some is left
+    after so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        with at_once(engine) as connection:
+            more = prune_part(connection, settings) == PART
+        if not more or time.monotonic() > deadline:
+            return more
 
 
 def prune_part(connection: Connection, settings: Settings) -> int:
@@ -25,14 +66,6 @@ def prune_part(connection: Connection, settings: Settings) -> int:
     """
     totals.count(connection)
     return max(_prune(connection, kept, days_of(kept, settings)) for kept in KEPT)
-
-
-def prune(engine: Engine, settings: Settings) -> None:
-    """Drop all that is too old, each part in a transaction of its own."""
-    more = True
-    while more:
-        with engine.begin() as connection:
-            more = prune_part(connection, settings) == PART
 
 
 def _prune(connection: Connection, kept: Kept, days: int) -> int:

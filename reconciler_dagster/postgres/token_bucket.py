@@ -1,7 +1,8 @@
 """The call budget of a token: Airtable takes 50 calls a second of all that belong to one user.
 
 Beside the five of each base (``bucket``): ten bases at their full pace come up to it. Only a digest
-of the token is kept, as a bucket of its own among those of the bases.
+of the token is kept, as a bucket of its own among those of the bases, and with each base that is
+called with it: what keeps the token from calling keeps all of them from it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ OF_A_BASE = 5
 # Nobody holds a slot ahead: who has to wait asks again.
 _TAKE = text("""
     WITH locked AS (
-        SELECT arrivals FROM reconciler.call_bucket WHERE base_id = :key FOR UPDATE
+        SELECT arrivals, locked_until FROM reconciler.call_bucket WHERE base_id = :key FOR UPDATE
     ), asked AS (
-        SELECT arrivals, clock_timestamp() AS at FROM locked
+        SELECT arrivals, locked_until, clock_timestamp() AS at FROM locked
     ), slot AS (
-        SELECT arrivals, at,
-            greatest(at, arrivals[:calls] + make_interval(secs => :window)) AS free FROM asked
+        SELECT arrivals, at, greatest(
+            at, locked_until, arrivals[:calls] + make_interval(secs => :window)) AS free FROM asked
     ), noted AS (
         UPDATE reconciler.call_bucket b SET arrivals = ARRAY(
             SELECT a FROM unnest(s.arrivals || s.at) AS a ORDER BY a DESC LIMIT :calls)
@@ -35,15 +36,32 @@ _TAKE = text("""
     SELECT extract(epoch FROM at)::float AS at, extract(epoch FROM free - at)::float AS wait
     FROM slot
 """)
+_ADD = text("INSERT INTO reconciler.call_bucket (base_id) VALUES (:key) ON CONFLICT DO NOTHING")
+_NOTE = text(
+    "UPDATE reconciler.call_bucket SET token = :key WHERE base_id = :base_id "
+    "AND token IS DISTINCT FROM :key"
+)
+_LOCKED = text(
+    "SELECT extract(epoch FROM locked_until - clock_timestamp())::float "
+    "FROM reconciler.call_bucket WHERE base_id = :key AND locked_until > clock_timestamp()"
+)
+_LOCK = text(
+    "UPDATE reconciler.call_bucket SET lock_reason = :reason, locked_until = "
+    "greatest(locked_until, clock_timestamp() + make_interval(secs => :seconds)) "
+    "WHERE base_id = ANY(ARRAY(SELECT base_id FROM reconciler.call_bucket "
+    # In an order, so that two who lock at once do not wait for each other.
+    "WHERE base_id = :key OR token = :key ORDER BY base_id FOR UPDATE))"
+)
 
 
 class TokenBucket:
-    """The buckets of all tokens, seen by one caller. Where all bases together cannot come up to
-    what a token may do, nothing is asked or noted.
+    """The buckets of all tokens, seen by one run on one base. Where all bases together cannot come
+    up to what a token may do, no call is noted.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, base_id: str) -> None:
+        self._engine, self._base_id = engine, base_id
+        self._noted = ""
         with at_once(engine) as connection:
             bases = connection.execute(
                 text(
@@ -57,6 +75,8 @@ class TokenBucket:
         """Wait until one more call may be made with the token, and note it. Returns when it was
         noted, in seconds since 1970 on Postgres' clock; None where nothing needs to be noted.
         """
+        if token != self._noted:
+            self._begin(token)
         if not self._is_needed:
             return None
         asked = {"key": _key(token), "calls": CALLS, "window": WINDOW}
@@ -64,16 +84,33 @@ class TokenBucket:
             with at_once(self._engine) as connection:
                 slot = connection.execute(_TAKE, asked).one_or_none()
                 if slot is None:
-                    connection.execute(
-                        text(
-                            "INSERT INTO reconciler.call_bucket (base_id) VALUES (:key) "
-                            "ON CONFLICT DO NOTHING"
-                        ),
-                        asked,
-                    )
+                    connection.execute(_ADD, asked)
             if slot is not None and not slot.wait:
                 return float(slot.at)
             time.sleep(slot.wait if slot else 0)
+
+    def lock_out(self, token: str, seconds: float, reason: str) -> None:
+        """Keep every process from calling any base with this token for so long."""
+        asked = {"key": _key(token), "seconds": seconds, "reason": reason}
+        with at_once(self._engine) as connection:
+            connection.execute(_ADD, asked)
+            connection.execute(_LOCK, asked)
+
+    def is_locked_out(self, token: str) -> bool:
+        """Whether it is kept from calling."""
+        return self._locked_for(token) > 0
+
+    def _begin(self, token: str) -> None:
+        """The base is called with this token from now on: wait until it may be."""
+        with at_once(self._engine) as connection:
+            connection.execute(_NOTE, {"key": _key(token), "base_id": self._base_id})
+        while (seconds := self._locked_for(token)) > 0:
+            time.sleep(seconds)
+        self._noted = token
+
+    def _locked_for(self, token: str) -> float:
+        with at_once(self._engine) as connection:
+            return float(connection.execute(_LOCKED, {"key": _key(token)}).scalar() or 0.0)
 
 
 def _key(token: str) -> str:

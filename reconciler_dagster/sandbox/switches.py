@@ -69,6 +69,9 @@ class Switches(BaseModel):
     missing_row: Literal[422, 404] = Field(
         default=422, description="Batch naming a record not there."
     )
+    whoami_scopes: bool = Field(
+        default=True, description="`whoami` tells the scopes, as of an OAuth token."
+    )
     long_url_status: Literal[413, 414, 422] = Field(
         default=413, description="Answer to a URL over 16,000 characters."
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from reconciler_dagster import redaction
-from reconciler_dagster.airtable.errors import TokenRefused
+from reconciler_dagster.airtable.errors import ScopeLost, TokenRefused
+from reconciler_dagster.airtable.owner import NEEDED_SCOPES
 from reconciler_dagster.airtable.token import Token
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.scope import EVERYTHING
@@ -207,3 +208,42 @@ def test_a_key_that_is_none_is_told_by_its_setting_and_not_quoted() -> None:
         assert "not-a-key" not in str(told.value)
     finally:
         del os.environ["RECONCILER_TOKEN_KEYS"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("scope", NEEDED_SCOPES)
+def test_a_token_that_loses_a_scope_is_told_by_its_name_and_nothing_is_lost(
+    acme: World, scope: str, told: bool
+) -> None:
+    """``told``: whether Airtable tells a token's scopes, as it does of OAuth tokens alone."""
+    acme.sync()
+    acme.sandbox.switch(whoami_scopes=told)
+    acme.sandbox.accept_tokens({DEFAULT: [one for one in NEEDED_SCOPES if one != scope]})
+    acme.sql("UPDATE reconciler.table_binding SET read_at = read_at - interval '2 days'")
+    records = sorted(acme.sandbox.records())
+    for record_id in records[:40]:
+        acme.update(record_id, hrq_status="Archive")
+    acme.sandbox.edit(records[50], {"Company": "Edited meanwhile"})
+    acme.sandbox.reset_calls()
+    with pytest.raises(ScopeLost, match=rf"^AIRTABLE_API_KEY lacks {scope} in the base of Acme"):
+        acme.sync()
+    assert len(acme.sandbox.calls()) < 12
+    assert acme.value("SELECT count(*) FROM reconciler.quarantine") == 0
+    if scope == "data.records:write":
+        assert acme.lead(records[50])["company"] == "Edited meanwhile"
+    accept(acme, DEFAULT)
+    acme.sync()
+    acme.assert_converged()
+    assert acme.cell(records[0], "HRQ Status") == "Archive"
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_field_that_may_not_be_edited_is_no_scope_that_was_lost(acme: World, told: bool) -> None:
+    acme.sync()
+    acme.sandbox.switch(whoami_scopes=told)
+    (record_id, *_) = sorted(acme.sandbox.records())
+    acme.update(record_id, hrq_status="Archive")
+    message = "You are not permitted to write cell values in field HRQ Status (fldX)"
+    body = {"error": {"type": "INVALID_PERMISSIONS", "message": message}}
+    acme.sandbox.fault("status", status=403, method="PATCH", times=None, body=body)
+    assert acme.sync().counts.quarantined == 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
+import dagster as dg
 import pytest
 from sqlalchemy import Engine, text
 
@@ -19,6 +20,9 @@ from reconciler_dagster_tests.notices.receivers import (
     mailbox,
     notice_settings,
 )
+from reconciler_dagster_tests.notices.stage import Stage
+from reconciler_dagster_tests.orchestration.conftest import instance, point_at  # noqa: F401
+from reconciler_dagster_tests.world import world
 
 REFUSED = "AIRTABLE_API_KEY is not accepted by Airtable: set it to a valid personal access token."
 
@@ -103,3 +107,20 @@ def office(portal_db: str, state_folder: Any) -> Iterator[Office]:
         yield own
         own.engine.dispose()
     (state_folder / "outage.json").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def stage(
+    portal_db: str,
+    monkeypatch: pytest.MonkeyPatch,
+    instance: dg.DagsterInstance,  # noqa: F811
+) -> Iterator[Stage]:
+    with world(portal_db, leads=120) as here, endpoint() as web, mailbox() as box:
+        point_at(monkeypatch, portal_db, here.sandbox)
+        monkeypatch.setenv("RECONCILER_RETRY_SECONDS", "0.01")
+        monkeypatch.setenv("RECONCILER_LOCKOUT_SECONDS", "0.05")
+        own = Stage(here, instance, web, box, monkeypatch)
+        own.run()
+        assert own.look() == []
+        yield own
+        here.engine.dispose()

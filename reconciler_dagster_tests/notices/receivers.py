@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
@@ -78,6 +79,31 @@ def endpoint() -> Iterator[Endpoint]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def silent_server(drips: bytes = b"") -> Iterator[int]:
+    """A port that accepts and never gets to the point, whatever is said to it. ``drips``: what it
+    says again and again.
+    """
+    over = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                while not over.wait(0.1):
+                    self.request.sendall(drips)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            over.set()
+            server.shutdown()
+            thread.join()
 
 
 @dataclass

@@ -6,15 +6,15 @@ import os
 from pathlib import Path
 
 DOC = Path(__file__).parents[2] / "docs" / "notices.md"
-HEAD = "| Kind | What was done | The notice that came | After | Its end |"
+HEAD = "| Kind | What was done | The notice that came | After | Its end, after |"
+WRITES = bool(os.environ.get("WRITE_NOTICES"))
 
 
-def note(kind: str, done: str, came: str, seconds: float | None, over: str) -> None:
+def note(kind: str, done: str, came: str, after: float, over_after: float) -> None:
     """Put a row in its place, where it is asked for."""
-    if not os.environ.get("WRITE_NOTICES"):
+    if not WRITES:
         return
-    after = "the next look" if seconds is None else f"{seconds:.0f} s"
-    row = f"| `{kind}` | {done} | {came} | {after} | {over} |"
+    row = f"| `{kind}` | {done} | {came} | {after:.0f} s | {over_after:.0f} s |"
     lines = DOC.read_text().splitlines()
     first = lines.index(HEAD) + 2
     last = next(n for n in range(first, len(lines) + 1) if n == len(lines) or not lines[n])

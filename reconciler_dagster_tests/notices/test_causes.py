@@ -1,89 +1,21 @@
 """Each cause made to happen for real in one world: the notice that came, and its end.
 
-`WRITE_NOTICES=1 pytest …/notices/test_causes.py …/notices/test_deployment.py` writes the table of
-docs/notices.md.
+`WRITE_NOTICES=1 pytest reconciler_dagster_tests/notices` writes the table of docs/notices.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
-
-import dagster as dg
 import pytest
 from sqlalchemy import text
 
 from reconciler_dagster.airtable.errors import AirtableError
+from reconciler_dagster.airtable.owner import NEEDED_SCOPES
 from reconciler_dagster.core.month import USED_UP
-from reconciler_dagster.notices.keeper import Keeper
-from reconciler_dagster.notices.kinds import KINDS
-from reconciler_dagster.notices.settings import NoticeSettings
-from reconciler_dagster.notices.watcher import look
 from reconciler_dagster.orchestration import pacing
-from reconciler_dagster.orchestration.execute import sync_clients
-from reconciler_dagster.orchestration.great_sync import Choice, sync_windows
-from reconciler_dagster.orchestration.ops import SyncConfig
+from reconciler_dagster.postgres import retention
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.postgres.retry import retry_chosen
-from reconciler_dagster_tests.notices.receivers import (
-    Endpoint,
-    Mailbox,
-    endpoint,
-    mailbox,
-    notice_settings,
-)
-from reconciler_dagster_tests.notices.table import note
-from reconciler_dagster_tests.orchestration.conftest import Told, instance, point_at  # noqa: F401
-from reconciler_dagster_tests.world import World, world
-
-
-@dataclass
-class Stage:
-    """A world whose runs go through Dagster, and those who are told of it."""
-
-    acme: World
-    instance: dg.DagsterInstance
-    web: Endpoint
-    box: Mailbox
-    patch: pytest.MonkeyPatch
-
-    def run(self, times: int = 1) -> None:
-        for _ in range(times):
-            list(sync_clients(self.acme.settings, self.instance, None, SyncConfig()))
-
-    def great_sync(self) -> None:
-        list(sync_windows(self.acme.settings, self.instance, None, Choice(), Told()))
-
-    def look(self, **more: Any) -> list[str]:
-        """What is new in the mailbox."""
-        before = len(self.box.mails)
-        settings: NoticeSettings = notice_settings(self.web, self.box, **more)
-        look(Keeper(self.acme.settings, settings))
-        return [s.removeprefix("[Reconciler] ") for s in self.box.subjects[before:]]
-
-    def records(self) -> list[str]:
-        return sorted(self.acme.sandbox.records())
-
-
-@pytest.fixture
-def stage(
-    portal_db: str,
-    monkeypatch: pytest.MonkeyPatch,
-    instance: dg.DagsterInstance,  # noqa: F811
-) -> Iterator[Stage]:
-    with world(portal_db, leads=120) as here, endpoint() as web, mailbox() as box:
-        point_at(monkeypatch, portal_db, here.sandbox)
-        monkeypatch.setenv("RECONCILER_RETRY_SECONDS", "0.01")
-        monkeypatch.setenv("RECONCILER_LOCKOUT_SECONDS", "0.05")
-        own = Stage(here, instance, web, box, monkeypatch)
-        own.run()
-        assert own.look() == []
-        yield own
-        here.engine.dispose()
-
-
-Act = Callable[[Stage], Any]
+from reconciler_dagster_tests.notices.stage import Cause, Stage
 
 
 def _wrong_token(stage: Stage) -> None:
@@ -93,6 +25,18 @@ def _wrong_token(stage: Stage) -> None:
 
 def _right_token(stage: Stage) -> None:
     stage.patch.setenv("AIRTABLE_API_KEY", stage.acme.sandbox.token)
+    stage.run()
+
+
+def _no_writing(stage: Stage) -> None:
+    scopes = [scope for scope in NEEDED_SCOPES if scope != "data.records:write"]
+    stage.acme.sandbox.accept_tokens({stage.acme.sandbox.token: scopes})
+    stage.acme.sql("UPDATE leads SET notes = 'Edited'")
+    stage.run()
+
+
+def _writing(stage: Stage) -> None:
+    stage.acme.sandbox.accept_tokens({stage.acme.sandbox.token: NEEDED_SCOPES})
     stage.run()
 
 
@@ -186,62 +130,39 @@ def _migrated(stage: Stage) -> None:
     stage.run()
 
 
-# Kind: what is done, settings of the look, what ends it.
-CAUSES: dict[str, tuple[str, Act, dict[str, Any], Act]] = {
-    "token_refused": ("the token is revoked", _wrong_token, {}, _right_token),
-    "base_gone": (
+CAUSES: dict[str, Cause] = {
+    "token_refused": Cause("the token is revoked", _wrong_token, _right_token),
+    "scope_lost": Cause("the token loses data.records:write", _no_writing, _writing),
+    "base_gone": Cause(
         "the client's base is not there",
         _another_base,
-        {},
         lambda stage: _another_base(stage, stage.acme.sandbox.base_id),
     ),
-    "month_gone": ("the month's calls are used up", _spent, {}, _new_month),
-    "runs_fail": ("Airtable answers 500 in two runs", _airtable_down, {}, _airtable_up),
-    "field_stopped": ("a field is retyped", _retyped, {}, _retyped_back),
-    "quarantine": (
+    "month_gone": Cause("the month's calls are used up", _spent, _new_month),
+    "runs_fail": Cause("Airtable answers 500 in two runs", _airtable_down, _airtable_up),
+    "field_stopped": Cause("a field is retyped", _retyped, _retyped_back),
+    "quarantine": Cause(
         "a value that the portal cannot take, longer than is allowed",
         _unfit_value,
-        {"quarantine_cells": 0},
         _fit_value,
+        {"quarantine_cells": 0},
     ),
-    "sides_fight": ("an old cron writes a column back in three runs", _fought, {}, _looked_at),
-    "deletions_wait": ("70 of 120 records are deleted", _many_deleted, {}, _restored),
-    "changes_wait": ("the notes of all leads are emptied", _many_emptied, {}, _filled_again),
-    "edits_unnoted": ("the trigger on leads is disabled", _no_trigger, {}, _migrated),
-    "no_success": (
+    "sides_fight": Cause("an older cron writes the same in three runs", _fought, _looked_at),
+    "deletions_wait": Cause("70 of 120 records are deleted", _many_deleted, _restored),
+    "changes_wait": Cause("the notes of all leads are emptied", _many_emptied, _filled_again),
+    "edits_unnoted": Cause("the trigger on leads is disabled", _no_trigger, _migrated),
+    "no_success": Cause(
         "nothing has run for longer than is allowed",
         lambda stage: None,
-        {"success_minutes": "0.00001"},
         lambda stage: None,
+        {"success_minutes": "0.00001"},
     ),
 }
 
 
 @pytest.mark.parametrize("kind", CAUSES)
 def test_the_cause_is_told_of_and_so_is_its_end(stage: Stage, kind: str) -> None:
-    done, make, settings, mend = CAUSES[kind]
-    make(stage)
-    came = stage.look(**settings)
-    title = KINDS[kind].happened
-    assert came == [f"{title} (1 client)"]
-    assert stage.look(**settings) == []
-    mend(stage)
-    over = stage.look()
-    assert f"Over: {title} (1 client)" in over
-    assert stage.look() == []
-    note(kind, done, came[0], None, over[-1])
-
-
-def test_the_month_is_told_of_before_it_runs_out(stage: Stage) -> None:
-    stage.acme.settings.monthly_calls = 1
-    came = stage.look()
-    assert came == [KINDS["month_low"].happened]
-    mail = str(stage.box.mails[-1].get_payload(decode=True), "utf-8")  # type: ignore[arg-type]
-    assert "are spent" in mail
-    stage.acme.settings.monthly_calls = 10**6
-    over = stage.look()
-    assert over == [f"Over: {KINDS['month_low'].happened}"]
-    note("month_low", "four fifths of the month's calls are spent", came[0], None, over[0])
+    stage.goes_through(kind, CAUSES[kind])
 
 
 def test_a_workspace_without_calls_is_left_alone_until_the_month_turns(stage: Stage) -> None:
@@ -283,3 +204,19 @@ def test_the_outside_monitor_is_called_after_a_success_and_only_then(stage: Stag
     stage.look(heartbeat_url=url)  # the monitor did not take it: called again
     stage.look(heartbeat_url=url)
     assert len(stage.web.of(path)) == 3
+
+
+def test_where_no_listener_is_runs_drop_what_is_old_once_in_a_while(stage: Stage) -> None:
+    old = (
+        "INSERT INTO reconciler.conflict (run_id, client_id, lead_id, record_id, field, kind, "
+        "happened_at) SELECT 'r', id, gen_random_uuid(), 'recA', 'notes', 'both_edited', "
+        "now() - interval '9 years' FROM clients"
+    )
+    count = "SELECT count(*) FROM reconciler.conflict"
+    stage.acme.sql(old)
+    stage.run()
+    assert stage.acme.value(count) == 1, "the run of the set-up has just done so"
+    stage.acme.sql("UPDATE reconciler.pruned SET at = at - interval '11 minutes'")
+    retention._ASK_AT.clear()
+    stage.run()
+    assert stage.acme.value(count) == 0

@@ -19,6 +19,7 @@ from reconciler_dagster_tests.notices.receivers import (
     free_port,
     mailbox,
     notice_settings,
+    silent_server,
 )
 
 SAID = Message(
@@ -107,6 +108,23 @@ def test_a_mail_server_that_does_not_know_the_password(
     answer = channels(notice_settings(web, box, smtp_url=url))["email"](SAID, "41")
     assert not answer.taken
     assert "does not accept this user and password" in answer.words
+
+
+@pytest.mark.parametrize("drips", [b"", b"x"])
+def test_a_server_that_accepts_and_never_gets_to_the_point_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, drips: bytes
+) -> None:
+    """Also one that says a little now and then, so that no read takes long."""
+    monkeypatch.setattr("reconciler_dagster.notices.channels.LONGEST", 1.0)
+    with silent_server(drips) as port:
+        settings = NoticeSettings(
+            slack_url=f"http://127.0.0.1:{port}/T0000",
+            smtp_url=f"smtp://127.0.0.1:{port}",
+            email_to="ops@example.com",
+        )
+        for send in channels(settings).values():
+            answer = send(SAID, "41")
+            assert (answer.taken, answer.words) == (False, "no answer in time")
 
 
 def test_nobody_there_is_an_answer_without_the_address() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import dagster as dg
 import pytest
@@ -15,6 +17,7 @@ from dagster._core.workspace.load_target import ModuleTarget
 from reconciler_dagster.notices.kinds import KINDS
 from reconciler_dagster.orchestration.home import dagster_home
 from reconciler_dagster.orchestration.submission import LOCATION, MODULE
+from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.deployment import Deployment, deployed, eventually
 from reconciler_dagster_tests.notices.receivers import Endpoint, Mailbox, endpoint, mailbox
 from reconciler_dagster_tests.notices.table import note
@@ -37,12 +40,24 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
+def storage() -> Iterator[PostgresServer]:
+    """Of Dagster, a server of its own."""
+    with TemporaryDirectory(prefix="reconciler-storage-") as folder:
+        Path(folder).chmod(0o755)
+        server = PostgresServer(Path(folder) / "postgres")
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def place(storage: PostgresServer) -> Iterator[Place]:
     with (
         endpoint() as web,
         mailbox() as box,
         deployed(
             leads=5,
+            DAGSTER_POSTGRES_URL=storage.create_database("dagster"),
             RECONCILER_NOTIFY_SMTP_URL=box.url,
             RECONCILER_NOTIFY_EMAIL_TO="ops@example.com",
             RECONCILER_NOTIFY_HOLD_SECONDS="0",
@@ -69,9 +84,9 @@ def test_a_killed_daemon_is_told_of_within_two_minutes(place: Place) -> None:
     seconds = place.told(title)
     assert seconds < 120, "the limit that was promised"
     place.host.start_daemon()
-    place.told(f"Over: {title}")
+    over = place.told(f"Over: {title}")
     assert place.titles().count(title) == 1
-    note("daemon_dead", "the daemon is killed", title, seconds, f"Over: {title}")
+    note("daemon_dead", "the daemon is killed", title, seconds, over)
 
 
 def test_a_stopped_schedule(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +106,8 @@ def test_a_stopped_schedule(place: Place, monkeypatch: pytest.MonkeyPatch) -> No
         instance.stop_schedule(schedule.get_remote_origin_id(), schedule.selector_id, schedule)
         seconds = place.told(title)
         instance.start_schedule(schedule)
-        place.told(f"Over: {title}")
-    note("schedule_still", "the schedule is stopped", title, seconds, f"Over: {title}")
+        over = place.told(f"Over: {title}")
+    note("schedule_still", "the schedule is stopped", title, seconds, over)
 
 
 def test_a_killed_listener(place: Place) -> None:
@@ -101,9 +116,26 @@ def test_a_killed_listener(place: Place) -> None:
     place.host.kill("listener")
     seconds = place.told(title)
     place.host.start_listener()
-    place.told(f"Over: {title}")
+    over = place.told(f"Over: {title}")
     assert place.titles().count(title) == 1
-    note("listener_silent", "the listener is killed", title, seconds, f"Over: {title}")
+    note("listener_silent", "the listener is killed", title, seconds, over)
+
+
+def test_a_dead_storage_of_dagster(place: Place, storage: PostgresServer) -> None:
+    """kill -9 of the server that Dagster keeps its runs in; the portal's goes on."""
+    title = KINDS["dagster_storage"].happened
+    storage.process.kill()
+    storage.process.wait()
+    seconds = place.told(title)
+    storage.stop()
+    storage.start()
+    over = place.told(f"Over: {title}")
+    assert place.titles().count(title) == 1
+    note("dagster_storage", "Dagster's Postgres is killed", title, seconds, over)
+    place.host.end("daemon")
+    place.host.start_daemon()
+    request = place.host.ask()
+    eventually(lambda: place.host.state(request) == "succeeded")
 
 
 def test_a_dead_postgres(place: Place) -> None:
@@ -111,6 +143,6 @@ def test_a_dead_postgres(place: Place) -> None:
     place.host.postgres.stop()
     seconds = place.told(title)
     place.host.postgres.start()
-    place.told(f"Over: {title}")
+    over = place.told(f"Over: {title}")
     assert place.titles().count(title) == 1
-    note("postgres_down", "Postgres is stopped", title, seconds, f"Over: {title}")
+    note("postgres_down", "Postgres is stopped", title, seconds, over)

@@ -12,8 +12,9 @@ from reconciler_dagster.config import Settings
 from reconciler_dagster.notices import store
 from reconciler_dagster.notices.channels import Answer
 from reconciler_dagster.notices.keeper import Keeper
+from reconciler_dagster_tests.deployment import eventually
 from reconciler_dagster_tests.notices.conftest import REFUSED, Office
-from reconciler_dagster_tests.notices.receivers import free_port, notice_settings
+from reconciler_dagster_tests.notices.receivers import free_port, notice_settings, silent_server
 
 
 def channels_told(office: Office) -> Counter[str]:
@@ -90,17 +91,17 @@ def test_a_failed_delivery_is_tried_again_and_its_answer_kept(office: Office) ->
     assert len(set(names)) == 1, "a receiver can tell that it has it already"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_process_that_dies_while_it_tells_has_it_tried_again(office: Office) -> None:
     (acme,) = office.clients("Acme")
     office.ran(acme, REFUSED)
     keeper = office.keeper()
 
     def die(*_: Any) -> Answer:
-        raise KeyboardInterrupt
+        raise SystemExit
 
     keeper.ways["slack"] = die
-    with pytest.raises(KeyboardInterrupt):
-        keeper.look()
+    keeper.look()
     office.sql("UPDATE reconciler.notice_delivery SET due_at = clock_timestamp()")
     office.keeper().look()
     assert channels_told(office) == dict.fromkeys(["slack", "email", "webhook", "pagerduty"], 1)
@@ -122,6 +123,50 @@ def test_what_is_over_before_it_could_be_told_is_told_as_over_alone(office: Offi
         ("opened", "overtaken"),
         ("recovered", "250 taken"),
     ]
+
+
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks do not wait for a channel, which is not given up while the test lasts."""
+    monkeypatch.setattr("reconciler_dagster.notices.keeper.TELLING_SECONDS", 0.0)
+    for name in ("TIMEOUT", "LONGEST"):
+        monkeypatch.setattr(f"reconciler_dagster.notices.channels.{name}", 120.0)
+
+
+def test_a_channel_that_hangs_keeps_nobody_waiting(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mail server that accepts and never says a word; the others are told, and so is what comes
+    while it still hangs.
+    """
+    (acme,) = office.clients("Acme")
+    office.ran(acme, REFUSED)
+    with silent_server() as port:
+        patient(monkeypatch)
+        keeper = office.keeper(smtp_url=f"smtp://127.0.0.1:{port}")
+        keeper.look()
+        eventually(lambda: len(office.web.posted) == 3)
+        mail = "SELECT attempts, answer FROM reconciler.notice_delivery WHERE channel = 'email'"
+        assert [tuple(row) for row in office.sql(mail)] == [(1, None)], "it still hangs"
+        office.ran(acme)
+        keeper.look()
+        eventually(lambda: len(office.web.posted) == 6)
+        assert [each.json["event_action"] for each in office.web.of("/pagerduty")] == [
+            "trigger",
+            "resolve",
+        ]
+
+
+def test_while_postgres_is_down_a_channel_that_hangs_keeps_nobody_waiting_either(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = Settings(database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/x")  # type: ignore[arg-type]
+    with silent_server() as port:
+        patient(monkeypatch)
+        keeper = office.keeper(dead, smtp_url=f"smtp://127.0.0.1:{port}")
+        keeper.look()
+        eventually(lambda: len(office.web.posted) == 3)
+        eventually(lambda: [each["channel"] for each in keeper.outage._waiting] == ["email"])
+        assert keeper.lines._busy["email"].is_alive(), "it still hangs"
 
 
 def test_quiet_hours_keep_what_is_no_emergency(office: Office) -> None:

@@ -9,10 +9,11 @@ from sqlalchemy import text
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.brakes import FIGHT_RUNS
-from reconciler_dagster.engine.tokens import token_of
+from reconciler_dagster.engine.tokens import lacking, token_of
 from reconciler_dagster.notices import heartbeat
 from reconciler_dagster.notices.decide import Cause
 from reconciler_dagster.notices.failures import kind_of
+from reconciler_dagster.notices.kinds import KINDS
 from reconciler_dagster.notices.observe import observe
 from reconciler_dagster.notices.watcher import look
 from reconciler_dagster.postgres import adoption, client_tokens
@@ -173,6 +174,29 @@ def test_a_refused_token_is_one_notice_that_names_those_whose_it_is(
             (f"{said}the file {tmp_path / 'a (b)' / 'key'}.", "Whom: E"),
             (f"{said}{client_tokens.SEALED}.", "Whom: F"),
             (f"{said}{client_tokens.SEALED}.", "Whom: G"),
+        ]
+    )
+
+
+def test_a_lost_scope_is_one_notice_for_all_that_have_the_token(office: Office) -> None:
+    """Two have the default; what is sealed belongs to one alone, and lacks something else."""
+    clients = office.clients("A", "B", "C")
+    with office.engine.begin() as connection:
+        client_tokens.put(connection, clients[2], Reference("table", None, b"sealed"))
+        found = [find_client(connection, client) for client in clients]
+    lost = [["data.records:write"]] * 2 + [["data.records:read", "schema.bases:read"]]
+    for client, scopes in zip(found, lost, strict=True):
+        office.ran(client.id, lacking(office.engine, client, scopes))
+    office.keeper().look()
+    mails = [str(mail.get_payload(decode=True), "utf-8") for mail in office.box.mails]  # type: ignore[arg-type]
+    said = f"{KINDS['scope_lost'].happened}: "
+    assert sorted(tuple(mail.splitlines()[:2]) for mail in mails) == sorted(
+        [
+            (f"{said}AIRTABLE_API_KEY lacks data.records:write.", "Whom: A, B"),
+            (
+                f"{said}{client_tokens.SEALED} lacks data.records:read and schema.bases:read.",
+                "Whom: C",
+            ),
         ]
     )
 

@@ -9,6 +9,7 @@ import pytest
 from reconciler_dagster.notices.decide import Cause, Event, Notice, State, What
 from reconciler_dagster.notices.kinds import KINDS
 from reconciler_dagster.notices.words import Surroundings, message, without_lead_data
+from reconciler_dagster_tests.notices.table import DOC, HEAD
 
 NOON = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 AROUND = Surroundings("https://dagster.example", "https://portal.example/")
@@ -73,3 +74,11 @@ def test_every_kind_has_its_words_and_a_page(kind: str) -> None:
 )
 def test_what_may_be_of_a_lead_is_left_out(sentence: str, left: str) -> None:
     assert without_lead_data(sentence) == left
+
+
+def test_every_kind_was_made_to_happen_and_stands_in_the_table() -> None:
+    rows = DOC.read_text().partition(HEAD)[2].splitlines()
+    cells = [[cell.strip() for cell in row.split("|")] for row in rows if row.startswith("| `")]
+    told = {row[1].strip("`"): row[3] for row in cells if row[4].endswith(" s")}
+    assert told.keys() == KINDS.keys()
+    assert all(KINDS[kind].happened in title for kind, title in told.items())

@@ -21,6 +21,7 @@ CLIENT = "11111111-1111-4111-8111-111111111111"
 @pytest.fixture
 def db(portal_db: str) -> Iterator[Engine]:
     own = engine(portal_db)
+    retention._ASK_AT.clear()
     yield own
     own.dispose()
 
@@ -70,6 +71,36 @@ def test_a_part_at_a_time_until_all_that_is_old_is_gone(db: Engine) -> None:
         assert count(db, "history") == 20
         retention.prune(db, SETTINGS)
     assert count(db, "history") == 5
+
+
+def test_one_process_at_a_time_prunes_and_not_before_the_interval_is_over(db: Engine) -> None:
+    def asks_again() -> None:
+        """Another process, or this one a minute later."""
+        retention._ASK_AT.clear()
+        retention.prune_when_due(db, SETTINGS)
+
+    history(db, 31, 5)
+    asks_again()
+    assert count(db, "history") == 0
+    history(db, 31, 5)
+    asks_again()
+    assert count(db, "history") == 5
+    run(db, "UPDATE reconciler.pruned SET at = at - interval '11 minutes'")
+    retention.prune_when_due(db, SETTINGS)  # this process has just asked
+    assert count(db, "history") == 5
+    asks_again()
+    assert count(db, "history") == 0
+
+
+def test_what_is_left_when_the_time_is_up_goes_with_the_next_one(db: Engine) -> None:
+    history(db, 31, 25)
+    with patch.multiple(retention, PART=10, AT_A_TIME_SECONDS=-1.0):
+        for left in (15, 5, 0):
+            retention.prune_when_due(db, SETTINGS)
+            assert count(db, "history") == left
+        history(db, 31, 5)
+        retention.prune_when_due(db, SETTINGS)
+        assert count(db, "history") == 5
 
 
 def test_nobody_waits_for_what_somebody_else_drops(db: Engine) -> None:
@@ -125,7 +156,7 @@ def test_every_table_is_shown_with_its_size_and_how_long_it_is_kept(db: Engine) 
 
 
 def test_each_look_for_what_is_old_has_an_index(db: Engine) -> None:
-    """Else a table of millions would be read as a whole by every run."""
+    """Else a table of millions would be read as a whole each time."""
     with db.connect() as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))
         for kept in KEPT:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from bisect import bisect_right
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -13,10 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
+from reconciler_dagster.airtable.errors import AirtableError
+from reconciler_dagster.airtable.owner import token_owner
 from reconciler_dagster.postgres import token_bucket
+from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.token_bucket import CALLS, OF_A_BASE, WINDOW, TokenBucket
-from reconciler_dagster_tests.world import world
+from reconciler_dagster_tests.deployment import eventually
+from reconciler_dagster_tests.world import World, world
+
+BASE = "appBase1"
 
 
 def clients(portal: Engine, number: int) -> None:
@@ -65,7 +73,7 @@ def test_no_window_sees_more_than_are_allowed(
         patch.setattr(token_bucket, "WINDOW", 0.1)
 
         def call(pauses: list[float]) -> list[float]:
-            own, noted = TokenBucket(portal), []
+            own, noted = TokenBucket(portal, BASE), []
             for pause in pauses:
                 time.sleep(pause)
                 at = own.take(token)
@@ -81,7 +89,7 @@ def test_no_window_sees_more_than_are_allowed(
 
 
 def test_a_second_sees_no_more_than_airtable_takes(portal: Engine) -> None:
-    own = TokenBucket(portal)
+    own = TokenBucket(portal, BASE)
     times = [at for _ in range(CALLS + 1) if (at := own.take("patOne"))]
     assert times[-1] - times[0] >= WINDOW
     assert most_in(1, times) <= CALLS < 50
@@ -92,7 +100,7 @@ def test_tokens_do_not_wait_for_each_other_and_none_is_kept(
 ) -> None:
     monkeypatch.setattr(token_bucket, "CALLS", 1)
     monkeypatch.setattr(token_bucket, "WINDOW", 3600)
-    own = TokenBucket(portal)
+    own = TokenBucket(portal, BASE)
     assert own.take("patOne")
     assert own.take("patTwo")
     digest = hashlib.blake2b(b"patOne", digest_size=16).hexdigest()
@@ -103,8 +111,84 @@ def test_tokens_do_not_wait_for_each_other_and_none_is_kept(
 def test_few_bases_ask_for_nothing(portal_db: str) -> None:
     own = engine(portal_db)
     clients(own, CALLS // OF_A_BASE)
-    assert TokenBucket(own).take("patOne") is None
+    assert TokenBucket(own, BASE).take("patOne") is None
     assert keys(own) == []
+
+
+BASES = ("appAcme0000000000", "appBeta0000000000")
+LOCKOUT = 3
+
+
+@pytest.fixture
+def both(portal_db: str) -> Iterator[tuple[World, World]]:
+    """Two clients with a base each, both called with one token, that have met."""
+    with world(portal_db, leads=5, base_ids=BASES, limited=True) as acme:
+        acme.sql(
+            "INSERT INTO clients (company_name, airtable_base_id) VALUES ('Beta', :base)",
+            base=BASES[1],
+        )
+        acme.adopt()
+        beta = World(portal_db, acme.sandbox.on(BASES[1]))
+        with acme.engine.connect() as connection:
+            beta.client = next(c for c in active_clients(connection) if c.name == "Beta")
+        acme.sandbox.switch(lockout_seconds=LOCKOUT)
+        for one in (acme, beta):
+            one.settings.lockout_seconds = LOCKOUT
+            one.sync()
+        acme.sandbox.reset_calls()
+        yield acme, beta
+
+
+def of_bases(acme: World) -> list[tuple[str, int]]:
+    """Base and status of every call to one."""
+    paths = ((call["path"].split("/")[2], call["status"]) for call in acme.sandbox.calls())
+    return [(base, status) for base, status in paths if base in BASES]
+
+
+def test_a_429_to_a_user_keeps_every_base_of_its_token_from_calling(
+    both: tuple[World, World],
+) -> None:
+    """Another program of the same user calls too often: one call of ours finds out for all."""
+    acme, beta = both
+    acme.sandbox.switch(calls_per_second_and_user=1)
+    for _ in range(2):
+        with suppress(AirtableError):
+            token_owner(acme.settings)
+    acme.sandbox.switch(calls_per_second_and_user=50)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(acme.sync)]
+        locked = "SELECT base_id FROM reconciler.call_bucket WHERE locked_until > clock_timestamp()"
+        eventually(lambda: len(acme.sql(locked)) == 3)
+        assert {row.base_id for row in acme.sql(locked)} > {*BASES}
+        runs.append(pool.submit(beta.sync))
+        for run in runs:
+            run.result()
+    seen = of_bases(acme)
+    assert [base for base, status in seen if status == 429] == [BASES[0]]
+    assert (BASES[1], 200) in seen
+
+
+def test_a_base_that_was_never_called_with_a_locked_out_token_waits_too(portal: Engine) -> None:
+    first = TokenBucket(portal, BASE)
+    first.lock_out("patOne", 1, "429")
+    assert first.is_locked_out("patOne")
+    assert not first.is_locked_out("patTwo")
+    began = time.monotonic()
+    TokenBucket(portal, "appBase2").take("patOne")
+    assert time.monotonic() - began >= 1
+    assert not first.is_locked_out("patOne")
+
+
+def test_a_429_to_a_base_alone_holds_up_no_other(both: tuple[World, World]) -> None:
+    acme, beta = both
+    acme.sandbox.fault("status", status=429, path=BASES[0], times=1)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(acme.sync)
+        eventually(lambda: (BASES[0], 429) in of_bases(acme))
+        beta.sync()
+        assert not run.done()
+        run.result()
+    assert (BASES[1], 429) not in of_bases(acme)
 
 
 def test_a_run_waits_for_its_token_before_each_call(

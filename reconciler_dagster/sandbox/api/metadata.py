@@ -27,7 +27,9 @@ class Metadata:
     def whoami(self, call: Call) -> dict[str, Any]:
         """`GET /meta/whoami`."""
         scopes = self._world.tokens[call.token]
-        answer: dict[str, Any] = {"id": self._world.user.id, "scopes": list(scopes)}
+        answer: dict[str, Any] = {"id": self._world.user.id}
+        if self._world.switches.whoami_scopes:
+            answer["scopes"] = list(scopes)
         if "user.email:read" in scopes:
             answer["email"] = self._world.user.email
         return answer
