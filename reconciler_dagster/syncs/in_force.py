@@ -53,6 +53,11 @@ def maps(settings: Settings, base_id: str | None = None) -> dict[str, SyncMap]:
     }
 
 
+def titles(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Of each of the chosen syncs the columns by which people know a row."""
+    return {name: own.titles for name, own in definitions(settings).items()}
+
+
 def leads(settings: Settings, base_id: str | None = None) -> SyncMap:
     """The portal's leads, which its API and its pages are about."""
     return maps(settings, base_id)[MAIN]

@@ -1,8 +1,9 @@
 """A first draft of a definition: which Airtable field feeds which column, by what both sides show.
 
 Evidence, strongest first: rows that both sides hold (the same values in the same records), the
-types, the names; among these those that a shipped definition of the table has. What stays in doubt is left to the person who edits the draft: a
-wrong line would be carried out, a missing one is seen. Pure.
+types, the names; among these those that a shipped definition of the table has. What stays in doubt
+is left to the person who edits the draft: a wrong line would be carried out, a missing one is seen.
+Pure.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ def guesses(
     columns: Sequence[ColumnSeen],
     known: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Guess]:
-    """A guess for each column that some field may feed, in the order of the columns. ``known``: what
-    a shipped definition of the table has each column from, by column; it says more than a likeness.
+    """A guess for each column that some field may feed, in the order of the columns. ``known``: by
+    column, what a shipped definition of the table has it from, which says more than a likeness.
     """
     known = known or {}
     shared = {column.name: _proved(column, fields) for column in columns}
