@@ -30,7 +30,7 @@ def definitions(settings: Settings) -> dict[str, SyncDefinition]:
     own = _read(Path(settings.syncs_folder)) if settings.syncs_folder else {}
     chosen = settings.chosen_syncs
     if own and chosen is None:
-        return {name: one.within(own) for name, one in in_order(own).items()}
+        return in_order({name: one.within(own) for name, one in own.items()})
     known = _read(SHIPPED) | own
     names = chosen or DEFAULT
     if missing := [name for name in names if name not in known]:

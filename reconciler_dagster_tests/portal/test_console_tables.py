@@ -81,8 +81,9 @@ def note(db: Engine, world: World, table: str, sync: str, record: str, **columns
 
 
 def conflict(db: Engine, world: World, sync: str, record: str, field: str, lost: Any) -> int:
-    return note(db, world, "conflict", sync, record, run_id="run-1", field=field,
-                kind="both_edited", winning_value=Jsonb("won"), losing_value=Jsonb(lost))  # fmt: skip
+    values = {"winning_value": Jsonb("won"), "losing_value": Jsonb(lost)}
+    kind = "both_edited"
+    return note(db, world, "conflict", sync, record, run_id="r", field=field, kind=kind, **values)
 
 
 def sent(client: httpx.Client, path: str, **fields: object) -> httpx.Response:
@@ -196,9 +197,7 @@ def test_quarantine_is_of_its_table_alone(tables: Server, world: World, db: Engi
     assert rows(db, due) == [("tasks",)]
 
 
-def test_a_deletion_of_any_table_waits_for_a_word(
-    tables: Server, world: World, db: Engine
-) -> None:
+def test_a_deletion_of_any_table_waits_for_a_word(tables: Server, world: World, db: Engine) -> None:
     note(db, world, "tombstone", "tasks", TASK, created_time="2026-01-01",
          state="awaiting_approval", reason="too many")  # fmt: skip
     client = signed_in(tables, world.admin)
@@ -228,7 +227,7 @@ def test_a_cell_on_hold_is_chosen(
     client = signed_in(tables, world.admin)
     for path in ("/quarantine", "/tables/tasks"):
         page = shown(client, path)
-        assert "Take Airtable&#39;s value of Task, Call them" in page.replace("Airtable's", "Airtable&#39;s")
+        assert "Take Airtable's value of Task, Call them" in page
         assert "Ring them" in page
     assert "Ring them" in shown(client, f"/tables/tasks/{TASK}")
     form = {"record_id": TASK, "field": "task", "side": "airtable"}
@@ -272,3 +271,13 @@ def test_what_a_definition_gives_to_airtable_is_not_edited_here(
     assert "Taken back" in sent(client, f"/conflicts/{lost}/take-back").text
     company = scalar(db, "SELECT company FROM leads WHERE id = :l", l=world.leads[0])
     assert company == "B Ltd"
+
+
+def test_a_definition_that_cannot_be_used_is_named_as_the_cause(
+    server: Server, world: World, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "leads.yaml").write_text("sync: leads\n")
+    settings.syncs_folder = str(tmp_path)
+    answer = server.as_user(world.admin).get("/api/admin/sync/status")
+    assert answer.status_code == 503
+    assert "The sync definitions of this portal cannot be used" in answer.json()["detail"]
