@@ -201,7 +201,7 @@ def _as_user(row: Any) -> User | None:
 
 
 def has_users(connection: Connection) -> bool:
-    """Whether there is a table of users. Where clients are listed in the settings, there is none."""
+    """Whether there is a table of users: not where clients are listed in the settings."""
     return connection.execute(text("SELECT to_regclass('public.users')")).scalar() is not None
 
 
