@@ -98,7 +98,7 @@ def test_a_person_on_both_sides(
     expect(agreement.get_by_role("row", name="Campaigns")).to_contain_text("18")
 
     # Claim a lead and write a note.
-    page.get_by_role("link", name="Leads").click()
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Leads").click()
     page.locator("#results tbody a").first.click()
     lead = page.url
     name = page.locator("h1").inner_text().split("\n")[0].removesuffix(" in step")
