@@ -13,6 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ import pytest
 from reconciler_dagster.supervisor import demo
 from reconciler_dagster.supervisor.anew import CANNOT_START, FIRST_PAUSE, LONGEST_PAUSE, Anew
 from reconciler_dagster.supervisor.child import MARK, is_marked
+from reconciler_dagster.supervisor.plan import Plan, substitutes
 from reconciler_dagster.supervisor.stack import Stack
+from reconciler_dagster.syncs.reading import SHIPPED, read_folder
 
 PROGRAM = Path(sys.executable).with_name("reconciler")
 PORTS = {"dagster": 23000, "sandbox": 28765, "portal": 28000}
@@ -383,3 +386,23 @@ def test_what_another_up_has_started_is_not_ours(state: Path) -> None:
     other.kill()
     other.wait()
     assert not is_marked(process, state)
+
+
+OURS = Plan(portal_postgres=True, dagster_postgres=True, sandbox=True)
+URLS = dict.fromkeys(("portal", "dagster", "sandbox", "ui", "console"), "http://127.0.0.1:9")
+
+
+def test_the_demo_keeps_every_table_of_the_portal_unless_somebody_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(plan: Plan = OURS) -> set[str] | None:
+        found = substitutes(plan, tmp_path, URLS).get("RECONCILER_SYNCS")
+        return set(found.split(", ")) if found else None
+
+    assert chosen() == set(read_folder(SHIPPED))
+    assert chosen(replace(OURS, sandbox=False)) is None, "a real base is synced as it was"
+    assert chosen(replace(OURS, portal_postgres=False)) is None
+    for name, value in (("RECONCILER_SYNCS", "leads"), ("RECONCILER_SYNCS_FOLDER", "crm")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert chosen() is None, name

@@ -24,13 +24,15 @@ def map_() -> None:
 def suggest(base_id: str, airtable_table: str, postgres_table: str, as_json: bool) -> None:
     """Write a draft of a definition from what both sides show, to be edited by a person.
 
-    Looks at names and types, and at the values of up to a hundred records that both sides hold.
+    Looks at names and types, at the values of up to a hundred records that both sides hold, and at
+    the shipped definition of that table, where there is one.
     Makes two calls and writes nothing.
     """
     from reconciler_dagster.airtable.look import look_at
     from reconciler_dagster.postgres.connection import engine
     from reconciler_dagster.postgres.tables import columns_of, rows_by_record_id
     from reconciler_dagster.syncs.draft import draft
+    from reconciler_dagster.syncs.reading import shipped_sources
     from reconciler_dagster.syncs.suggest import ColumnSeen, FieldSeen, guesses, own_columns
 
     settings = Settings.load()
@@ -65,7 +67,7 @@ def suggest(base_id: str, airtable_table: str, postgres_table: str, as_json: boo
         )
         for field in look.schema.fields
     ]
-    found = guesses(fields, seen)
+    found = guesses(fields, seen, shipped_sources(postgres_table))
     taken = {guess.field for guess in found}
     left_over = [field.name for field in fields if field.name not in taken]
     name = postgres_table.rpartition(".")[2].lower()

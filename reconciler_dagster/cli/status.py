@@ -21,7 +21,6 @@ from reconciler_dagster.core.adoption import Standing, State
 
 # Values without an option that are told one by one.
 OPTIONS_TOLD = 5
-_OF_THE_CLIENT = ("client_id", "company_name", "last_success_at", "last_failure")
 
 
 @click.command()
@@ -41,7 +40,7 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     from reconciler_dagster.postgres import adoption, fights
     from reconciler_dagster.postgres.guard import look
     from reconciler_dagster.postgres.portal import chosen_clients, open_portal
-    from reconciler_dagster.postgres.report import drift_report
+    from reconciler_dagster.postgres.report import drift_report, together
     from reconciler_dagster.postgres.trigger import Watched
     from reconciler_dagster.syncs.in_force import maps
 
@@ -106,20 +105,6 @@ def _new(standing: Standing, report: Mapping[str, Any]) -> list[str]:
     if standing.state is State.NEW:
         return [standing.why_not or ""]
     return standing.why_without(report["syncs"])
-
-
-def together(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A client's report: that of the leads, or of its first sync where it has none, and under
-    ``syncs`` that of each sync, without what is the client's.
-    """
-    from reconciler_dagster.core.sync import MAIN
-
-    main = reports.get(MAIN) or next(iter(reports.values()))
-    syncs = {
-        name: {key: value for key, value in report.items() if key not in _OF_THE_CLIENT}
-        for name, report in reports.items()
-    }
-    return {**main, "syncs": syncs}
 
 
 def reasons(report: Mapping[str, Any]) -> list[str]:

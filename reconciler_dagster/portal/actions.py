@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,27 +11,21 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, text
 
+from reconciler_dagster.core.table import Table
 from reconciler_dagster.portal import leads, sync_requests
 from reconciler_dagster.portal.auth import User
 from reconciler_dagster.portal.models import Lead, Note, NoteType
 from reconciler_dagster.portal.problems import Problem, not_found
+from reconciler_dagster.portal.rows import write
+from reconciler_dagster.portal.shown import Shown
 
 # What an Airtable text field takes.
 NOTES_LIMIT = 100_000
 
+_LEADS = Table("public", "leads", "id", "airtable_record_id")
 _LOCK = text("""
     SELECT id, client_id, airtable_record_id, claimed_by, notes, is_active
     FROM public.leads WHERE id = :lead FOR UPDATE
-""")
-# The one statement of the portal that changes leads: the fields that it may edit, and no other.
-_EDIT = text("""
-    UPDATE public.leads AS l
-    SET (claimed_by, claimed_at, notes, hrq_status, processing_status, campaign_batch, sms_stop,
-         sms_stop_reason) = (
-        SELECT r.claimed_by, r.claimed_at, r.notes, r.hrq_status, r.processing_status,
-               r.campaign_batch, r.sms_stop, r.sms_stop_reason
-        FROM jsonb_populate_record(l, :values) AS r)
-    WHERE l.id = :lead
 """)
 _LOG = text("""
     INSERT INTO public.lead_activity_log (id, event_type, event_category, lead_id,
@@ -71,8 +66,13 @@ def lock(connection: Connection, user: User, lead_id: UUID) -> Row[Any]:
     return lead
 
 
+# How a client's leads are mapped; None where they are not synced.
+MapOf = Callable[[Connection, UUID], Shown | None]
+
+
 def edit(
     connection: Connection,
+    map_of: MapOf,
     user: User,
     lead: Row[Any],
     values: dict[str, Any],
@@ -82,9 +82,13 @@ def edit(
     content: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> datetime:
-    """Change a locked lead and log it; the trigger on leads moves updated_at and tells the sync."""
+    """Change a locked lead and log it; the trigger on leads moves updated_at and tells the sync.
+    Raises a 409 problem where a field is Airtable's alone: the next run would put it back.
+    """
+    if shown := map_of(connection, lead.client_id):
+        require_editable(shown, values)
     now = datetime.now(UTC)
-    connection.execute(_EDIT, {"lead": lead.id, "values": Jsonb(values)})
+    write(connection, _LEADS, lead.id, values)
     connection.execute(
         _LOG,
         {
@@ -104,12 +108,23 @@ def edit(
     return now
 
 
-def claim(connection: Connection, user: User, lead_id: UUID) -> Lead:
+def require_editable(shown: Shown, columns: Iterable[str]) -> None:
+    """Raise a 409 problem for a column that the definition gives to Airtable alone."""
+    for column in columns:
+        if column in shown.locked:
+            raise Problem(
+                409,
+                f"{shown.label(column)} belongs to Airtable: change it there.",
+                kind="owned-by-airtable",
+            )
+
+
+def claim(connection: Connection, map_of: MapOf, user: User, lead_id: UUID) -> Lead:
     """Take a lead. One's own again is no change; another's is 409 with the holder's name."""
     lead = lock(connection, user, lead_id)
     if lead.claimed_by is None:
         values = {"claimed_by": str(user.id), "claimed_at": stamp(datetime.now(UTC))}
-        edit(connection, user, lead, values, _CLAIMED, f"Claimed by {user.name}")
+        edit(connection, map_of, user, lead, values, _CLAIMED, f"Claimed by {user.name}")
     elif lead.claimed_by != user.id:
         holder = leads.get_lead(connection, user, lead_id).claimed_by
         name = holder.name if holder else "someone else"
@@ -117,14 +132,14 @@ def claim(connection: Connection, user: User, lead_id: UUID) -> Lead:
     return leads.get_lead(connection, user, lead_id)
 
 
-def unclaim(connection: Connection, user: User, lead_id: UUID) -> Lead:
+def unclaim(connection: Connection, map_of: MapOf, user: User, lead_id: UUID) -> Lead:
     """Give a lead back: by its holder, or by an admin. One that nobody holds is no change."""
     lead = lock(connection, user, lead_id)
     if lead.claimed_by is not None:
         if lead.claimed_by != user.id and not user.is_admin:
             raise Problem(403, "Only the holder or an admin can unclaim a lead.")
         values = {"claimed_by": None, "claimed_at": None}
-        edit(connection, user, lead, values, _UNCLAIMED, f"Unclaimed by {user.name}")
+        edit(connection, map_of, user, lead, values, _UNCLAIMED, f"Unclaimed by {user.name}")
     return leads.get_lead(connection, user, lead_id)
 
 
@@ -138,17 +153,19 @@ def removal(reason: str) -> dict[str, Any]:
     }
 
 
-def remove_from_campaign(connection: Connection, user: User, lead_id: UUID, reason: str) -> Lead:
+def remove_from_campaign(
+    connection: Connection, map_of: MapOf, user: User, lead_id: UUID, reason: str
+) -> Lead:
     """Stop the lead's SMS now: its client is synced without waiting for the next delta."""
     lead = lock(connection, user, lead_id)
     description = f"Removed from campaign by {user.name}"
-    edit(connection, user, lead, removal(reason), _REMOVED, description, content=reason)
+    edit(connection, map_of, user, lead, removal(reason), _REMOVED, description, content=reason)
     sync_requests.put(connection, lead.client_id, user.email)
     return leads.get_lead(connection, user, lead_id)
 
 
 def add_note(
-    connection: Connection, user: User, lead_id: UUID, content: str, kind: NoteType
+    connection: Connection, map_of: MapOf, user: User, lead_id: UUID, content: str, kind: NoteType
 ) -> Note:
     """Append to the notes as ``[ISO time] author: text``. What is there already is left as it is:
     only a text that purely grew is merged with what was typed in Airtable meanwhile.
@@ -169,6 +186,7 @@ def add_note(
         )
     edit(
         connection,
+        map_of,
         user,
         lead,
         {"notes": notes},

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Response
+from sqlalchemy import Connection
 
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.portal import plain, queries, sync_requests, ui_answers
 from reconciler_dagster.portal.auth import User
 from reconciler_dagster.portal.models import AskedSync, DeltaSync, RequestId, SyncStatus
 from reconciler_dagster.portal.openapi import errors
 from reconciler_dagster.portal.problems import Problem
-from reconciler_dagster.portal.state import SignedIn, ThePortal
-from reconciler_dagster.postgres.report import drift_report
+from reconciler_dagster.portal.state import Portal, SignedIn, ThePortal
+from reconciler_dagster.postgres.report import drift_report, together
 
 router = APIRouter(prefix="/api/admin/sync", tags=["Sync"])
 
@@ -66,12 +68,15 @@ def get_status(portal: ThePortal, user: SignedIn, client_id: UUID | None = None)
         clients = queries.clients(connection, user)
         if client_id is not None:
             clients = [queries.require_client(clients, client_id)]
-        return SyncStatus(
-            clients=[
-                plain.report(
-                    user,
-                    drift_report(connection, portal.pair(each.id, each.airtable_base_id)),
-                )
-                for each in clients
-            ]
-        )
+        return SyncStatus(clients=[_report(portal, connection, user, each) for each in clients])
+
+
+def _report(
+    portal: Portal, connection: Connection, user: User, client: queries.Client
+) -> dict[str, Any]:
+    """Of all syncs of a client, in words for this user."""
+    maps = [shown.map for shown in portal.shown(client.airtable_base_id).values()]
+    pairs = [Pair(str(client.id), own) for own in maps]
+    return together(
+        {pair.sync: plain.report(user, drift_report(connection, pair)) for pair in pairs}
+    )

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
+from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.portal import actions, leads, ui_answers
 from reconciler_dagster.portal.idempotency import OnceOnly
 from reconciler_dagster.portal.models import (
@@ -73,7 +74,7 @@ def claim(lead_id: UUID, portal: ThePortal, user: SignedIn, once: OnceOnly) -> A
         return once.act(
             connection,
             user,
-            lambda: ui_answers.lead(actions.claim(connection, user, lead_id)),
+            lambda: ui_answers.lead(actions.claim(connection, portal.leads_of, user, lead_id)),
         )
 
 
@@ -84,7 +85,7 @@ def unclaim(lead_id: UUID, portal: ThePortal, user: SignedIn, once: OnceOnly) ->
         return once.act(
             connection,
             user,
-            lambda: ui_answers.lead(actions.unclaim(connection, user, lead_id)),
+            lambda: ui_answers.lead(actions.unclaim(connection, portal.leads_of, user, lead_id)),
         )
 
 
@@ -98,8 +99,10 @@ def remove_from_campaign(
             connection,
             user,
             lambda: ui_answers.removed(
-                portal.leads(),
-                actions.remove_from_campaign(connection, user, lead_id, removal.reason),
+                portal.shown().get(MAIN),
+                actions.remove_from_campaign(
+                    connection, portal.leads_of, user, lead_id, removal.reason
+                ),
                 actions.removal(removal.reason),
             ),
         )
@@ -133,6 +136,8 @@ def add_note(
                 connection,
                 user,
                 lead_id,
-                actions.add_note(connection, user, lead_id, note.content, note.type),
+                actions.add_note(
+                    connection, portal.leads_of, user, lead_id, note.content, note.type
+                ),
             ),
         )

@@ -258,6 +258,8 @@ class AskedSync(SyncRequest):
 
 
 class SyncStatus(BaseModel):
-    """The drift report of every client that the user may sync."""
+    """The drift report of every client that the user may sync: that of its leads, or of its first
+    sync where these are not synced, and under `syncs` that of each.
+    """
 
     clients: list[dict[str, Any]]

@@ -9,7 +9,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy.exc import OperationalError
+from psycopg.errors import UndefinedTable
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -18,6 +19,7 @@ from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.values import printable
 from reconciler_dagster.portal.headers import SECURITY_HEADERS
 from reconciler_dagster.redaction import redacted_values
+from reconciler_dagster.syncs.reading import DefinitionError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -119,6 +121,14 @@ def from_exception(error: Exception, request: Request) -> Problem:
         if error.status_code == 405:
             headers["Allow"] = ", ".join(sorted(_methods(request)))
         return Problem(error.status_code, _reason(error), headers=headers)
+    if isinstance(error, DefinitionError):
+        return Problem(
+            503,
+            "The sync definitions of this portal cannot be used. Its operator sees why with "
+            "`reconciler map show`.",
+        )
+    if isinstance(error, ProgrammingError) and isinstance(error.orig, UndefinedTable):
+        return Problem(503, "What this asks for has no table in this portal's database.")
     if isinstance(error, ConfigurationError | OperationalError | PoolTimeout):
         return Problem(
             503,
@@ -171,6 +181,7 @@ def install(app: FastAPI, answer: Answer) -> None:
         HTTPException,
         ConfigurationError,
         OperationalError,
+        ProgrammingError,
         PoolTimeout,
         Exception,
     ):

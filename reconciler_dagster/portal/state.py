@@ -14,13 +14,15 @@ from sqlalchemy import Connection
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.adoption import Standing
-from reconciler_dagster.core.sync import Pair, SyncMap
+from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.portal.auth import Tokens, User
 from reconciler_dagster.portal.problems import Problem
 from reconciler_dagster.portal.rate import RateLimit, mark_counted
 from reconciler_dagster.portal.settings import PortalSettings
+from reconciler_dagster.portal.shown import Shown
+from reconciler_dagster.postgres.clients import base_of
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.syncs.in_force import leads, maps
+from reconciler_dagster.syncs.in_force import maps, titles
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,18 @@ class Portal:
             rate_limit=RateLimit(portal_settings.rate_limit_per_minute),
         )
 
-    def leads(self, base_id: str | None = None) -> SyncMap:
-        """How the leads are mapped, for one base or as the definition has it."""
-        return leads(self.settings, base_id)
+    def shown(self, base_id: str | None = None) -> dict[str, Shown]:
+        """The syncs that are in force, for one base or as the definitions have them."""
+        by = titles(self.settings)
+        return {name: Shown(own, by[name]) for name, own in maps(self.settings, base_id).items()}
 
     def why_without(self, standing: Standing, base_id: str) -> list[str]:
         """Which syncs of a client are new, as a sentence; empty where none is."""
         return standing.why_without(maps(self.settings, base_id))
 
-    def pair(self, client_id: UUID, base_id: str) -> Pair:
-        """The leads of one client."""
-        return Pair(str(client_id), self.leads(base_id))
+    def leads_of(self, connection: Connection, client_id: UUID) -> Shown | None:
+        """How a client's leads are mapped; None where they are not synced."""
+        return self.shown(base_of(connection, str(client_id))).get(MAIN)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.portal import leads
 from reconciler_dagster.portal.auth import User
 from reconciler_dagster.portal.models import (
@@ -22,6 +21,7 @@ from reconciler_dagster.portal.models import (
     SyncCounts,
     SyncRequest,
 )
+from reconciler_dagster.portal.shown import Shown
 from reconciler_dagster.portal.ui_shapes import InStage, OutStage, Stages, UiLead, camel
 
 _MESSAGES = {
@@ -36,12 +36,13 @@ def lead(found: Lead) -> LeadAnswer:
     return LeadAnswer(**_both(found), lead=_ui(found))
 
 
-def removed(sync: SyncMap, found: Lead, values: Mapping[str, Any]) -> Removed:
+def removed(shown: Shown | None, found: Lead, values: Mapping[str, Any]) -> Removed:
     """A lead that was taken out of its campaign; ``values``: what was written, by column."""
+    named = {shown.label(c) if shown else c: value for c, value in values.items()}
     return Removed(
         **_both(found),
         lead=_ui(found),
-        updatedFields={sync.fields[column].airtable: value for column, value in values.items()},
+        updatedFields=named,
         timestamp=datetime.now(UTC),
     )
 

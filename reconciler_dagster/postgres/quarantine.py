@@ -167,6 +167,7 @@ def retry(
     record_id: str | None = None,
     field: str | None = None,
     direction: str | None = None,
+    sync: str | None = None,
 ) -> int:
     """Have the next run try cells again, with their current values. Returns how many.
 
@@ -178,6 +179,7 @@ def retry(
             "WHERE (CAST(:client_id AS uuid) IS NULL OR client_id = :client_id) "
             "AND (CAST(:record_id AS text) IS NULL OR record_id = :record_id) "
             "AND (CAST(:field AS text) IS NULL OR field = :field) "
+            "AND (CAST(:sync AS text) IS NULL OR sync = :sync) "
             "AND (CAST(:direction AS text) IS NULL OR direction = :direction) "
             "RETURNING client_id, sync, record_id, field), "
             "freed AS (UPDATE reconciler.own_write w SET runs = least(w.runs, :often - 1) "
@@ -189,6 +191,7 @@ def retry(
             "record_id": record_id,
             "field": field,
             "direction": direction,
+            "sync": sync,
             "often": OWN_WRITES_ALLOWED,
         },
     )

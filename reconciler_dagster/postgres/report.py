@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,7 @@ from reconciler_dagster.core import reading
 from reconciler_dagster.core.binding import bind
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.records import WHOLE
-from reconciler_dagster.core.sync import Pair
+from reconciler_dagster.core.sync import MAIN, Pair
 from reconciler_dagster.postgres import bindings, decisions, derived, held, windows
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import directory
@@ -127,6 +128,21 @@ def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
         "last_success_at": figures.last_success,
         "last_failure": figures.last_failure and redacted(figures.last_failure),
     }
+
+
+_OF_THE_CLIENT = ("client_id", "company_name", "last_success_at", "last_failure")
+
+
+def together(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A client's report: that of the leads, or of its first sync where it has none, and under
+    ``syncs`` that of each sync, without what is the client's.
+    """
+    main = reports.get(MAIN) or next(iter(reports.values()))
+    syncs = {
+        name: {key: value for key, value in report.items() if key not in _OF_THE_CLIENT}
+        for name, report in reports.items()
+    }
+    return {**main, "syncs": syncs}
 
 
 def _quarantine(connection: Connection, pair: Pair) -> Counter[tuple[str, str]]:

@@ -18,9 +18,12 @@ from reconciler_dagster.postgres import client_tokens
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import is_current
 from reconciler_dagster.sandbox import DEMO_TOKEN
+from reconciler_dagster.syncs.reading import SHIPPED, read_folder
 
 # Whether a person says yes.
 Asked = Callable[[], bool]
+# What says which syncs run; the demo shows all of the portal's where neither is set.
+_SYNCS = ("RECONCILER_SYNCS", "RECONCILER_SYNCS_FOLDER")
 PORTS = {"dagster": 3000, "sandbox": 8765, "portal": 8000}
 
 
@@ -114,6 +117,8 @@ def substitutes(plan: Plan, state: Path, urls: dict[str, str]) -> dict[str, str]
     if plan.sandbox:
         found["AIRTABLE_API_KEY"] = DEMO_TOKEN
         found["AIRTABLE_ENDPOINT_URL"] = urls["sandbox"]
+    if plan.is_demo and not any(map(environment.value, _SYNCS)):
+        found["RECONCILER_SYNCS"] = ", ".join(read_folder(SHIPPED))
     if plan.is_demo and not environment.value("PORTAL_JWT_SECRET"):
         found["PORTAL_JWT_SECRET"] = _own_secret(state / "portal-secret")
     with_portal = has_token_key() or "PORTAL_JWT_SECRET" in found

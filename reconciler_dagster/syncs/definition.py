@@ -156,6 +156,11 @@ class SyncDefinition(Strict):
     )
     airtable: AirtableTable
     postgres: PostgresTable
+    title: tuple[Column, ...] = Field(
+        (),
+        description="The columns by which people know a row, like its name; the first field unless "
+        "given.",
+    )
     every: Every = Field(
         timedelta(minutes=15),
         description="How often the delta of this sync runs, like '15 minutes' or '1 hour'.",
@@ -180,19 +185,25 @@ class SyncDefinition(Strict):
 
     @model_validator(mode="after")
     def _names_each_column_once(self) -> SyncDefinition:
-        for first, second, columns in (
+        for first, second, named in (
             ("fields", "constants", self.fields.keys() & self.constants.keys()),
             ("constants", "derived", self.constants.keys() & self.derived.keys()),
         ):
-            if columns:
-                raise ValueError(f"{first} and {second} both name {', '.join(sorted(columns))}")
+            if named:
+                raise ValueError(f"{first} and {second} both name {', '.join(sorted(named))}")
         for column in self.fields.keys() & self.derived.keys():
             if self.fields[column].edited == "both":
                 raise ValueError(
                     f"fields.{column} is derived as well, and read only: remove `edited: both`"
                 )
+        columns = self.fields.keys() | self.constants.keys() | self.derived.keys()
+        if unknown := [column for column in self.title if column not in columns]:
+            raise ValueError(
+                f"title names {', '.join(unknown)}, which is no column of this sync: expected one "
+                "of its fields"
+            )
         own = {self.postgres.record_id, self.postgres.client, self.postgres.active}
-        if taken := own & (self.fields.keys() | self.constants.keys() | self.derived.keys()):
+        if taken := own & columns:
             raise ValueError(
                 f"{', '.join(sorted(str(name) for name in taken))} is the engine's own column: it "
                 "cannot be a field as well"
@@ -200,6 +211,11 @@ class SyncDefinition(Strict):
         for base_id in self.clients:
             self.for_base(base_id)  # says what is wrong with an override
         return self
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """The columns by which people know a row."""
+        return self.title or (next(iter(self.fields)),)
 
     def within(self, syncs: Collection[str]) -> SyncDefinition:
         """Without what those syncs alone that are in force cannot keep right: optional links to

@@ -36,7 +36,8 @@ def draft(
     for guess in guesses:
         if guess.field is None:
             others = ", ".join(f"'{other}'" for other in guess.others)
-            lines.append(f"  # {guess.column}: which of {others}?")
+            which = "which of " if len(guess.others) > 1 else "is it "
+            lines.append(f"  # {guess.column}: {which}{others}?")
             continue
         said = f"from: {_scalar(guess.field)}"
         if guess.type != "text":

@@ -30,7 +30,7 @@ def definitions(settings: Settings) -> dict[str, SyncDefinition]:
     own = _read(Path(settings.syncs_folder)) if settings.syncs_folder else {}
     chosen = settings.chosen_syncs
     if own and chosen is None:
-        return {name: one.within(own) for name, one in in_order(own).items()}
+        return in_order({name: one.within(own) for name, one in own.items()})
     known = _read(SHIPPED) | own
     names = chosen or DEFAULT
     if missing := [name for name in names if name not in known]:
@@ -51,6 +51,11 @@ def maps(settings: Settings, base_id: str | None = None) -> dict[str, SyncMap]:
         name: _renamed(settings, own.linking(tables).among(resolved))
         for name, own in resolved.items()
     }
+
+
+def titles(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Of each of the chosen syncs the columns by which people know a row."""
+    return {name: own.titles for name, own in definitions(settings).items()}
 
 
 def leads(settings: Settings, base_id: str | None = None) -> SyncMap:

@@ -69,6 +69,12 @@ def parse_definition(text: str, name: str) -> SyncDefinition:
         raise DefinitionError("\n".join(dict.fromkeys(found))) from None
 
 
+def shipped_sources(table: str) -> dict[str, tuple[str, ...]]:
+    """What the shipped definition of a table has each column from; empty where there is none."""
+    found = (one for one in read_folder(SHIPPED).values() if one.postgres.table == table)
+    return {column: field.source for one in found for column, field in one.fields.items()}
+
+
 def read_folder(folder: Path) -> dict[str, SyncDefinition]:
     """Every definition of a folder, by the sync's name. Raises DefinitionError."""
     if not folder.is_dir():

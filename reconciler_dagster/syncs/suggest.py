@@ -1,8 +1,9 @@
 """A first draft of a definition: which Airtable field feeds which column, by what both sides show.
 
-Three kinds of evidence, strongest first: rows that both sides hold (the same values in the same
-records), the types, the names. What stays in doubt is left to the person who edits the draft: a
-wrong line would be carried out, a missing one is seen. Pure.
+Evidence, strongest first: rows that both sides hold (the same values in the same records), the
+types, the names; among these those that a shipped definition of the table has. What stays in doubt
+is left to the person who edits the draft: a wrong line would be carried out, a missing one is seen.
+Pure.
 """
 
 from __future__ import annotations
@@ -92,12 +93,25 @@ _INTEGERS = ("int2", "int4", "int8")
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
-def guesses(fields: Sequence[FieldSeen], columns: Sequence[ColumnSeen]) -> list[Guess]:
-    """A guess for each column that some field may feed, in the order of the columns."""
+def guesses(
+    fields: Sequence[FieldSeen],
+    columns: Sequence[ColumnSeen],
+    known: Mapping[str, Sequence[str]] | None = None,
+) -> list[Guess]:
+    """A guess for each column that some field may feed, in the order of the columns. ``known``: by
+    column, what a shipped definition of the table has it from, which says more than a likeness.
+    """
+    known = known or {}
     shared = {column.name: _proved(column, fields) for column in columns}
-    named = _by_name(
-        fields, [column for column in columns if shared[column.name] is None], proved=shared
-    )
+    left = [column for column in columns if shared[column.name] is None]
+    named = {
+        column.name: Guess(column.name, seen.name, _type(seen, column))
+        for column in left
+        if (seen := _as_known(column, fields, known.get(column.name, ())))
+    }
+    taken = {f.name for f in shared.values() if f} | {g.field for g in named.values() if g.field}
+    alike = _by_name(fields, [column for column in left if column.name not in named], taken)
+    named |= {c: _in_doubt(guess) if c in known else guess for c, guess in alike.items()}
     found = []
     for column in columns:
         proof = shared[column.name]
@@ -114,6 +128,23 @@ def _proved(column: ColumnSeen, fields: Sequence[FieldSeen]) -> FieldSeen | None
     return max(
         same, key=lambda f: (_agreement(f, column), _likeness(f.name, column.name)), default=None
     )
+
+
+def _as_known(
+    column: ColumnSeen, fields: Sequence[FieldSeen], names: Sequence[str]
+) -> FieldSeen | None:
+    """The first of these fields that is there and may feed the column."""
+    by_name = {f.name: f for f in fields if _fits(f, column) and not _is_ruled_out(f, column)}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _in_doubt(guess: Guess) -> Guess:
+    """Of a column that is known to come from elsewhere: a likeness is not enough."""
+    return guess if guess.field is None else Guess(guess.column, None, others=(guess.field,))
+
+
+def _is_ruled_out(seen: FieldSeen, column: ColumnSeen) -> bool:
+    return 0 <= _agreement(seen, column) < OTHER
 
 
 def _agreement(seen: FieldSeen, column: ColumnSeen) -> float:
@@ -157,9 +188,8 @@ def _plain(value: Any) -> str:
 def _by_name(
     fields: Sequence[FieldSeen],
     columns: Sequence[ColumnSeen],
-    proved: Mapping[str, FieldSeen | None],
+    taken: set[str],
 ) -> dict[str, Guess]:
-    taken = {f.name for f in proved.values() if f is not None}
     words = Counter(word for f in fields for word in set(_words(f.name)))
     scored = {
         (column.name, seen.name): score
@@ -167,7 +197,7 @@ def _by_name(
         for seen in fields
         if seen.name not in taken
         and _fits(seen, column)
-        and not 0 <= _agreement(seen, column) < OTHER
+        and not _is_ruled_out(seen, column)
         and (score := _likeness(seen.name, column.name, words)) > SAYS_ENOUGH
     }
     by_name, by_column = {f.name: f for f in fields}, {c.name: c for c in columns}

@@ -19,6 +19,7 @@ from reconciler_dagster.deploying import systemd
 from reconciler_dagster.deploying.kubernetes import manifests
 from reconciler_dagster.deploying.roles import ROLES
 from reconciler_dagster.sandbox import DEMO_TOKEN
+from reconciler_dagster.syncs.reading import SHIPPED, read_folder
 from scripts.image_packages import wanted
 
 ROOT = project_file("pyproject.toml").parent
@@ -118,6 +119,10 @@ def test_the_demo_needs_nothing_to_be_filled_in() -> None:
     required = re.findall(r"\$\{(\w+):\?", (ROOT / "compose.yaml").read_text())
     assert set(required) <= set(demo)
     assert len(demo["PORTAL_JWT_SECRET"]) >= 32
+    assert set(demo["RECONCILER_SYNCS"].split(", ")) == set(read_folder(SHIPPED))
+    for name, service in OURS.items():
+        if "DATABASE_URL" in service.get("environment", {}):
+            assert "RECONCILER_SYNCS" in service["environment"], name
 
 
 def test_what_listens_goes_around_the_pooler() -> None:

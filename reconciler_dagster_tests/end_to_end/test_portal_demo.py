@@ -93,10 +93,12 @@ def test_a_person_on_both_sides(
     page.goto("/console")
     page.get_by_role("button", name="Ben Ortiz").click()
     sync(page)
-    expect(page.get_by_text("Every field of every lead is as it was last agreed.")).to_be_visible()
+    expect(page.get_by_text("Every field of every row is as it was last agreed.")).to_be_visible()
+    agreement = page.get_by_role("region", name="Agreement, table")
+    expect(agreement.get_by_role("row", name="Campaigns")).to_contain_text("18")
 
     # Claim a lead and write a note.
-    page.get_by_role("link", name="Leads").click()
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Leads").click()
     page.locator("#results tbody a").first.click()
     lead = page.url
     name = page.locator("h1").inner_text().split("\n")[0].removesuffix(" in step")
@@ -150,6 +152,31 @@ def test_a_person_on_both_sides(
     expect(row.get_by_role("cell").nth(2)).to_have_text("Stopped")
     row.get_by_text(re.compile(r"\d changes?")).click()
     expect(row.get_by_text("written in Airtable").first).to_be_visible()
+
+
+def test_a_campaign_is_edited_on_both_sides(demo: Demo, page: Page) -> None:
+    page.goto("/console")
+    page.get_by_role("button", name="Ben Ortiz").click()
+    sync(page)
+    campaigns = demo.sandbox.on(table="Campaigns")
+    record, cells = min(campaigns.records().items())
+    name = cells["fields"]["Campaign Name"]
+    campaigns.edit(record, {"Resource Name": "A worksheet"})
+    demo.sql("UPDATE campaigns SET zoom_link = 'https://z.test/1' WHERE airtable_record_id = %s",
+             record)  # fmt: skip
+    sync(page)
+    assert campaigns.record(record)["fields"]["Zoom Link"] == "https://z.test/1"
+    page.get_by_role("link", name="Tables").click()
+    page.get_by_role("navigation", name="Tables").get_by_role("link", name="Campaigns").click()
+    expect(
+        page.get_by_text("Every field of every campaign is as it was last agreed.")
+    ).to_be_visible()
+    changes = page.get_by_role("region", name="Changes, table")
+    expect(changes.get_by_role("row", name="Resource Name").first).to_contain_text("A worksheet")
+    expect(changes.get_by_role("row", name="Zoom Link").first).to_contain_text("Airtable")
+    changes.get_by_role("link", name=name).first.click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    expect(page.get_by_role("row", name="Zoom Link")).to_contain_text("https://z.test/1")
 
 
 def test_links_lead_into_dagster(demo: Demo, page: Page) -> None:

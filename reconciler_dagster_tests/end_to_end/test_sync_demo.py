@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from reconciler_dagster.syncs.reading import SHIPPED, read_folder
 from reconciler_dagster_tests.end_to_end.conftest import Demo, until
+
+SHIPPED_SYNCS = tuple(read_folder(SHIPPED))
 
 
 def ask(demo: Demo) -> int:
@@ -62,12 +65,29 @@ def test_edits_on_both_sides_meet_through_the_flag_row(demo: Demo) -> None:
     ]
 
 
-def test_a_run_with_nothing_to_do_makes_one_call_and_writes_nothing(demo: Demo) -> None:
+def test_the_demo_keeps_every_table_of_the_portal(demo: Demo) -> None:
+    assert answer(demo, ask(demo))[0] == "succeeded"
+    (client,) = demo.reconciler("status")["clients"]
+    assert set(client["syncs"]) == set(SHIPPED_SYNCS)
+    for name, sync in client["syncs"].items():
+        counts = sync["leads"]
+        assert counts["airtable"] == counts["postgres"] == counts["baseline"] > 0, name
+        assert (sync["quarantine"], sync["differing_fields"]) == (0, {}), name
+    linked, told = demo.sql(
+        "SELECT count(*) FILTER (WHERE c.id IS NOT NULL), "
+        "(SELECT count(*) FROM sms_audit a JOIN leads o ON o.airtable_record_id = a.lead_record_id)"
+        " FROM leads l LEFT JOIN campaigns c ON c.id = l.campaign_id"
+    )[0]
+    assert linked > 0
+    assert told == client["syncs"]["sms_audit"]["leads"]["postgres"]
+
+
+def test_a_run_with_nothing_to_do_makes_one_call_a_sync_and_writes_nothing(demo: Demo) -> None:
     assert answer(demo, ask(demo))[0] == "succeeded"
     demo.sandbox.reset_calls()
     (client,) = demo.reconciler("run")["clients"]
-    assert len(demo.sandbox.calls()) == 1
-    assert client["airtable_calls"] == 1
+    assert len(demo.sandbox.calls()) == len(SHIPPED_SYNCS)
+    assert client["airtable_calls"] == len(SHIPPED_SYNCS)
     assert (client["local_writes"], client["remote_writes"]) == (0, 0)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler_dagster.syncs.reading import (
+    SHIPPED,
     DefinitionError,
     in_order,
     parse_definition,
@@ -80,6 +81,15 @@ def test_a_wrong_override_is_told_with_its_line(own: str, told: str) -> None:
     with pytest.raises(DefinitionError) as error:
         parse_definition(f"{GOOD}clients:\n  {own}\n", "contacts.yaml")
     assert told in str(error.value)
+
+
+def test_rows_are_known_by_the_first_field_or_by_what_is_said() -> None:
+    own = read_folder(SHIPPED)
+    assert own["campaigns"].titles == ("name",)
+    assert own["leads"].titles == ("first_name", "last_name")
+    text = (SHIPPED / "tasks.yaml").read_text()
+    with pytest.raises(DefinitionError, match="title names nowhere, which is no column"):
+        parse_definition(text + "title: [task, nowhere]\n", "tasks.yaml")
 
 
 def test_an_override_changes_one_base_alone() -> None:

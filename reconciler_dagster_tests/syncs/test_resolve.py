@@ -12,7 +12,7 @@ from reconciler_dagster.core.fields import Policy
 from reconciler_dagster.core.links import Link
 from reconciler_dagster.core.lists import MultiSelect
 from reconciler_dagster.syncs.in_force import definitions, leads, mapped_columns, maps
-from reconciler_dagster.syncs.reading import parse_definition, read_all
+from reconciler_dagster.syncs.reading import SHIPPED, parse_definition, read_all
 from reconciler_dagster.syncs.resolve import resolve
 
 BASE, OTHER = "app12345678901234", "app00000000000000"
@@ -151,3 +151,11 @@ FINGERPRINTS = {
 def test_what_was_agreed_on_under_the_old_map_still_counts() -> None:
     now = {field.column: field.fingerprint for field in leads(settings()).fields}
     assert {column: now.get(column) for column in FINGERPRINTS} == FINGERPRINTS
+
+
+def test_a_copy_of_a_shipped_definition_alone_in_a_folder_is_good(tmp_path: Path) -> None:
+    """What it says of other syncs is left out, as where it is chosen by name."""
+    (tmp_path / "leads.yaml").write_text((SHIPPED / "leads.yaml").read_text())
+    own = maps(Settings(RECONCILER_SYNCS_FOLDER=str(tmp_path)))
+    assert own.keys() == {"leads"}
+    assert own["leads"].fields.columns == maps(Settings())["leads"].fields.columns

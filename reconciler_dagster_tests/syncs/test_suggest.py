@@ -44,6 +44,44 @@ def test_names_that_several_fields_share_are_left_to_a_person() -> None:
     assert set(guess.others) == {"SMS Status", "HRQ Status", "Stage Status"}
 
 
+def test_a_shipped_definition_of_the_table_says_more_than_a_likeness() -> None:
+    """One field may feed two columns there; a type that does not fit, or other values, rule out."""
+    fields = [
+        FieldSeen("Campaign (CORRECTED)", "singleSelect"),
+        FieldSeen("Lead Source", "singleSelect"),
+        FieldSeen("SMS Status", "singleSelect"),
+        FieldSeen("HRQ Status", "singleSelect"),
+        FieldSeen("Score", "checkbox"),
+        FieldSeen("Code", "singleLineText", {r: f"a{r}" for r in IDS}),
+        FieldSeen("Job Title", "singleLineText"),
+    ]
+    columns = [
+        ColumnSeen("lead_source", "varchar"),
+        ColumnSeen("campaign_name", "varchar"),
+        ColumnSeen("status", "varchar"),
+        ColumnSeen("score", "int4"),
+        ColumnSeen("code", "varchar", {r: f"b{r}" for r in IDS}),
+        ColumnSeen("title", "varchar"),
+        ColumnSeen("sms_status", "varchar"),
+    ]
+    known = {
+        "lead_source": ["Nowhere", "Campaign (CORRECTED)"],
+        "campaign_name": ["Campaign (CORRECTED)"],
+        "status": ["SMS Status"],
+        "score": ["Score"],
+        "code": ["Code"],
+        "title": ["Role"],
+    }
+    found = guesses(fields, columns, known)
+    assert {guess.column: guess.field for guess in found} == {
+        "lead_source": "Campaign (CORRECTED)",
+        "campaign_name": "Campaign (CORRECTED)",
+        "status": "SMS Status",
+        "title": None,
+    }
+    assert next(guess.others for guess in found if guess.column == "title") == ("Job Title",)
+
+
 def test_types_that_do_not_fit_are_no_candidates() -> None:
     fields = [FieldSeen("Booked", "checkbox"), FieldSeen("Campaign", "singleLineText")]
     columns = [

@@ -9,12 +9,12 @@ from fastapi.responses import RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 from jinja2 import StrictUndefined
 
-from reconciler_dagster.portal.console import adoption, forms, pages, session
+from reconciler_dagster.portal.console import adoption, forms, pages, session, tables
 from reconciler_dagster.portal.console.display import FILTERS
 from reconciler_dagster.portal.problems import Problem
 
 PATH = "/console"
-ROUTERS = (session.router, pages.router, forms.router, adoption.router)
+ROUTERS = (session.router, pages.router, forms.router, tables.router, adoption.router)
 
 
 def install(app: FastAPI) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jinja2 import pass_context
-from jinja2.runtime import Context
 from markupsafe import Markup
 from sqlalchemy import RowMapping
 
-from reconciler_dagster.portal import admin_actions
 from reconciler_dagster.redaction import redacted
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -81,18 +78,20 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-@pass_context
-def label(context: Context, column: str) -> str:
-    """A column as people know it."""
-    return admin_actions.label(context["sync_map"], column)
+def every(interval: timedelta) -> str:
+    """How often something is done."""
+    minutes = int(interval.total_seconds() // 60)
+    if minutes == 60:
+        return "every hour"
+    return f"every {minutes} minutes" if minutes % 60 else f"every {minutes // 60} hours"
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "value": value,
     "when": when,
     "duration": duration,
+    "every": every,
     "purpose": purpose,
-    "label": label,
     "plural": plural,
     "told": lambda sentence: redacted(sentence or ""),
 }
@@ -118,8 +117,8 @@ class Strip:
     bars: tuple[Bar, ...]
 
 
-def chart(runs: Sequence[RowMapping]) -> list[Strip]:
-    """The last runs as three strips of bars, the newest at the right."""
+def chart(runs: Sequence[RowMapping], rows: str) -> list[Strip]:
+    """The last runs as three strips of bars, the newest at the right. ``rows``: what is synced."""
     ordered = list(reversed(runs))
     width = 100 / max(len(ordered), 12)
     start = 100 - width * len(ordered)
@@ -154,7 +153,7 @@ def chart(runs: Sequence[RowMapping]) -> list[Strip]:
 
     return [
         strip(
-            "Leads written",
+            f"{rows.capitalize()} written",
             lambda run: [
                 ("inward", count(run, "local_writes")),
                 ("outward", count(run, "remote_writes")),

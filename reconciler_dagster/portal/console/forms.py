@@ -11,6 +11,7 @@ from fastapi import APIRouter, Form, Path, Response
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection
 
+from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.portal import actions, admin_actions, sync_requests
 from reconciler_dagster.portal.console.session import SentForm, Visit
 from reconciler_dagster.portal.idempotency import Once
@@ -23,7 +24,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Word = Annotated[str, Form(max_length=255, pattern=r"^[^\x00]+$")]
 
 
-def _act(visit: Visit, back: str, act: Callable[[Connection], object], done: str) -> Response:
+def act(visit: Visit, back: str, act: Callable[[Connection], object], done: str) -> Response:
     """Do it in one transaction and go back to the page, which says how it went."""
     try:
         with visit.portal.transaction() as connection:
@@ -52,10 +53,10 @@ def start_sync(visit: SentForm) -> Response:
 @router.post("/leads/{lead_id}/claim")
 def claim(lead_id: UUID, visit: SentForm) -> Response:
     """Claim a lead."""
-    return _act(
+    return act(
         visit,
         f"/leads/{lead_id}",
-        lambda connection: actions.claim(connection, visit.user, lead_id),
+        lambda connection: actions.claim(connection, visit.portal.leads_of, visit.user, lead_id),
         "The lead is yours.",
     )
 
@@ -63,10 +64,10 @@ def claim(lead_id: UUID, visit: SentForm) -> Response:
 @router.post("/leads/{lead_id}/unclaim")
 def unclaim(lead_id: UUID, visit: SentForm) -> Response:
     """Give a lead back."""
-    return _act(
+    return act(
         visit,
         f"/leads/{lead_id}",
-        lambda connection: actions.unclaim(connection, visit.user, lead_id),
+        lambda connection: actions.unclaim(connection, visit.portal.leads_of, visit.user, lead_id),
         "The lead is free again.",
     )
 
@@ -77,11 +78,15 @@ def remove_from_campaign(
 ) -> Response:
     """Stop the lead's SMS."""
 
-    def act(connection: Connection) -> None:
+    def write(connection: Connection) -> None:
         removal = _checked(lambda: Removal(reason=reason), "Give a reason of up to 500 characters.")
-        actions.remove_from_campaign(connection, visit.user, lead_id, removal.reason)
+        actions.remove_from_campaign(
+            connection, visit.portal.leads_of, visit.user, lead_id, removal.reason
+        )
 
-    return _act(visit, f"/leads/{lead_id}", act, "Out of the campaign; Airtable is being told now.")
+    return act(
+        visit, f"/leads/{lead_id}", write, "Out of the campaign; Airtable is being told now."
+    )
 
 
 @router.post("/leads/{lead_id}/notes")
@@ -94,7 +99,7 @@ def add_note(
 ) -> Response:
     """Append a note; the same form sent twice appends it once."""
 
-    def act(connection: Connection) -> None:
+    def write(connection: Connection) -> None:
         note = _checked(
             lambda: NewNote(content=content, type=type), "Write a note of up to 10,000 characters."
         )
@@ -103,10 +108,12 @@ def add_note(
         once.act(
             connection,
             visit.user,
-            lambda: actions.add_note(connection, visit.user, lead_id, note.content, note.type),
+            lambda: actions.add_note(
+                connection, visit.portal.leads_of, visit.user, lead_id, note.content, note.type
+            ),
         )
 
-    return _act(visit, f"/leads/{lead_id}", act, "The note is written.")
+    return act(visit, f"/leads/{lead_id}", write, "The note is written.")
 
 
 def _checked(make: Callable[[], Model], otherwise: str) -> Model:
@@ -118,25 +125,33 @@ def _checked(make: Callable[[], Model], otherwise: str) -> Model:
 
 @router.post("/conflicts/{conflict_id}/take-back")
 def take_back(conflict_id: Annotated[RequestId, Path()], visit: SentForm) -> Response:
-    """Write the value that lost into the lead again."""
+    """Write the value that lost into its row again."""
     visit.require_client()
-    return _act(
+    return act(
         visit,
         "/conflicts",
-        lambda connection: admin_actions.take_back(connection, visit.sync, visit.user, conflict_id),
+        lambda connection: admin_actions.take_back(
+            connection, visit.portal.shown, visit.user, conflict_id
+        ),
         "Taken back: the value is in the portal again, and goes to Airtable with the next sync.",
     )
 
 
 @router.post("/quarantine/retry")
-def retry(visit: SentForm, field: Word, direction: Word, record_id: Word | None = None) -> Response:
-    """Try a quarantined value again, or those of all leads."""
+def retry(
+    visit: SentForm,
+    field: Word,
+    direction: Word,
+    sync: Word = MAIN,
+    record_id: Word | None = None,
+) -> Response:
+    """Try a quarantined value again, or those of all rows."""
     client = visit.require_client()
-    return _act(
+    return act(
         visit,
         "/quarantine",
         lambda connection: admin_actions.retry_quarantine(
-            connection, visit.user, client.id, record_id, field, direction
+            connection, visit.user, client.id, sync, record_id, field, direction
         ),
         "It is tried again with the sync that has just been asked for.",
     )
@@ -144,20 +159,18 @@ def retry(visit: SentForm, field: Word, direction: Word, record_id: Word | None 
 
 @router.post("/deletions")
 def rule_on_deletion(
-    visit: SentForm, record_id: Word, ruling: Annotated[Literal["approved", "rejected"], Form()]
+    visit: SentForm,
+    record_id: Word,
+    ruling: Annotated[Literal["approved", "rejected"], Form()],
+    sync: Word = MAIN,
 ) -> Response:
     """Approve or reject a deletion."""
-    client = visit.require_client()
-    return _act(
+    pair, _ = visit.require_sync(sync)
+    return act(
         visit,
         "/deletions",
         lambda connection: admin_actions.rule_on_deletion(
-            connection,
-            visit.portal.pair(client.id, client.airtable_base_id),
-            visit.user,
-            client.id,
-            record_id,
-            ruling,
+            connection, pair, visit.user, record_id, ruling
         ),
         f"The deletion is {ruling}.",
     )

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Annotated
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import Connection, RowMapping, text
 
-from reconciler_dagster.core.drift import unexplained
+from reconciler_dagster.core.sync import MAIN, Pair
 from reconciler_dagster.notices import store
 from reconciler_dagster.notices.kinds import KINDS
 from reconciler_dagster.notices.settings import NoticeSettings
 from reconciler_dagster.notices.words import happened
-from reconciler_dagster.portal import leads, plain, queries, sync_requests
-from reconciler_dagster.portal.admin_actions import editable
+from reconciler_dagster.portal import actions, entries, leads, plain, queries, sides, sync_requests
 from reconciler_dagster.portal.console.display import chart
 from reconciler_dagster.portal.console.month import month_chart
 from reconciler_dagster.portal.console.session import SignedInVisit, Visit
 from reconciler_dagster.portal.models import NoteType, RequestId, SearchText, SyncState
 from reconciler_dagster.portal.problems import not_found
 from reconciler_dagster.postgres.calls import months
-from reconciler_dagster.postgres.report import drift_report
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 
@@ -32,8 +29,9 @@ _PAGE_SIZE = 25
 @router.get("")
 def overview(visit: SignedInVisit) -> Response:
     """The Manual Sync button, how far both sides agree, and the last runs."""
-    if not visit.user.is_admin:
+    if not visit.user.is_admin and MAIN in visit.shown:
         return visit.go("/leads")
+    visit.user.require_admin()
     if visit.client is None:
         return visit.page("empty.html")
     with visit.portal.transaction() as connection:
@@ -46,7 +44,7 @@ def overview(visit: SignedInVisit) -> Response:
             if request_id
             else None
         )
-    return visit.page("overview.html", sync=sync, runs=runs, strips=chart(runs))
+    return visit.page("overview.html", sync=sync, runs=runs, strips=chart(runs, visit.rows))
 
 
 @router.get("/sync/{request_id}")
@@ -73,16 +71,7 @@ def runs(visit: SignedInVisit) -> Response:
     client = visit.require_client()
     with visit.portal.transaction() as connection:
         found = queries.runs(connection, client.id)
-    return visit.page("_runs.html", runs=found, strips=chart(found))
-
-
-@router.get("/drift")
-def drift(visit: SignedInVisit) -> Response:
-    """How far both sides agree, field by field, as a fragment."""
-    client = visit.require_client()
-    with visit.portal.transaction() as connection:
-        report = drift_report(connection, visit.portal.pair(client.id, client.airtable_base_id))
-    return visit.page("_drift.html", report=report, unexplained=unexplained(report))
+    return visit.page("_runs.html", runs=found, strips=chart(found, visit.rows))
 
 
 @router.get("/runs/{run_id}")
@@ -93,7 +82,8 @@ def run(
     visit.user.require_admin()
     with visit.portal.transaction() as connection:
         client, found = _run_of_any(visit, connection, run_id)
-        history = queries.history_of_run(connection, client.id, run_id)
+        shown = visit.portal.shown(client.airtable_base_id)
+        history = entries.history_of_run(connection, client.id, shown, run_id)
     return visit.page(
         "run.html",
         run={**found, "message": plain.run_message(visit.user, found["message"])},
@@ -120,8 +110,8 @@ def conflicts(visit: SignedInVisit) -> Response:
     """What both sides edited: what won, what lost, and the way back."""
     client = visit.require_client()
     with visit.portal.transaction() as connection:
-        found = queries.conflicts(connection, client.id)
-    return visit.page("conflicts.html", conflicts=found, editable=editable(visit.sync))
+        found = entries.conflicts(connection, client.id, visit.shown)
+    return visit.page("conflicts.html", conflicts=found)
 
 
 @router.get("/quarantine")
@@ -129,9 +119,8 @@ def quarantine(visit: SignedInVisit) -> Response:
     """The values that one side cannot take."""
     client = visit.require_client()
     with visit.portal.transaction() as connection:
-        found = queries.quarantine(connection, client.id)
-    told = [{**each, "reason": plain.refusal(visit.user, each["reason"])} for each in found]
-    return visit.page("quarantine.html", quarantine=told)
+        found = entries.quarantine(connection, client.id, visit.shown)
+    return visit.page("quarantine.html", quarantine=found)
 
 
 @router.get("/deletions")
@@ -139,7 +128,7 @@ def deletions(visit: SignedInVisit) -> Response:
     """The deletions that wait for a person's word."""
     client = visit.require_client()
     with visit.portal.transaction() as connection:
-        found = queries.pending_deletions(connection, client.id)
+        found = entries.pending_deletions(connection, client.id, visit.shown)
     return visit.page("deletions.html", deletions=found)
 
 
@@ -172,6 +161,7 @@ def lead_list(
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> Response:
     """The leads of the client, to search and filter."""
+    visit.require_leads()
     filters = leads.Filters(
         search=search,
         claimed=claimed if claimed in ("me", "anyone", "nobody") else None,
@@ -192,16 +182,20 @@ def lead_list(
 @router.get("/leads/{lead_id}")
 def lead(lead_id: UUID, visit: SignedInVisit) -> Response:
     """A lead: both sides and the baseline, the history of every field, and what can be done."""
+    visit.require_leads()
     with visit.portal.transaction() as connection:
         found = leads.get_detail(connection, visit.user, lead_id)
         notes = leads.get_notes(connection, visit.user, lead_id)
-        fields = queries.lead_fields(connection, visit.sync, visit.user, lead_id)
-        history = defaultdict(list)
-        for change in queries.history_of_lead(connection, lead_id):
-            history[change["field"]].append(change)
+        shown = visit.portal.leads_of(connection, found.client_id) or visit.require_leads()
+        pair = Pair(str(found.client_id), shown.map)
+        fields = sides.fields_of(connection, pair, visit.user, lead_id)
+        history = entries.history_by_field(connection, pair, lead_id)
     return visit.page(
         "lead.html",
         lead=found,
+        leads=shown,
+        claiming={"claimed_by", "claimed_at"},
+        removing=actions.removal("").keys(),
         notes=notes,
         fields=fields,
         history=history,

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any
 from urllib.parse import quote, unquote, urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
-from sqlalchemy import text
 
 from reconciler_dagster.core.adoption import State
-from reconciler_dagster.core.sync import SyncMap
+from reconciler_dagster.core.sync import MAIN, Pair
 from reconciler_dagster.notices import store
-from reconciler_dagster.portal import auth, queries
+from reconciler_dagster.portal import auth, plain, queries
 from reconciler_dagster.portal.auth import Role, User
 from reconciler_dagster.portal.console.local import HOME, local_path
 from reconciler_dagster.portal.problems import Problem, not_found
+from reconciler_dagster.portal.shown import Shown, in_order
 from reconciler_dagster.portal.state import Portal, ThePortal, portal_of
 from reconciler_dagster.postgres import adoption
 
@@ -67,9 +67,33 @@ class Visit:
         return self.client
 
     @cached_property
-    def sync(self) -> SyncMap:
-        """How the leads of the client that is looked at are mapped."""
-        return self.portal.leads(self.client.airtable_base_id if self.client else None)
+    def shown(self) -> dict[str, Shown]:
+        """The syncs that are in force for the client that is looked at."""
+        return self.portal.shown(self.client.airtable_base_id if self.client else None)
+
+    @property
+    def rows(self) -> str:
+        """What is synced, in a word: `leads` where it is these alone."""
+        return next(iter(self.shown.values())).plural if len(self.shown) == 1 else "rows"
+
+    def count_rows(self, count: int) -> str:
+        """A number of them."""
+        if len(self.shown) == 1:
+            return next(iter(self.shown.values())).rows(count)
+        return f"{count:,} row{'' if count == 1 else 's'}"
+
+    def require_sync(self, name: str) -> tuple[Pair, Shown]:
+        """A sync of the client that is looked at; raises 403 or 404 otherwise."""
+        client = self.require_client()
+        if name not in self.shown:
+            raise not_found("table here: it is not synced")
+        return Pair(str(client.id), self.shown[name].map), self.shown[name]
+
+    def require_leads(self) -> Shown:
+        """How the leads are mapped; raises 404 where they are not synced."""
+        if MAIN not in self.shown:
+            raise not_found("page here: leads are not synced")
+        return self.shown[MAIN]
 
     def page(self, template: str, **context: Any) -> Response:
         """A page with what the frame around it needs."""
@@ -80,7 +104,11 @@ class Visit:
             "clients": self.clients,
             "client": self.client,
             "badges": self._badges(),
-            "sync_map": self.sync,
+            "tables": in_order(self.shown),
+            "leads": self.shown.get(MAIN),
+            "rows": self.rows,
+            "count_rows": self.count_rows,
+            "refusal": partial(plain.refusal, self.user),
             "notice": {"kind": kind, "message": message} if message else None,
             "ui_url": self.portal.settings.dagster_ui_url
             if self.user.role is Role.SUPER_ADMIN
@@ -99,16 +127,13 @@ class Visit:
             return {"quarantine": 0, "deletions": 0, "adoption": 0, "notices": 0}
         with self.portal.transaction() as connection:
             notices = sum(store.standing(connection).values()) if self.user.sees_all else 0
-            quarantine = connection.scalar(
-                text("SELECT count(*) FROM reconciler.quarantine WHERE client_id = :client"),
-                {"client": self.client.id},
-            )
+            waiting = queries.waiting(connection, self.client.id)
             standing = adoption.standing(connection, str(self.client.id))
             new = self.portal.why_without(standing, self.client.airtable_base_id)
             return {
                 "notices": notices,
-                "quarantine": quarantine or 0,
-                "deletions": len(queries.pending_deletions(connection, self.client.id)),
+                "quarantine": waiting.quarantine,
+                "deletions": waiting.deletions,
                 "adoption": int(standing.state is State.NEW or bool(new)),
             }
 

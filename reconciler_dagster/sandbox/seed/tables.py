@@ -14,15 +14,21 @@ from reconciler_dagster.sandbox.model.table import Record, Table
 from reconciler_dagster.sandbox.seed.making import field_of, made_field, made_table
 
 _PRIORITIES = ("🔴 Critical", "🟠 High", "🟡 Medium", "Low")
+# What, how far, which priority, of what kind, by whom, in how many days.
 _TASKS = (
-    ("Write the first three texts", "Complete", 1, "Task"),
-    ("Connect the booking page", "In Progress", 0, "Feature"),
-    ("Short links lead nowhere on Sundays", "Blocked", 1, "Bug"),
-    ("Describe what an opt-out does", "Not Started", 3, "Documentation"),
+    ("Write the first three texts", "Complete", 1, "Task", "Ann Keller", -9),
+    ("Connect the booking page", "In Progress", 0, "Feature", "Ben Ortiz", 3),
+    ("Short links lead nowhere on Sundays", "Blocked", 1, "Bug", "Cleo Park", 1),
+    ("Describe what an opt-out does", "Not Started", 3, "Documentation", "Ann Keller", 14),
 )
 _BLOCKERS = (
-    ("The carrier has not approved the sender", "🔴 Critical", "Waiting on Client"),
-    ("No texts for the webinar yet", "🟠 High", "Active"),
+    (
+        "The carrier has not approved the sender",
+        "🔴 Critical",
+        "Waiting on Client",
+        "Send the carrier the company's papers.",
+    ),
+    ("No texts for the webinar yet", "🟠 High", "Active", "Ask Ann for a draft by Friday."),
 )
 _STATUS = (("Phase", "Launch", "Phase"), ("Texts written", "3 of 5", "Milestone"))
 _STEPS = ("Hi, it's Ann. Shall we talk?", "Did you see the worksheet?", "Last call for this week.")
@@ -49,12 +55,20 @@ def add_tables(base: Base, now: int) -> None:
     names = [record.cells[campaigns.primary] for record in campaigns.records.values()]
     rows: dict[str, list[dict[str, Any]]] = {
         "Tasks": [
-            {"Task": task, "Status": status, "Priority": _PRIORITIES[priority], "Type": kind}
-            for task, status, priority, kind in _TASKS
+            {
+                "Task": task,
+                "Status": status,
+                "Priority": _PRIORITIES[priority],
+                "Type": kind,
+                "Owner": owner,
+                "Due Date": iso(now + days * DAY)[:10],
+            }
+            for task, status, priority, kind, owner, days in _TASKS
         ]
         + [{"Task": "Something that nobody has looked at"}],
         "Blockers": [
-            dict(zip(("Blocker", "Severity", "Status"), b, strict=True)) for b in _BLOCKERS
+            dict(zip(("Blocker", "Severity", "Status", "Action to Resolve"), b, strict=True))
+            for b in _BLOCKERS
         ],
         "Project_Status": [
             {"Metric": metric, "Value": value, "Category": category, "Display Order": number}
