@@ -29,7 +29,7 @@ def imports() -> set[Arrow]:
 
 def room(module: str) -> str:
     """The package of a module; BESIDE for the modules beside the packages."""
-    name = (module.split(".") + [""])[1]
+    name = [*module.split("."), ""][1]
     if (PACKAGE / name / "__init__.py").is_file() and name:
         return name
     return MOVED.get(name, BESIDE)

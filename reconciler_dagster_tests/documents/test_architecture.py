@@ -1,4 +1,4 @@
-"""docs/architecture.md: the picture is that of the imports, it renders, and what it names exists."""
+"""docs/architecture.md: its picture is that of the imports, and it renders; so do all others."""
 
 from __future__ import annotations
 
