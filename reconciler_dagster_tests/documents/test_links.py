@@ -53,7 +53,7 @@ def dead_links(path: Path) -> list[str]:
 
 
 def missing_files(path: Path, below: list[Path]) -> list[str]:
-    """Files that a page names in code and that are not there; of a test, whether the file has it."""
+    """Files that a page names in code and that are not there."""
     missing = []
     for code in re.findall(r"`([^`\n]+)`", prose(path)):
         for name in re.findall(r"(?<![\w/.…])[\w./-]*\w\.(?:py|yaml|toml|json|md)\b", code):
