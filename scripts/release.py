@@ -50,9 +50,13 @@ def install(wheel: Path, venv: Path) -> Path:
     """The command in a new environment that has the wheel and what it needs."""
     print("Installing the wheel ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    pip += ["--disable-pip-version-check", "--constraint", str(ROOT / "requirements.lock")]
-    subprocess.run([*pip, str(wheel)], check=True, cwd=venv)
+    python = str(venv / "bin" / "python")
+    if uv := shutil.which("uv"):  # a tenth of the time
+        tool = [uv, "pip", "install", "--quiet", "--python", python]
+    else:
+        tool = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    lock = ["--constraint", str(ROOT / "requirements.lock")]
+    subprocess.run([*tool, *lock, str(wheel)], check=True, cwd=venv)
     return venv / "bin" / "reconciler"
 
 

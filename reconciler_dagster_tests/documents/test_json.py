@@ -108,9 +108,9 @@ def trouble(here: World) -> str:
     here.sandbox.edit(second, {"Phone": "1" * 30})
     here.sandbox.edit(first, {"First Name": "Ada"})
     here.sql(
-        "INSERT INTO reconciler.tombstone (client_id, record_id, lead_id, state, missing_since, "
-        "listings, run_id, looked_at, reason, sync) SELECT client_id, record_id, lead_id, "
-        "'awaiting_approval', now(), 2, 'a run', now(), 'too many', sync "
+        "INSERT INTO reconciler.tombstone (client_id, record_id, lead_id, created_time, state, "
+        "missing_since, listings, run_id, looked_at, reason, sync) SELECT client_id, record_id, "
+        "lead_id, created_time, 'awaiting_approval', now(), 2, 'a run', now(), 'too many', sync "
         "FROM reconciler.baseline WHERE record_id = :id",
         id=third,
     )
