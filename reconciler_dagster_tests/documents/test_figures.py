@@ -10,8 +10,8 @@ from reconciler_dagster_tests.documents.test_links import PAGES
 HOME = "docs/measured.md"
 # Written by a proof as a whole, each with its own seconds.
 WRITTEN = {"docs/mutants.md", "docs/notices.md"}
-# A figure with its unit; round ones are settings and limits more often than measurements.
-FIGURE = re.compile(r"\b(\d+\.\d+|\d*[1-9]) (ms|s|MiB|GiB|calls)\b")
+# A figure with its unit; multiples of five are settings and limits more often than measurements.
+FIGURE = re.compile(r"\b(\d+\.\d+|\d*[1-46-9]) (ms|s|MiB|GiB|calls)\b")
 
 
 def figures(text: str) -> set[str]:
