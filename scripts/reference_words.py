@@ -59,6 +59,7 @@ GROUPS = {
         "alembic_version": "The migration that the schema is at.",
     },
     "Notices": {
+        "pruned": "When somebody last dropped what is old.",
         "notice": "What is wrong, since when, whom it concerns.",
         "notice_delivery": "What was sent where, and what was answered.",
         "heartbeat": "When the monitor outside was last called.",
