@@ -132,7 +132,7 @@ def test_an_unexpected_error_is_one_line_and_a_log(run: Run, portal_db: str) -> 
     import psycopg
 
     with psycopg.connect(portal_db) as connection:
-        connection.execute("UPDATE reconciler.alembic_version SET version_num = 'another'")
+        connection.execute("UPDATE reconciler.alembic_version SET version_num = '0000'")
     done = run("migrate", "--down", DATABASE_URL=portal_db)
     assert done.returncode == 1
     line = one_error(done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -95,7 +96,11 @@ class Up:
         return found
 
     def commands(self) -> list[str]:
-        return [" ".join(process.cmdline()) for process in self.processes()]
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):  # it has ended just now
+                found.append(" ".join(process.cmdline()))
+        return found
 
     def child(self, word: str) -> psutil.Process:
         return next(p for p in self.processes() if word in " ".join(p.cmdline()))

@@ -889,4 +889,11 @@ MUTANTS = [
         "self._busy[name].start()",
         "self._busy[name].run()",
     ),
+    Mutant(
+        "fill a campaign by name while the link is undecided",
+        "dry_run_over_what_is_met",
+        POSTGRES + "derived.py",
+        "{held} IS NOT NULL OR {undecided} THEN",
+        "{held} IS NOT NULL THEN",
+    ),
 ]

@@ -16,4 +16,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     # Edits that the function cannot note until `reconciler migrate` has put the older one back are
     # found by comparing.
-    op.execute("ALTER TABLE reconciler.unsettled DROP COLUMN was")
+    op.execute("ALTER TABLE IF EXISTS reconciler.unsettled DROP COLUMN IF EXISTS was")

@@ -39,6 +39,14 @@ _STALE = f"""
     SELECT count(*) FROM {{table}} l JOIN worked w ON w.key = l.{{key}}
     WHERE ROW({{held}}) IS DISTINCT FROM ROW({{new}})
 """  # noqa: S608 - constants
+# What fills a cell once stays there, so a link comes first: one that waits for its row, or that the
+# run may find yet, since somebody has edited the row.
+_OPEN = """
+    EXISTS (SELECT FROM reconciler.quarantine w WHERE w.client_id = :client_id AND w.sync = :sync
+    AND w.record_id = "row".{0} AND w.field = {1} AND w.direction = 'to_postgres')
+    OR EXISTS (SELECT FROM reconciler.unsettled u WHERE u.client_id = :client_id
+    AND u.sync = :sync AND u.record_id = "row".{0})
+"""
 _PART = re.compile(r"\{(\w+)\}")
 
 
@@ -68,7 +76,7 @@ def stale(connection: Connection, pair: Pair) -> dict[str, int]:
     """By derived column, how many of the client's rows do not hold what it comes to."""
     found = {}
     for one in pair.map.derived:
-        rows = following.tried(connection, pair, _about(_STALE, [one], OWN))
+        rows = following.tried(connection, pair, _about(pair, _STALE, [one], OWN))
         if rows and rows[0][0]:
             found[one.column] = int(rows[0][0])
     return found
@@ -77,7 +85,7 @@ def stale(connection: Connection, pair: Pair) -> dict[str, int]:
 def problems(connection: Connection, pair: Pair) -> list[str]:
     """What Postgres says against the definition's SQL, a sentence each."""
     own, told = pair.map, []
-    tried = {f"'{one.column}'": _about(_STALE, [one], NONE) for one in own.derived}
+    tried = {f"'{one.column}'": _about(pair, _STALE, [one], NONE) for one in own.derived}
     tried |= {f"event {n}": "EXPLAIN " + _noted(s, GIVEN) for n, s in enumerate(own.events, 1)}
     for what, template in tried.items():
         try:
@@ -127,7 +135,8 @@ def _columns(
     """
     if not derived or (keys is not None and not keys):
         return []
-    together = following.tried(connection, pair, _about(_WORK_OUT, derived, _which(keys)), keys)
+    work_out_all = _about(pair, _WORK_OUT, derived, _which(keys))
+    together = following.tried(connection, pair, work_out_all, keys)
     if together is not None:
         following.release(connection, pair, [one.name for one in derived], keys)
         return [row[0] for row in together]
@@ -136,7 +145,7 @@ def _columns(
             row[0]
             for one in derived
             for row in following.carry_out(
-                connection, pair, one.name, partial(_about, _WORK_OUT, [one]), keys
+                connection, pair, one.name, partial(_about, pair, _WORK_OUT, [one]), keys
             )
         }
     )
@@ -164,14 +173,10 @@ def _which(keys: Sequence[str] | None) -> str:
     return OWN if keys is None else GIVEN
 
 
-def _about(template: str, derived: Sequence[Derived], which: str) -> str:
+def _about(pair: Pair, template: str, derived: Sequence[Derived], which: str) -> str:
     """A template with the columns in it."""
     names = [quoted(one.column) for one in derived]
-    made = [
-        f"{literal(one.column)}, " + (f'coalesce("row".{name}, {sql})' if one.fills else sql)
-        for name, one in zip(names, derived, strict=True)
-        for sql in [f"({_sql(one.sql)})"]
-    ]
+    made = [f"{literal(one.column)}, {_worked(pair, one)}" for one in derived]
     parts = {
         "which": which,
         "made": _braced(", ".join(made)),
@@ -180,6 +185,14 @@ def _about(template: str, derived: Sequence[Derived], which: str) -> str:
         "new": _braced(", ".join(f"(w.made).{name}" for name in names)),
     }
     return _PART.sub(lambda found: parts.get(found[1], found[0]), template)
+
+
+def _worked(pair: Pair, derived: Derived) -> str:
+    sql, held = f"({_sql(derived.sql)})", f'"row".{quoted(derived.column)}'
+    if not derived.fills:
+        return sql
+    undecided = _OPEN.format(quoted(pair.table.record_id), literal(derived.column))
+    return f"CASE WHEN {held} IS NOT NULL OR {undecided} THEN {held} ELSE {sql} END"
 
 
 def _noted(sql: str, which: str) -> str:

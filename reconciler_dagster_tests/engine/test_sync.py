@@ -181,7 +181,8 @@ def test_reads_are_tried_again(acme: World, status: int) -> None:
     acme.sandbox.edit(record_id, {"Company": "Read at last"})
     acme.sandbox.fault("status", status=status, method="GET", times=2)
     ran = acme.sync()
-    assert ran.counts.airtable_calls == 3
+    # Of two 429s the second meets the question whose limit it is, which is no call to the base.
+    assert ran.counts.airtable_calls == (2 if status == 429 else 3)
     assert acme.lead(record_id)["company"] == "Read at last"
 
 

@@ -100,7 +100,9 @@ def test_a_dry_run_over_what_is_met_plans_each_cell(
     assert dry.change_set["refusals"] == []
     written = Counter(
         tuple(row)
-        for row in portal.sql("SELECT side, field FROM reconciler.history WHERE old IS NOT NULL")
+        for row in portal.sql(
+            "SELECT side, field FROM reconciler.history WHERE old_value IS NOT NULL"
+        )
     )
     assert written["postgres", "company"] == dry.change_set["to_postgres"]["company"] == 3
     linked = portal.acme.value(

@@ -189,7 +189,7 @@ def test_what_goes_wrong_here_is_500_and_says_nothing(
     server: Server, world: World, db: Engine
 ) -> None:
     with db.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE reconciler.quarantine CASCADE")
+        connection.exec_driver_sql("ALTER TABLE reconciler.quarantine RENAME reason TO another")
     answer = server.as_user(world.user).get(f"/api/leads/{world.leads[0]}")
     problem(answer, 500)
     assert "quarantine" not in answer.text

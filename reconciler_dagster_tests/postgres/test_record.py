@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler_dagster.postgres.record import history_of
+from reconciler_dagster.postgres.retention import prune
 from reconciler_dagster_tests.world import World, world
 
 
@@ -39,7 +40,7 @@ def test_the_history_is_kept_for_as_long_as_was_set(acme: World) -> None:
         acme.sandbox.edit(record_id, {"Company": company})
         acme.sync()
         acme.sql("UPDATE reconciler.history SET changed_at = changed_at - interval '89 days'")
-    acme.sync()
+    prune(acme.engine, acme.settings)
     with acme.engine.connect() as connection:
         assert [
             change.new for change in history_of(connection, [acme.map.table], record_id) or []
@@ -63,7 +64,7 @@ def test_what_is_closed_is_forgotten_like_the_history(acme: World) -> None:
     )
     acme.sql("UPDATE reconciler.conflict SET happened_at = now() - interval '91 days'")
     assert len(acme.sql("SELECT FROM reconciler.conflict")) == 1
-    acme.sync()
+    prune(acme.engine, acme.settings)
     assert acme.sql("SELECT FROM reconciler.conflict") == []
     assert acme.sql("SELECT run_id FROM reconciler.run_summary ORDER BY 1") == [("a",), ("c",)]
     assert acme.sql("SELECT state FROM reconciler.manual_sync_request") == [("pending",)]
