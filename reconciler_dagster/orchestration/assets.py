@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.orchestration.ops import (
     SyncConfig,
     diff_op,
@@ -55,7 +56,7 @@ def apply_and_push(outbound_change_set: Any) -> Any:
 pull_and_diff_assets = dg.AssetsDefinition.from_graph(
     pull_and_diff,
     partitions_def=CLIENTS,
-    group_name="reconciliation",
+    group_name=MAIN,
     internal_asset_deps={
         "airtable_leads": set(),
         "postgres_leads": {AIRTABLE_LEADS},
@@ -63,7 +64,7 @@ pull_and_diff_assets = dg.AssetsDefinition.from_graph(
     },
 )
 push_assets = dg.AssetsDefinition.from_graph(
-    apply_and_push, partitions_def=CLIENTS, group_name="reconciliation"
+    apply_and_push, partitions_def=CLIENTS, group_name=MAIN
 )
 
 ASSETS = [pull_and_diff_assets, push_assets]
