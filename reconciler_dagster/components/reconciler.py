@@ -14,7 +14,8 @@ class Reconciler(dg.Component, dg.Model, dg.Resolvable):
 
     Adds the engine's assets, a group for each sync, its jobs, schedules and sensors to the project.
     Which fields belong together is said by sync definitions, one YAML file each (`reconciler map
-    schema` prints what they may say). Secrets come from the environment: AIRTABLE_API_KEY and DATABASE_URL.
+    schema` prints what they may say). Secrets come from the environment: AIRTABLE_API_KEY and
+    DATABASE_URL.
     """
 
     syncs_folder: str | None = Field(
