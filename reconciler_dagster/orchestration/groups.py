@@ -57,7 +57,8 @@ AUDITED = Part(
     "audited_{}", _BOTH, "The stalest creation windows of a client, compared in full and repaired."
 )
 PARTS = (AIRTABLE, POSTGRES, CHANGE_SET, RECONCILED, AUDITED)
-_MADE_BY = "Made by the runs of `{}`, for each client that has this sync and for which it was due."
+_MADE_BY = "Made by the runs of `sync` for which this sync was due."
+_MADE_BY_AUDIT = "Made by the runs of `audit`."
 
 
 def in_force() -> list[SyncDefinition]:
@@ -77,7 +78,7 @@ def specs(syncs: Iterable[SyncDefinition]) -> list[dg.AssetSpec]:
 
 def _spec(part: Part, own: SyncDefinition) -> dg.AssetSpec:
     tables = f"`{own.airtable.table}` in Airtable, `{own.postgres.table}` in Postgres."
-    made_by = _MADE_BY.format("audit" if part is AUDITED else "sync")
+    made_by = _MADE_BY_AUDIT if part is AUDITED else _MADE_BY
     fresh = {RECONCILED: _freshness(own.every), AUDITED: HOURLY}
     return dg.AssetSpec(
         part.key(own.sync),
