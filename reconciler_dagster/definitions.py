@@ -1,7 +1,12 @@
-"""Everything Dagster, wired in one place. Loading it reads no setting and opens no connection."""
+"""Everything Dagster, wired in one place. Loading it opens no connection, and no setting that is
+wrong keeps it from loading.
+"""
+
+from collections.abc import Iterable
 
 import dagster as dg
 
+from reconciler_dagster.orchestration import groups
 from reconciler_dagster.orchestration.adopt_job import adopt_job, adoption_requested
 from reconciler_dagster.orchestration.assets import ASSETS
 from reconciler_dagster.orchestration.audit import (
@@ -19,23 +24,33 @@ from reconciler_dagster.orchestration.retention import forget_every_hour, forget
 from reconciler_dagster.orchestration.window_checks import WINDOW_CHECKS
 from reconciler_dagster.orchestration.windows import WINDOW_ASSETS, great_sync_job, window_run
 from reconciler_dagster.outlets import guard
+from reconciler_dagster.syncs.definition import SyncDefinition
+
+
+def wired(syncs: Iterable[SyncDefinition]) -> dg.Definitions:
+    """All of it, with a group of assets for each of the syncs."""
+    return dg.Definitions(
+        assets=[
+            *described([*ASSETS, *WINDOW_ASSETS, audited_leads]),
+            *groups.specs(syncs),
+        ],
+        asset_checks=[*CHECKS, *WINDOW_CHECKS],
+        jobs=[
+            sync_job,
+            retry_quarantine,
+            great_sync_job,
+            audit_job,
+            decide_deletions_job,
+            adopt_job,
+            forget_old_runs_job,
+        ],
+        schedules=[*SCHEDULES, every_hour, forget_every_hour],
+        sensors=[*SENSORS, adoption_requested],
+        resources={"client_run": client_run, "window_run": window_run},
+        # Also for a "Materialize" pressed on assets: the lock is held by one process for the run.
+        executor=dg.in_process_executor,
+    )
+
 
 guard()
-defs = dg.Definitions(
-    assets=described([*ASSETS, *WINDOW_ASSETS, audited_leads]),
-    asset_checks=[*CHECKS, *WINDOW_CHECKS],
-    jobs=[
-        sync_job,
-        retry_quarantine,
-        great_sync_job,
-        audit_job,
-        decide_deletions_job,
-        adopt_job,
-        forget_old_runs_job,
-    ],
-    schedules=[*SCHEDULES, every_hour, forget_every_hour],
-    sensors=[*SENSORS, adoption_requested],
-    resources={"client_run": client_run, "window_run": window_run},
-    # Also for a "Materialize" pressed on assets: the lock is held by one process for the run.
-    executor=dg.in_process_executor,
-)
+defs = wired(groups.in_force())

@@ -97,7 +97,7 @@ def console(page: Page, lead: str, into: Path) -> None:
 
 
 def dagster(page: Page, address: str, into: Path) -> None:
-    page.goto(f"{address}/locations/reconciler/asset-groups/reconciliation/lineage")
+    page.goto(f"{address}/locations/reconciler/asset-groups/leads/lineage")
     expect(page.get_by_text("reconciled_leads").last).to_be_visible()
     page.wait_for_timeout(2000)  # the graph moves into place
     shoot(page, "dagster-assets", into)

@@ -12,9 +12,10 @@ from reconciler_dagster.config import Settings
 class Reconciler(dg.Component, dg.Model, dg.Resolvable):
     """Keeps Airtable bases and Postgres tables in step, both ways.
 
-    Adds the engine's assets, jobs, schedules and sensors to the project. Which fields belong
-    together is said by sync definitions, one YAML file each (`reconciler map schema` prints what
-    they may say). Secrets come from the environment: AIRTABLE_API_KEY and DATABASE_URL.
+    Adds the engine's assets, a group for each sync, its jobs, schedules and sensors to the project.
+    Which fields belong together is said by sync definitions, one YAML file each (`reconciler map
+    schema` prints what they may say). Secrets come from the environment: AIRTABLE_API_KEY and
+    DATABASE_URL.
     """
 
     syncs_folder: str | None = Field(
@@ -37,7 +38,7 @@ class Reconciler(dg.Component, dg.Model, dg.Resolvable):
         """The engine's definitions. Raises ConfigurationError where a sync definition, or a
         setting, is wrong.
         """
-        from reconciler_dagster.definitions import defs
+        from reconciler_dagster.definitions import wired
         from reconciler_dagster.syncs.in_force import definitions
 
         folder = self.syncs_folder and str((context.path / self.syncs_folder).resolve())
@@ -51,5 +52,4 @@ class Reconciler(dg.Component, dg.Model, dg.Resolvable):
         ):
             if value and not os.environ.get(variable):
                 os.environ[variable] = value
-        definitions(Settings.load())
-        return defs
+        return wired(definitions(Settings.load()).values())

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.orchestration.ops import (
     SyncConfig,
     diff_op,
@@ -25,15 +26,15 @@ OUTBOUND_CHANGE_SET = dg.AssetKey("outbound_change_set")
 RECONCILED_LEADS = dg.AssetKey("reconciled_leads")
 
 
-@dg.graph(
-    out={
-        "airtable_leads": dg.GraphOut(description="The leads of the scope as Airtable has them."),
-        "postgres_leads": dg.GraphOut(description="The leads of the scope as the portal has them."),
-        "outbound_change_set": dg.GraphOut(
-            description="What differs from the baseline, and what is to be done about it."
-        ),
-    }
-)
+# What the catalogue shows: of a graph's outputs it would show the graph's own docstring.
+_DESCRIPTIONS = {
+    "airtable_leads": "The leads of the scope as Airtable has them.",
+    "postgres_leads": "The leads of the scope as the portal has them.",
+    "outbound_change_set": "What differs from the baseline, and what is to be done about it.",
+}
+
+
+@dg.graph(out={name: dg.GraphOut() for name in _DESCRIPTIONS})
 def pull_and_diff() -> Any:
     """Read both sides of the scope and merge them."""
     pulled = pull_airtable_op()
@@ -45,7 +46,7 @@ def pull_and_diff() -> Any:
     }
 
 
-@dg.graph(out={"reconciled_leads": dg.GraphOut(description="Both sides after the push.")})
+@dg.graph(out={"reconciled_leads": dg.GraphOut()})
 def apply_and_push(outbound_change_set: Any) -> Any:
     """Carry the change-set out."""
     return {"reconciled_leads": push_op(outbound_change_set)}
@@ -55,7 +56,8 @@ def apply_and_push(outbound_change_set: Any) -> Any:
 pull_and_diff_assets = dg.AssetsDefinition.from_graph(
     pull_and_diff,
     partitions_def=CLIENTS,
-    group_name="reconciliation",
+    group_name=MAIN,
+    descriptions_by_output_name=_DESCRIPTIONS,
     internal_asset_deps={
         "airtable_leads": set(),
         "postgres_leads": {AIRTABLE_LEADS},
@@ -63,7 +65,10 @@ pull_and_diff_assets = dg.AssetsDefinition.from_graph(
     },
 )
 push_assets = dg.AssetsDefinition.from_graph(
-    apply_and_push, partitions_def=CLIENTS, group_name="reconciliation"
+    apply_and_push,
+    partitions_def=CLIENTS,
+    group_name=MAIN,
+    descriptions_by_output_name={"reconciled_leads": "Both sides after the push."},
 )
 
 ASSETS = [pull_and_diff_assets, push_assets]

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.drift import unexplained
+from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.audit import Audited, audit
 from reconciler_dagster.engine.session import PATIENCE_SECONDS, Session
-from reconciler_dagster.orchestration import metadata
+from reconciler_dagster.orchestration import groups, metadata
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.environments import SCHEDULE_STATUS
 from reconciler_dagster.orchestration.pacing import audit_settings
@@ -34,7 +35,7 @@ AUDITED_LEADS = dg.AssetKey("audited_leads")
 @dg.asset(
     key=AUDITED_LEADS,
     partitions_def=CLIENTS,
-    group_name="audit",
+    group_name=MAIN,
     required_resource_keys={"window_run"},
     description="The stalest creation windows of a client, compared in full and repaired.",
 )
@@ -60,15 +61,22 @@ def audited_leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any
     context.instance.add_run_tags(
         run.run_id, metadata.tags_of_run([session.client.name], [summary])
     )
+    counts = run.counts(client)
+    told = {s.map.name: _metadata(s, one) for s, one in zip(sessions, audits, strict=True)}
+    of_syncs = {s.map.name: metadata.of_sync(s, summary, counts[s.map.name]) for s in sessions}
+    groups.report(context, groups.AUDITED, {name: told[name] | of_syncs[name] for name in told})
     return dg.MaterializeResult(
-        metadata={
-            "windows": dg.MetadataValue.md("\n".join(f"- {w}" for w in audited.windows) or "none"),
-            "records listed": audited.listed,
-            "hours for the whole base": round(audited.cycle_hours, 1),
-            **metadata.of_change_set(session, audited.change_set),
-            **metadata.of_run(session, summary),
-        }
+        metadata=metadata.of_leads(told) | metadata.of_run(session, summary, counts.get(MAIN))
     )
+
+
+def _metadata(session: Session, audited: Audited) -> metadata.Metadata:
+    return {
+        "windows": dg.MetadataValue.md("\n".join(f"- {w}" for w in audited.windows) or "none"),
+        "records listed": audited.listed,
+        "hours for the whole base": round(audited.cycle_hours, 1),
+        **metadata.of_change_set(session, audited.change_set),
+    }
 
 
 def _together(sessions: list[Session], audits: list[Audited]) -> Audited:

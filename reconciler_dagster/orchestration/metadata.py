@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
 
+from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.engine.change_set import ChangeSet
+from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.pull import Pulled
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres.calls import month_of_client
@@ -34,21 +37,35 @@ def of_pull(session: Session, pulled: Pulled) -> Metadata:
     }
 
 
-def together(sessions: Sequence[Session], told: Sequence[Metadata]) -> Metadata:
-    """Of several syncs: of the first one by its own names, of the others after theirs."""
-    whole = dict(told[0])
-    for session, one in zip(sessions[1:], told[1:], strict=True):
-        about = {key: value for key, value in one.items() if key not in ("client", "base")}
-        whole |= {f"{session.map.name}: {key}": value for key, value in about.items()}
-    return whole
+def of_rows(session: Session, read: int, edits: int) -> Metadata:
+    """The local side of the pull."""
+    return {"client": session.client.name, _rows(session): read, "unsettled edits": edits}
+
+
+def _rows(session: Session) -> str:
+    return "leads" if session.map.name == MAIN else "rows"
+
+
+def of_leads(told: Mapping[str, Metadata]) -> Metadata:
+    """What the leads' assets say: of the other syncs only where a run was over these alone."""
+    return told.get(MAIN) or together(told)
+
+
+def together(told: Mapping[str, Metadata]) -> Metadata:
+    """By sync: of the leads by their own names, of the others after the sync's."""
+    return {
+        key if sync == MAIN or key in ("client", "base") else f"{sync}: {key}": value
+        for sync, one in told.items()
+        for key, value in one.items()
+    }
 
 
 def of_change_set(session: Session, change_set: ChangeSet) -> Metadata:
     """The plan."""
     return {
         "client": session.client.name,
-        "leads to change": change_set.leads,
-        "leads to insert": change_set.inserts,
+        f"{_rows(session)} to change": change_set.leads,
+        f"{_rows(session)} to insert": change_set.inserts,
         "cells to Postgres": sum(change_set.to_postgres.values()),
         "cells to Airtable": sum(change_set.to_airtable.values()),
         "conflicts": sum(change_set.conflicts.values()),
@@ -66,20 +83,26 @@ def of_change_set(session: Session, change_set: ChangeSet) -> Metadata:
     }
 
 
-def of_run(session: Session, summary: Summary) -> Metadata:
-    """The whole run, with a link to the page that shows every change of it."""
-    portal = session.settings.portal_url
+def of_run(session: Session, summary: Summary, counts: Counts | None = None) -> Metadata:
+    """What a run has come to, and what it costs the client. ``counts``: as for `of_sync`."""
     with session.engine.connect() as connection:
         month = month_of_client(connection, session.settings, session.client.base_id)
+    # Numbers, which Dagster plots over the runs.
+    spent = {"calls of this month": month.spent, "calls to expect": month.forecast} if month else {}
+    return of_sync(session, summary, counts) | spent
+
+
+def of_sync(session: Session, summary: Summary, counts: Counts | None) -> Metadata:
+    """What a run has come to, with a link to the page that shows every change of it. ``counts``: of
+    one sync; of the whole run unless given.
+    """
+    portal = session.settings.portal_url
     link = f"{portal.rstrip('/')}/console/runs/{summary.run_id}" if portal else None
+    did = summary.counts if counts is None else asdict(counts)
     return {
         "client": session.client.name,
         "outcome": outcome(summary),
-        **{name.replace("_", " "): count for name, count in summary.counts.items()},
-        # Numbers, which Dagster plots over the runs.
-        **(
-            {"calls of this month": month.spent, "calls to expect": month.forecast} if month else {}
-        ),
+        **{name.replace("_", " "): count for name, count in did.items()},
         **({"what it changed": dg.MetadataValue.url(link)} if link else {}),
     }
 

@@ -10,13 +10,14 @@ import dagster as dg
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
+from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.engine.change_set import combined
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
 from reconciler_dagster.engine.rehearsal import rehearse_runs
-from reconciler_dagster.orchestration import metadata
+from reconciler_dagster.orchestration import groups, metadata
 from reconciler_dagster.orchestration.resources import ClientRun, moved
 from reconciler_dagster.postgres import fights, rehearsals, runs, staging
 
@@ -95,8 +96,9 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
     for note in notes:
         context.log.warning(note)
     found = zip(sessions, pulls, strict=True)
-    told = [metadata.of_pull(session, pulled) for session, pulled in found]
-    context.add_output_metadata(metadata.together(sessions, told))
+    told = {session.map.name: metadata.of_pull(session, pulled) for session, pulled in found}
+    context.add_output_metadata(metadata.of_leads(told))
+    groups.report(context, groups.AIRTABLE, told)
     records = sum(session.counts.pulled for session in sessions)
     return {"run_id": run.run_id, "records": records, "dry_run": config.dry_run}
 
@@ -108,7 +110,8 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
 def pull_postgres_op(context: dg.OpExecutionContext, pulled: Reference) -> Reference:
     """Pull, local side."""
     run: ClientRun = context.resources.client_run
-    read, edits = 0, 0
+    told: dict[str, metadata.Metadata] = {}
+    read = 0
     dry_run = pulled["dry_run"]
     with run.step(context.partition_key, dry_run=dry_run, name="pull Postgres") as sessions:
         for session in sessions:
@@ -116,10 +119,10 @@ def pull_postgres_op(context: dg.OpExecutionContext, pulled: Reference) -> Refer
             with run.engine.connect() as connection:
                 rows = staging.leads(connection, session.key)
             read += len(rows)
-            edits += sum(len(row.revisions) for row in rows.values())
-    context.add_output_metadata(
-        {"leads": read, "unsettled edits": edits, "client": sessions[0].client.name}
-    )
+            edits = sum(len(row.revisions) for row in rows.values())
+            told[session.map.name] = metadata.of_rows(session, len(rows), edits)
+    context.add_output_metadata(metadata.of_leads(told))
+    groups.report(context, groups.POSTGRES, told)
     return {**pulled, "leads": read}
 
 
@@ -143,8 +146,9 @@ def diff_op(context: dg.OpExecutionContext, leads: Reference) -> Reference:
                 "change_sets": {name: asdict(one) for name, one in change_sets.items()},
             }
             runs.add_findings(connection, context.partition_key, run.run_id, findings)
-    told = [metadata.of_change_set(s, change_sets[s.map.name]) for s in sessions]
-    context.add_output_metadata(metadata.together(sessions, told))
+    told = {s.map.name: metadata.of_change_set(s, change_sets[s.map.name]) for s in sessions}
+    context.add_output_metadata(metadata.of_leads(told))
+    groups.report(context, groups.CHANGE_SET, told)
     return {**leads, "changes": total.leads}
 
 
@@ -178,6 +182,10 @@ def push_op(context: dg.OpExecutionContext, changes: Reference) -> Iterator[dg.O
         run.run_id, metadata.tags_of_run([session.client.name], [summary])
     )
     if not dry_run:
+        counts = run.counts(client)
+        told = {s.map.name: metadata.of_sync(s, summary, counts[s.map.name]) for s in sessions}
+        groups.report(context, groups.RECONCILED, told)
         yield dg.Output(
-            {"run_id": run.run_id, **summary.counts}, metadata=metadata.of_run(session, summary)
+            {"run_id": run.run_id, **summary.counts},
+            metadata=metadata.of_run(session, summary, counts.get(MAIN)),
         )

@@ -58,6 +58,7 @@ class ClientRun:
         self._held = held
         self._sessions: dict[str, list[Session]] = {}
         self._left_out: dict[str, list[str]] = {}
+        self._counts: dict[str, dict[str, Counts]] = {}
 
     @property
     def engine(self) -> Engine:
@@ -125,10 +126,11 @@ class ClientRun:
             try:
                 yield sessions
             finally:
-                total = Counts()
+                total, so_far = Counts(), self._counts.setdefault(client_id, {})
                 for session in sessions:
                     session.counts.airtable_calls = session.calls - calls_before[session.map.name]
                     total.add(session.counts)
+                    so_far.setdefault(session.map.name, Counts()).add(session.counts)
                 with self.engine.begin() as connection:
                     runs.add_counts(connection, client_id, self.run_id, asdict(total))
         except Exception as error:
@@ -160,6 +162,10 @@ class ClientRun:
     def left_out(self, client_id: str) -> list[str]:
         """Which syncs of the client this run leaves alone since they are new, in a sentence."""
         return self._left_out.get(client_id, [])
+
+    def counts(self, client_id: str) -> dict[str, Counts]:
+        """By sync, what the steps of this process have done for the client."""
+        return self._counts.get(client_id, {})
 
     def keep_due(self, client_id: str) -> None:
         """Leave out syncs whose time has not come. Those that run as often as the schedule, or were

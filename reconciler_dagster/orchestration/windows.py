@@ -112,7 +112,7 @@ def _list(
     """One client's months, unless they were listed ahead of this run."""
     scope = str(months_scope(months[0], months[-1]))
     run.start(client, scope, dry_run=config.dry_run, findings={"months": months, **dict(config)})
-    told: list[metadata.Metadata] = []
+    told: dict[str, metadata.Metadata] = {}
     change_sets: dict[str, ChangeSet] = {}
     with run.step(client, dry_run=config.dry_run) as sessions:
         ahead = context.run.tags.get(LISTED_AHEAD_TAG)
@@ -133,7 +133,7 @@ def _list(
             change_set = combined(preview(session, one.window, coming) for one in listed)
             listing.stage_listed(session, listed, listing.key_of(session))
             change_sets[session.map.name] = change_set
-            told.append(_metadata(session, listed, change_set))
+            told[session.map.name] = _metadata(session, listed, change_set)
         findings = {
             "stopped": [why for session in sessions for why in session.bound.problems],
             "notes": list(dict.fromkeys(note for s in sessions for note in s.notes)),
@@ -143,7 +143,7 @@ def _list(
         }
         with run.engine.begin() as connection:
             runs.add_findings(connection, client, run.run_id, findings)
-    return metadata.together(sessions, told)
+    return metadata.together(told)
 
 
 def _metadata(session: Session, listed: list[Listed], change_set: ChangeSet) -> metadata.Metadata:

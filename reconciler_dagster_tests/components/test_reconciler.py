@@ -74,7 +74,8 @@ def test_another_project_adds_the_engine_by_one_file(theirs: Path) -> None:
         "print(own.resolve_job_def('sync').name, os.environ['RECONCILER_CLIENTS'])\n"
         "from reconciler_dagster.config import Settings\n"
         "from reconciler_dagster.syncs.in_force import maps\n"
-        "print(*maps(Settings.load()))"
+        "print(*maps(Settings.load()))\n"
+        "print(*sorted({spec.group_name for spec in own.resolve_all_asset_specs()}))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", code],
@@ -84,9 +85,10 @@ def test_another_project_adds_the_engine_by_one_file(theirs: Path) -> None:
         text=True,
         check=False,
     )
-    assert loaded.stdout.splitlines()[-2:] == [
+    assert loaded.stdout.splitlines()[-3:] == [
         "sync Acme=appAAAAAAAAAAAAAA",
         "companies contacts deals",
+        "companies contacts deals great_sync leads",
     ], loaded.stderr
 
     (here / "defs.yaml").write_text(file.replace("syncs_folder", "folder_of_syncs"))

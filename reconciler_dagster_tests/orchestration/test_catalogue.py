@@ -22,6 +22,12 @@ def test_every_asset_has_an_owner_its_kinds_and_a_link_to_its_code() -> None:
         assert "dagster/code_references" in spec.metadata
 
 
+def test_each_asset_says_what_it_is() -> None:
+    told = {name: spec.description for name, spec in specs().items()}
+    assert told["airtable_leads"] == "The leads of the scope as Airtable has them."
+    assert len(set(told.values())) == len(told)
+
+
 def test_what_is_made_every_quarter_of_an_hour_is_stale_after_half_an_hour() -> None:
     windows = {
         name: policy.fail_window.to_timedelta().total_seconds() / 60  # type: ignore[union-attr,attr-defined]
