@@ -97,7 +97,7 @@ def failed(acme: World) -> None:
         (quarantined, "Acme: 1 lead waits for the option 'Postponed' of HRQ Status: add it in"),
         (waiting, "Acme: 30 deletions wait for approval: see `reconciler deletions list`."),
         (stopped, "Acme: 'Job Title' is stopped"),
-        (drifted, "Acme: company of 60 leads is not what was agreed on"),
+        (drifted, "Acme: company of 60 leads differs from what both sides last agreed on"),
         (failed, "Acme: The last run failed: Airtable was away."),
     ],
 )

@@ -40,7 +40,10 @@ def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     Exit code 1: something is left that only a person can mend, or that nobody has said yes to.
     """
     if down and dry_run:
-        raise click.UsageError("--down has no --dry-run.")
+        raise click.UsageError(
+            "--down has no --dry-run: leave one of them out. Without --yes, --down says first "
+            "what would be lost."
+        )
     settings = Settings.load()
     portal, syncs = engine(settings.require_database_url()), list(maps(settings).values())
     if dry_run:

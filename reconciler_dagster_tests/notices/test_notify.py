@@ -45,7 +45,7 @@ def test_nobody_to_tell_is_a_setting_that_lacks() -> None:
 
 def test_the_list(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", office.url)
-    assert told("list") == (0, "Nobody has been told of anything yet.\n")
+    assert told("list") == (0, "No notice yet: nothing was wrong.\n")
     (acme,) = office.clients("Acme")
     office.ran(acme, REFUSED)
     office.keeper().look()
