@@ -41,8 +41,8 @@ def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     """
     if down and dry_run:
         raise click.UsageError(
-            "--down has no --dry-run: leave one of them out. Without --yes, --down says first "
-            "what would be lost."
+            "--down has no --dry-run: leave one of them out. Where --down would lose something, it "
+            "says so first and wants --yes."
         )
     settings = Settings.load()
     portal, syncs = engine(settings.require_database_url()), list(maps(settings).values())

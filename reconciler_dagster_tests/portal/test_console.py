@@ -223,7 +223,7 @@ def test_many_with_one_reason_are_one_row(server: Server, world: World, db: Engi
 
 def test_deletions_wait_for_a_persons_word(server: Server, world: World, db: Engine) -> None:
     client = signed_in(server, world.admin)
-    assert "nothing is waiting to be deleted" in client.get("/console/deletions").text
+    assert "No row waits to be deleted" in client.get("/console/deletions").text
     form = {"record_id": "rec" + "0".zfill(14), "ruling": "approved"}
     assert "There is no such deletion" in sent(client, "/deletions", **form).text
     with db.begin() as connection:
