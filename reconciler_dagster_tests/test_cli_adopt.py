@@ -119,7 +119,7 @@ def test_what_was_shown_is_carried_out_and_compared(new: World) -> None:
     again = call("adopt", "--json")
     assert again.exit_code == 0
     assert json.loads(again.stdout) == {"clients": []}
-    assert "every active one is adopted" in again.stderr
+    assert "every active client is adopted" in again.stderr
     assert call("run").exit_code == 0
     new.assert_quiet()
 
