@@ -65,7 +65,7 @@ def test_status_of_a_client_that_is_well(acme: World) -> None:
     acme.sync()
     assert "kept in the portal: company 1\n" in call("status").stdout
     acme.sql("UPDATE reconciler.baseline SET verified_at = NULL")
-    assert "no lead was compared in full yet, 60 wait" in call("status").stdout
+    assert "no lead was compared in full yet; 60 are still to be" in call("status").stdout
 
 
 def quarantined(acme: World) -> None:
