@@ -51,7 +51,7 @@ def test_the_list(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.keeper().look()
     code, output = told("list")
     assert code == 0
-    assert "Airtable refuses the token: Acme" in output
+    assert "Acme: Airtable refuses the token: AIRTABLE_API_KEY" in output
     assert "opened by email: 250 taken" in output
     (row,) = json.loads(told("list", "--json")[1])["notices"]
     assert (row["kind"], row["severity"], row["clients"]) == (
