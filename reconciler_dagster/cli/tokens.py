@@ -87,7 +87,7 @@ def set_(client_id: str, variable: str | None, path: Path | None) -> None:
     with portal.begin() as connection:
         client_tokens.put(connection, client.id, given)
     click.echo(
-        f"{client.name}: from the next run on, its token is read from here: {resolving.where(given)}."
+        f"{client.name}: from the next run on, its token is read from: {resolving.where(given)}."
     )
 
 
