@@ -123,7 +123,9 @@ class FromEnvironment(BaseModel):
             first = error.errors(include_input=False, include_context=False, include_url=False)[0]
             name = f"{cls.prefix}{first['loc'][0]}".upper()
             why = first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(f"{name} is not usable: {why}.") from None
+            raise ConfigurationError(
+                f"{name} is not usable: {why}. Correct it, or unset it."
+            ) from None
 
 
 def _running() -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_a_rehearsal_shows_and_writes_nothing(new: World) -> None:
     assert both_sides(new) == before
     shown = call("adopt")
     assert "29 leads would be inserted" in shown.stdout
-    assert "'Theirs' stands, 'Ours' loses" in shown.stdout
+    assert "'Theirs' wins, 'Ours' loses" in shown.stdout
     assert f"reconciler adopt --client {new.client.id} --approve" in shown.stdout
 
 
@@ -148,7 +148,7 @@ def test_what_nobody_has_seen_is_approved_of_only_where_it_does_no_harm(new: Wor
     assert both_sides(new) == before
     then = call("adopt", "--approve")
     assert then.exit_code == 1, "what was foreseen is in quarantine now"
-    assert "1 records in quarantine." in then.stderr
+    assert "1 record in quarantine: see `reconciler quarantine list`." in then.stderr
     assert "were foreseen" not in then.stderr, "it was as the rehearsal had said"
     assert new.lead(met(new))["company"] == "Theirs"
 
@@ -186,8 +186,8 @@ def test_a_run_of_which_much_would_be_refused_stops_before_the_first_call(new: W
     assert "allow_refusals" in done.stderr
     assert new.sql("SELECT FROM reconciler.quarantine") == []
     assert len([c for c in new.sandbox.calls() if c["method"] == "PATCH"]) == patches
-    assert "90 records in quarantine." in call("run", "--allow-refusals").stderr
-    assert "90 records in quarantine." in call("run").stderr, "and it goes on"
+    assert "90 records in quarantine: see" in call("run", "--allow-refusals").stderr
+    assert "90 records in quarantine: see" in call("run").stderr, "and it goes on"
 
 
 def test_a_client_is_paused_and_resumed(new: World) -> None:

@@ -65,7 +65,7 @@ def test_status_of_a_client_that_is_well(acme: World) -> None:
     acme.sync()
     assert "kept in the portal: company 1\n" in call("status").stdout
     acme.sql("UPDATE reconciler.baseline SET verified_at = NULL")
-    assert "no lead was compared in full yet, 60 wait" in call("status").stdout
+    assert "no lead was compared in full yet; 60 are still to be" in call("status").stdout
 
 
 def quarantined(acme: World) -> None:
@@ -97,7 +97,7 @@ def failed(acme: World) -> None:
         (quarantined, "Acme: 1 lead waits for the option 'Postponed' of HRQ Status: add it in"),
         (waiting, "Acme: 30 deletions wait for approval: see `reconciler deletions list`."),
         (stopped, "Acme: 'Job Title' is stopped"),
-        (drifted, "Acme: company of 60 leads is not what was agreed on"),
+        (drifted, "Acme: company of 60 leads differs from what both sides last agreed on"),
         (failed, "Acme: The last run failed: Airtable was away."),
     ],
 )

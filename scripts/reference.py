@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 from pydantic import SecretStr
-from reference_words import BESIDE, GROUPS, SETTINGS
+from reference_words import BESIDE, EXIT_CODES, GROUPS, SETTINGS
 from sqlalchemy import text
 
 from reconciler_dagster.cli.group import COMMANDS, main
@@ -130,12 +130,11 @@ def commands() -> str:
     with click.Context(main) as context:
         found = [(name, main.get_command(context, name)) for name in COMMANDS]
     told = [_command(name, command) for name, command in found if command is not None]
-    readme = (ROOT / "README.md").read_text()
-    codes = readme.partition("| exit code | means |")[2].partition("\n\n")[0]
-    assert codes, "the README has no table of exit codes"
     return (
         f"{HEAD}# Commands\n\n`--json` prints one JSON object on stdout, and remarks on stderr: "
-        f"[json.md](json.md) shows each.\n\n## Exit codes\n\n| exit code | means |{codes}\n\n"
+        "[json.md](json.md) shows each.\n\n## Exit codes\n\n"
+        + table(("exit code", "means"), EXIT_CODES)
+        + "\n"
         + "\n".join(told)
     )
 
@@ -158,8 +157,9 @@ def checks() -> str:
         for spec in sorted(specs, key=lambda spec: (spec.asset_key, spec.name))
     ]
     return (
-        f"{HEAD}# Asset checks\n\nEach says what holds while it is green. The README says what to "
-        "do about a red one; one that blocks stops the write.\n\n"
+        f"{HEAD}# Asset checks\n\nEach says what holds while it is green. "
+        "[trouble.md](../trouble.md) "
+        "says what to do about a red one; one that blocks stops the write.\n\n"
         + table(("check", "asset", "blocks", "green while"), rows)
     )
 

@@ -124,3 +124,26 @@ BESIDE = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("address", "no traces"),
     "POSTGRES_PASSWORD": ("secret", ""),
 }
+
+EXIT_CODES = [
+    ("0", "All is well."),
+    (
+        "1",
+        "Something needs a person. `run`, `great-sync`, `audit`: the run failed or was stopped; a "
+        "client or one of its syncs is new, or is paused; cells are in quarantine, deletions wait, "
+        "Airtable did not answer a write, or edits in Postgres may not be noted; a dry run "
+        "foresees "
+        "refusals; the database hides rows or denies a privilege. `adopt`: more would be done than "
+        "was approved, or refusals are foreseen. `status`: any of that, a stopped field, or drift "
+        "that nothing explains. `quarantine list`, `deletions list`: something waits. `migrate`: "
+        "something is left that it cannot mend, or `--down` would lose something and has no "
+        "`--yes`.",
+    ),
+    (
+        "2",
+        "A wrong option, setting, base or definition; a Dagster home, instance or folder that "
+        "cannot "
+        "be used; an id, record or field for which nothing waits. Nothing was done. A run with a "
+        "stopped field ends with 2 as well: it has carried over the other fields.",
+    ),
+]

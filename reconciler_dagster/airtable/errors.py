@@ -13,7 +13,8 @@ from reconciler_dagster.core.values import printable
 
 NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
 DEFAULT_REFUSED = (
-    "AIRTABLE_API_KEY is not accepted by Airtable: set it to a valid personal access token."
+    "AIRTABLE_API_KEY is not accepted by Airtable: set it to a valid personal access token and "
+    "restart the processes, or give the client a token of its own with `reconciler tokens set`."
 )
 NO_CALL = (
     "No call to Airtable can be made with these settings: check AIRTABLE_API_KEY and "

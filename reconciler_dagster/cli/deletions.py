@@ -73,8 +73,15 @@ def list_deletions(client_id: str | None, as_json: bool) -> None:
             )
         if not rows:
             click.echo("No lead is missing from Airtable.")
-    waits = any(row["state"] == State.AWAITING_APPROVAL for row in rows)
-    raise click.exceptions.Exit(1 if waits else 0)
+    waiting = sum(row["state"] == State.AWAITING_APPROVAL for row in rows)
+    if waiting and not as_json:
+        click.echo(
+            f"{counted(waiting, 'deletion')} waiting for approval. If they are meant, run "
+            "`reconciler deletions approve`; to keep the leads, `reconciler deletions "
+            "reject`; both "
+            "take record ids or --all. If it was an accident, restore the records in Airtable."
+        )
+    raise click.exceptions.Exit(1 if waiting else 0)
 
 
 def _decide(
@@ -129,10 +136,10 @@ all_of_them = click.option("--all", "every", is_flag=True, help="All that wait."
 @one_client
 @as_one_object
 def approve(record_ids: tuple[str, ...], every: bool, client_id: str | None, as_json: bool) -> None:
-    """Delete leads that wait for approval, unless their records are back meanwhile.
+    """Delete leads that wait for approval, unless their records are back in Airtable.
 
-    Soft: the row and its log stay, and come back if the record is restored in Airtable. An id that
-    does not wait: exit code 2, and nothing is done.
+    The row and its log stay: the lead is only archived, and active again if the record is restored
+    in Airtable. Exit code 2, and nothing is done, where one of the ids does not wait.
     """
     _decide("approve", client_id, record_ids, every, as_json)
 
@@ -143,5 +150,5 @@ def approve(record_ids: tuple[str, ...], every: bool, client_id: str | None, as_
 @one_client
 @as_one_object
 def reject(record_ids: tuple[str, ...], every: bool, client_id: str | None, as_json: bool) -> None:
-    """Keep leads although Airtable no longer has their records; they are not asked for again."""
+    """Keep leads although Airtable no longer has their records; nobody is asked again."""
     _decide("reject", client_id, record_ids, every, as_json)

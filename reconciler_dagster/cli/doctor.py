@@ -95,7 +95,11 @@ def examine_switch_over() -> Iterator[Finding]:
         for client in active_clients(connection):
             fought = fights.sentences(connection, client.id)
             state: State = "warning" if fought else "ok"
-            yield Finding(f"client {client.name}", state, " ".join(fought) or "nobody fights")
+            yield Finding(
+                f"client {client.name}",
+                state,
+                " ".join(fought) or "no other program writes against the engine",
+            )
 
 
 def _print(findings: list[Finding]) -> None:

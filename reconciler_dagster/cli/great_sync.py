@@ -34,7 +34,11 @@ DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--dry-run", is_flag=True, help="Only say what would happen; write nothing.")
 @click.option("--allow-mass-clear", is_flag=True, help="Empty many cells in Airtable if need be.")
 @allow_refusals_option
-@click.option("--afresh", is_flag=True, help="Do not go on where a killed Great Sync stopped.")
+@click.option(
+    "--afresh",
+    is_flag=True,
+    help="Begin anew instead of going on where the last Great Sync was cut off.",
+)
 @as_one_object
 def great_sync(
     client_id: str | None,

@@ -25,8 +25,8 @@ from reconciler_dagster.syncs.in_force import maps
 
 
 @click.command()
-@click.option("--down", is_flag=True, help="Take the engine's own schema away again instead.")
-@click.option("--yes", is_flag=True, help="With --down: what will be lost may be.")
+@click.option("--down", is_flag=True, help="Remove the engine's own schema instead.")
+@click.option("--yes", is_flag=True, help="With --down: go on although something will be lost.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
@@ -40,7 +40,10 @@ def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     Exit code 1: something is left that only a person can mend, or that nobody has said yes to.
     """
     if down and dry_run:
-        raise click.UsageError("--down has no --dry-run.")
+        raise click.UsageError(
+            "--down has no --dry-run: leave one of them out. Where --down would lose something, it "
+            "says so first and wants --yes."
+        )
     settings = Settings.load()
     portal, syncs = engine(settings.require_database_url()), list(maps(settings).values())
     if dry_run:
@@ -57,7 +60,7 @@ def migrate(down: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     if lost and not yes:
         if as_json:
             echo_json({"direction": "down", "changed": False, "mended": [], "lost": lost})
-        click.echo("Nothing was changed: say --yes if that may be lost.", err=True)
+        click.echo("Nothing was changed. To go on although this will be lost, add --yes.", err=True)
         raise click.exceptions.Exit(1)
     if down:
         downgrade(portal)

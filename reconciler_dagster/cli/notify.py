@@ -14,7 +14,7 @@ from reconciler_dagster.notices.settings import NoticeSettings
 from reconciler_dagster.notices.words import Message, Surroundings
 
 NOBODY = (
-    "Nobody is told of anything: set an address, e.g. RECONCILER_NOTIFY_SLACK_URL "
+    "No notice is sent to anybody: set an address, e.g. RECONCILER_NOTIFY_SLACK_URL "
     "(docs/notices.md has them all)."
 )
 
@@ -71,10 +71,11 @@ def _test_message(around: Surroundings) -> Message:
 @notify.command("list")
 @as_one_object
 def list_notices(as_json: bool) -> None:
-    """List the notices that stand and the last ones that are over, and who was told."""
+    """List the notices that are open and the last ones that are over, and who got them."""
     from reconciler_dagster.notices import store
     from reconciler_dagster.notices.decide import State
     from reconciler_dagster.notices.kinds import KINDS
+    from reconciler_dagster.notices.words import happened
     from reconciler_dagster.postgres.portal import open_portal
 
     with open_portal(Settings.load()).connect() as connection:
@@ -97,12 +98,15 @@ def list_notices(as_json: bool) -> None:
         return
     for notice, deliveries in found:
         whom = ", ".join(filter(None, notice.affected)) or "the whole deployment"
-        state = "over " if notice.state is State.OVER else "stands"
+        kind, over = KINDS[notice.kind], notice.state is State.OVER
+        what = kind.happened if over else happened(notice)
         click.echo(
-            f"{state}  since {notice.since:%Y-%m-%d %H:%M}  {KINDS[notice.kind].happened}: {whom}"
+            f"{'over' if over else 'open'}  since {notice.since:%Y-%m-%d %H:%M}  {whom}: {what}"
         )
+        if not over:
+            click.echo(f"    {kind.todo}")
         for each in deliveries:
             outcome = each["answer"] or "waits"
             click.echo(f"    {each['what']} by {each['channel']}: {outcome}")
     if not found:
-        click.echo("Nobody has been told of anything yet.")
+        click.echo("No notice yet: nothing was wrong.")

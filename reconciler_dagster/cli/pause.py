@@ -33,7 +33,7 @@ def pause(client_id: str, as_json: bool) -> None:
 @_CLIENT
 @as_one_object
 def resume(client_id: str, as_json: bool) -> None:
-    """Write a paused client again, with whatever was edited meanwhile."""
+    """Write a paused client again; what was edited meanwhile is carried over."""
     _change(client_id, adoption.resume, "goes on with the next run", as_json)
 
 

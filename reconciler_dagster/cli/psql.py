@@ -43,7 +43,8 @@ def psql(arguments: tuple[str, ...]) -> None:
         parts = conninfo_to_dict(url)
     except ProgrammingError:  # its text quotes a part of it
         raise ConfigurationError(
-            "DATABASE_URL is not usable: libpq cannot read it as a connection string."
+            "DATABASE_URL is not usable: libpq cannot read it as a connection string; set it to "
+            "postgresql://user:password@host/database."
         ) from None
     # By environment: a URL among the arguments would show its password to everybody.
     own = {_VARIABLES[name]: str(value) for name, value in parts.items() if name in _VARIABLES}

@@ -51,6 +51,11 @@ def list_(client_id: str | None, as_json: bool) -> None:
                 f"  {cell.reason}"
             )
         click.echo(f"{counted(len(cells), 'cell')} in quarantine.")
+        if cells:
+            click.echo(
+                "Once mended, they are tried again by themselves: `reconciler quarantine retry` "
+                "has the next run do it."
+            )
     raise click.exceptions.Exit(1 if cells else 0)
 
 
@@ -61,10 +66,11 @@ def list_(client_id: str | None, as_json: bool) -> None:
 @click.option("--take", type=click.Choice(["airtable", "postgres"]), required=True)
 @as_one_object
 def choose_(client_id: str | None, record_id: str, field: str, take: Side, as_json: bool) -> None:
-    """Say which side's value stands of a cell that both edited and whose field is on hold.
+    """Choose which side's value to keep, for a cell that both sides edited and whose field is on
+    hold.
 
-    The next run carries it over; the other value is kept in the conflict log. Exit code 2 where no
-    such cell waits.
+    The next run carries that value over; the other one is kept in the conflict log. Exit code 2
+    where no such cell waits.
     """
     settings = Settings.load()
     portal = open_portal(settings)
@@ -107,7 +113,7 @@ def _alike(cells: Sequence[Held]) -> list[list[Held]]:
 def retry_(client_id: str | None, record_id: str | None, field: str | None, as_json: bool) -> None:
     """Have the next run try cells again, with their current values: all, or those chosen.
 
-    A choice that matches no cell: exit code 2.
+    Exit code 2 where no such cell is in quarantine.
     """
     settings = Settings.load()
     with open_portal(settings).begin() as connection:

@@ -169,7 +169,7 @@ def _show_sync(name: str, report: Mapping[str, Any]) -> None:
         f"{name}: {leads['airtable']} in Airtable, {leads['postgres']} active in Postgres, "
         f"{leads['baseline']} agreed on",
         f"agreed on, not in Postgres: {report['without_lead']}; "
-        f"in Postgres, never met in Airtable: {report['not_in_airtable']}",
+        f"in Postgres, never found in Airtable: {report['not_in_airtable']}",
         f"fields that differ from what was agreed on: {_by_field(report['differing_fields'])}",
         f"empty in Airtable, kept in the portal: {_by_field(report['held_back'])}",
         f"unsettled: {report['unsettled']}, quarantine: {report['quarantine']}, "
@@ -189,8 +189,8 @@ def _proof(report: Mapping[str, Any]) -> str:
     """How old the proof is that both sides agree."""
     never, oldest = report["never_verified"], report["oldest_verified_at"]
     if oldest is None:
-        return f"no lead was compared in full yet, {never} wait for it"
+        return f"no lead was compared in full yet; {never} are still to be compared"
     hours = (datetime.now(UTC) - oldest) / timedelta(hours=1)
     return (
-        f"the stalest lead was compared in full {hours:.1f} hours ago, {never} were never compared"
+        f"the stalest lead was compared in full {hours:.1f} hours ago; {never} were never compared"
     )

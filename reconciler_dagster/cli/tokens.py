@@ -86,7 +86,9 @@ def set_(client_id: str, variable: str | None, path: Path | None) -> None:
         given = Reference("table", sealed=resolving.keys(settings).seal(client.id, _entered()))
     with portal.begin() as connection:
         client_tokens.put(connection, client.id, given)
-    click.echo(f"{client.name}: {resolving.where(given)}, from its next run on.")
+    click.echo(
+        f"{client.name}: from the next run on, its token is read from: {resolving.where(given)}."
+    )
 
 
 @tokens.command("unset")
@@ -96,7 +98,10 @@ def unset(client_id: str) -> None:
     with open_portal(Settings.load()).begin() as connection:
         client = find_client(connection, client_id)
         had = client_tokens.remove(connection, client.id)
-    click.echo(f"{client.name}: {'AIRTABLE_API_KEY' if had else 'it had none of its own'}.")
+    if had:
+        click.echo(f"{client.name}: from the next run on, its token is AIRTABLE_API_KEY.")
+    else:
+        click.echo(f"{client.name} has no token of its own: nothing was changed.")
 
 
 @tokens.command()
@@ -135,8 +140,8 @@ def _entered() -> str:
     redaction.know(text)
     token = cleaned(text)
     if not token:
-        raise click.UsageError("Nothing was entered: the token is read from stdin.")
+        raise click.UsageError("No token was entered: type it, or send it to stdin.")
     try:
         return require_token(token)
     except ValueError as why:
-        raise click.UsageError(f"The token is not usable: {why}.") from None
+        raise click.UsageError(f"The token is not usable: {why}. Enter another one.") from None

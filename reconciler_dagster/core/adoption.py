@@ -55,8 +55,8 @@ class Standing:
         )
         return [
             f"{whose} of {self.name} {is_new} new: nothing of {it} is written on either side "
-            "before a person has seen what would be. Look with `reconciler adopt --client "
-            f"{self.client_id}`, and approve with --approve."
+            "before a person approves. See what would be done with `reconciler adopt --client "
+            f"{self.client_id}`, then approve with --approve."
         ]
 
     @property
@@ -66,8 +66,9 @@ class Standing:
             return None
         if self.state is State.NEW:
             return (
-                f"{self.name} is new: nothing of it is written on either side before a person has "
-                f"seen what would be. Look with `reconciler adopt --client {self.client_id}`, and "
+                f"{self.name} is new: nothing of it is written on either side before a person "
+                "approves. See what would be done with `reconciler adopt --client "
+                f"{self.client_id}`, and "
                 "approve with --approve."
             )
         since = f" since {self.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.since else ""

@@ -17,7 +17,7 @@ from dateutil.parser import isoparse
 
 from reconciler_dagster.core.normal import Form, pick, plain
 from reconciler_dagster.core.values import Directory, Unreadable, Value, printable
-from reconciler_dagster.core.words import NO_OPTION
+from reconciler_dagster.core.words import MEND_OPTION, NO_OPTION
 
 INT4 = 2**31
 # The longest text that an Airtable cell holds (Airtable facts, section 5).
@@ -172,7 +172,7 @@ class Choice(Codec):
         for cell, portal in self.portal_by_airtable.items():
             if portal == value:
                 return cell
-        raise Unreadable(f"is '{str(value)[:40]}', which {NO_OPTION}")
+        raise Unreadable(f"is '{str(value)[:40]}', which {NO_OPTION}: {MEND_OPTION}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,9 @@ class Integer(Codec):
             raise Unreadable(f"holds {kind(cell)} where a whole number was expected")
         number = math.floor(cell + 0.5) if isinstance(cell, float) else cell
         if not -self.limit <= number < self.limit:
-            raise Unreadable("is a number too large for the column")
+            raise Unreadable(
+                "is a number too large for the column: correct it, or widen the column"
+            )
         if not self.rounds and abs(cell - number) > _NOISE:
             raise Unreadable(f"is {cell:g}, and the column takes whole numbers: round it there")
         return number
@@ -266,7 +268,7 @@ class DateTime(Codec):
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
             moment = moment.astimezone(UTC)
         except (ValueError, OverflowError):
-            raise Unreadable(f"is '{text[:40]}', which is no date and time") from None
+            raise Unreadable(f"is '{text[:40]}', which is no date and time: correct it") from None
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def from_postgres(self, value: Any, users: Directory) -> Value:

@@ -33,7 +33,7 @@ class Date(Codec):
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
             return moment.astimezone(UTC).date().isoformat()
         except (ValueError, OverflowError):
-            raise Unreadable(f"is '{text[:40]}', which is no date") from None
+            raise Unreadable(f"is '{text[:40]}', which is no date: correct it") from None
 
     def from_postgres(self, value: Any, users: Directory) -> Value:
         """See Codec."""

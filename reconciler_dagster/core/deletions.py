@@ -51,7 +51,8 @@ def is_suspicious(listed: int, absent: int, gone: int, leads: int) -> str | None
 
 
 NEVER_MET = (
-    "Nothing was ever agreed on about this lead: whether its record was ever here, a person knows."
+    "This lead was never synced, so only a person can tell whether its record was deleted: approve "
+    "or reject its deletion."
 )
 
 
@@ -62,7 +63,7 @@ def never_met(elsewhere: str | None) -> str:
     if elsewhere is None:
         return NEVER_MET
     return (
-        "Nothing was ever agreed on about this lead, and its record is in the base of another "
+        "This lead was never synced for this client, and its record is in the base of another "
         f"client ({elsewhere}): it was moved here. Move it back, or move the record."
     )
 

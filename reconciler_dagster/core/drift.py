@@ -18,7 +18,8 @@ def unexplained(report: Mapping[str, Any]) -> list[str]:
         known = leads + report["quarantine_by_field"].get(column, 0)
         if count > known:
             lines.append(
-                f"{column} of {_leads(count, known)} is not what was agreed on. Run "
+                f"{column} of {_leads(count, known)} differs from what both sides last "
+                "agreed on. Run "
                 "`reconciler great-sync`: it compares every lead and repairs it."
             )
     if report["without_lead"] > leads:
@@ -28,10 +29,10 @@ def unexplained(report: Mapping[str, Any]) -> list[str]:
         )
     if report["not_in_airtable"] > leads:
         lines.append(
-            f"Active in Postgres, but never met in Airtable: "
+            f"Active in Postgres, but never found in Airtable: "
             f"{_leads(report['not_in_airtable'], leads)}. The Great Sync and the audit look for "
-            "the records; what is gone appears in `reconciler deletions list`, for a person to "
-            "decide."
+            "the records; those that are gone appear in `reconciler deletions list`, where a "
+            "person decides."
         )
     return lines
 

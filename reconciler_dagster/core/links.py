@@ -81,7 +81,9 @@ def _record_of(key: Any, sync: str, users: Directory) -> str:
 
 def _own(record_id: str) -> str:
     if not is_record_id(record_id):
-        raise Unreadable(f"links to {record_id}, which has no record in Airtable yet")
+        raise Unreadable(
+            f"links to {record_id}, which has no record in Airtable yet: wait until it has one"
+        )
     return record_id
 
 
@@ -89,6 +91,7 @@ def _key_of(record_id: str, sync: str, users: Directory) -> Any:
     key = users.rows(sync).key_of_record(record_id)
     if key is None:
         raise Unreadable(
-            f"links to {record_id} of {sync}, whose row is not there yet: it is filled once it is"
+            f"links to {record_id} of {sync}, whose row is not there yet: wait, it is carried over "
+            "once that row is there"
         )
     return key

@@ -9,6 +9,7 @@ from typing import Any
 from reconciler_dagster.core.codecs import Codec, kind, text_of
 from reconciler_dagster.core.normal import pick
 from reconciler_dagster.core.values import Directory, Unreadable, Value
+from reconciler_dagster.core.words import MEND_OPTION, NO_OPTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,9 @@ class MultiSelect(Codec):
             return option
         known = pick(option, self.words)
         if known is None:
-            raise Unreadable(f"holds '{option[:40]}', which has no meaning here")
+            raise Unreadable(
+                f"holds '{option[:40]}', which has no meaning here: use {', '.join(self.words)}"
+            )
         return self.words[known]
 
     def _option(self, word: str) -> str:
@@ -47,7 +50,7 @@ class MultiSelect(Codec):
         for option, meaning in self.words.items():
             if meaning == word:
                 return option
-        raise Unreadable(f"holds '{word[:40]}', which is no option of the Airtable field")
+        raise Unreadable(f"holds '{word[:40]}', which {NO_OPTION}: {MEND_OPTION}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,9 @@ class Lookup(Codec):
         """See Codec."""
         parts = cell if isinstance(cell, list) else [cell]
         if not all(isinstance(part, str | int | float) for part in parts):
-            raise Unreadable("holds values that are neither texts nor numbers")
+            raise Unreadable(
+                "holds values that are neither texts nor numbers: map the field to another column"
+            )
         if self.joined:
             return ", ".join(map(str, parts)) or None
         return parts or None

@@ -32,7 +32,9 @@ class Decimal(Codec):
         if isinstance(cell, bool) or not isinstance(cell, int | float) or not math.isfinite(cell):
             raise Unreadable(f"holds {kind(cell)} where a number was expected")
         if abs(cell) >= 10**self.digits:
-            raise Unreadable("is a number too large for the column")
+            raise Unreadable(
+                "is a number too large for the column: correct it, or widen the column"
+            )
         if self.scale is None:
             return _whole(cell)
         number = round(cell, self.scale)

@@ -38,7 +38,9 @@ class UserEmail(Codec):
         try:
             return users.email_by_id[value]
         except KeyError:
-            raise Unreadable(f"is user {value}, who is not in the users table") from None
+            raise Unreadable(
+                f"is user {value}, who is not in the users table: choose another user"
+            ) from None
 
     def to_postgres(self, value: Value, users: Directory) -> Any:
         """See Codec."""

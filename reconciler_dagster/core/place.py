@@ -27,6 +27,6 @@ def moved(before: Place, now: Place) -> str | None:
         return None
     return (
         f"{what} What was agreed on does not count there: both sides are compared as at first "
-        "contact, Airtable's value stands where they differ, and the portal's is kept as a "
+        "contact, Airtable's value wins where they differ, and the portal's is kept as a "
         "conflict. Leads that are not there stay active until a person decides."
     )

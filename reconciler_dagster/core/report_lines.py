@@ -34,12 +34,12 @@ def lines(report: Report) -> Iterator[str]:
     for column, n in sorted(plan["conflicts"].items()):
         yield f"the portal's {column} of {counted(n, 'lead')} would lose, and be kept as conflicts"
     for lost in report.loses:
-        yield f"  e.g. {lost.record_id} {lost.field}: '{lost.stands}' stands, '{lost.loses}' loses"
+        yield f"  e.g. {lost.record_id} {lost.field}: '{lost.stands}' wins, '{lost.loses}' loses"
     for trigger in report.triggers:
         yield f"the portal's trigger {trigger.name} would fire {counted(trigger.calls, 'time')}"
         if trigger.guard:
             yield (
-                "  to keep it from telling old news: `reconciler adopt --guard-trigger "
+                "  to keep it from logging old events as new: `reconciler adopt --guard-trigger "
                 f"{trigger.name}`, which is"
             )
             yield from (f"    {statement};" for statement in trigger.guard)
@@ -51,6 +51,9 @@ def lines(report: Report) -> Iterator[str]:
             f"{counted(row['rows'], 'row')} {row['kind']} in {row['table']}"
         )
     if report.unexamined:
-        yield f"{counted(report.unexamined, 'lead')} could not be tried: somebody held them"
+        yield (
+            f"{counted(report.unexamined, 'lead')} could not be tried: somebody "
+            "else had them locked"
+        )
     yield from report.notes
     yield f"about {counted(report.calls, 'call')} to Airtable, {report.seconds} s at the least"

@@ -8,7 +8,7 @@ from typing import Any
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.together import waiting
 from reconciler_dagster.core.values import Unreadable, Value
-from reconciler_dagster.core.words import NO_OPTION
+from reconciler_dagster.core.words import MEND_OPTION, NO_OPTION
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import quarantine
 from reconciler_dagster.postgres.quarantine import Refusal
@@ -89,4 +89,4 @@ def _require_option(session: Session, column: str, cell: Any) -> None:
     if session.bound.option(column, cell) != cell and not session.mapping_is_fresh:
         session.check_mapping(force=True)
     if session.bound.option(column, cell) is None:
-        raise Unreadable(f"is '{cell}', which {NO_OPTION}: add the option or choose another value")
+        raise Unreadable(f"is '{cell}', which {NO_OPTION}: {MEND_OPTION}")

@@ -66,7 +66,8 @@ def read(settings: Settings, client: Client, own: Reference | None) -> str:
         return environment.require_token(_READ[own.kind](settings, client, own))
     except ValueError as why:
         raise ConfigurationError(
-            f"The Airtable token of {client.name} ({where(own)}) is not usable: {why}."
+            f"The Airtable token of {client.name} ({where(own)}) is not usable: {why}. Put a valid "
+            "token there, or give the client another one with `reconciler tokens set`."
         ) from None
 
 

@@ -51,9 +51,9 @@ _ALL = (
         Severity.CRITICAL,
         "Airtable refuses the token",
         "Make a personal access token with the scopes data.records:read, data.records:write and "
-        "schema.bases:read, and put it in the place of the refused one. If that is a variable, "
-        "restart daemon and listener; what is in a file or was set by `reconciler tokens set` is "
-        "read by the next run. Nothing is lost: that run carries over what was edited meanwhile.",
+        "schema.bases:read, and replace the refused one with it. If it is in a variable, restart "
+        "daemon and listener; if it is in a file or was set with `reconciler tokens set`, the next "
+        "run reads it. Nothing is lost: that run carries over what was edited meanwhile.",
         "runs",
         explains=("runs_fail", *_LATE),
     ),
@@ -90,7 +90,7 @@ _ALL = (
         "changes_wait",
         Severity.WARNING,
         "A run waits for a person: it would empty cells of many leads in Airtable",
-        "Look in the run at what it would write. If that is meant, launch it with "
+        "Look at the run to see what it would write. If that is meant, launch it with "
         "allow_mass_clear, or `reconciler run --allow-mass-clear`; if not, put the values back in "
         "the portal. Until then nothing is carried over for the client, and nothing is lost.",
         "runs",
@@ -100,8 +100,8 @@ _ALL = (
         "runs_fail",
         Severity.WARNING,
         "Runs fail",
-        "Mend what is named above; the run has its whole log. What was edited waits, and nothing "
-        "is lost: the next run that succeeds carries it over.",
+        "Correct what the notice names; the run in Dagster has the whole log. Edits wait, and "
+        "nothing is lost: the next run that succeeds carries them over.",
         "runs",
         explains=_LATE,
     ),
@@ -124,8 +124,9 @@ _ALL = (
         "quarantine",
         Severity.WARNING,
         "Values wait in quarantine",
-        "One side does not take them; the page names each with its reason. Correct the value where "
-        "it was entered, or what refuses it: it is tried again by itself.",
+        "One side refuses them; the page says why, for each of them. Correct the value where "
+        "it was "
+        "entered, or what refuses it: it is tried again by itself.",
         "quarantine",
     ),
     Kind(
@@ -149,7 +150,8 @@ _ALL = (
         Severity.WARNING,
         "Leads whose records are gone from Airtable wait for a person",
         "Look whether the records were meant to be deleted, then approve or reject on the page, or "
-        "by `reconciler deletions`. Until then the leads stay active in the portal.",
+        "with `reconciler deletions approve` or `reject`. Until then the leads stay active in "
+        "the portal.",
         "deletions",
     ),
     Kind(
@@ -164,7 +166,7 @@ _ALL = (
         "drift",
         Severity.WARNING,
         "Both sides differ, and nothing known explains it",
-        "`reconciler status` names each difference with its remedy; mostly that is "
+        "`reconciler status` names each difference with its remedy; most often that is "
         "`reconciler great-sync`.",
         "console",
     ),
@@ -198,8 +200,10 @@ _ALL = (
         "daemon_dead",
         Severity.CRITICAL,
         "Dagster's daemon gives no sign of life: nothing is started by schedule",
-        "Start `dagster-daemon run` again, and look at its last words. Nothing is lost: the next "
-        "run carries over what was edited meanwhile.",
+        "Start it again: `reconciler serve daemon`, `dagster-daemon run`, or the service or "
+        "container "
+        "that runs it; its log says why it ended. Nothing is lost: the next run carries over what "
+        "was edited meanwhile.",
         "daemons",
         of_all=True,
         explains=("schedule_still", *_LATE),
@@ -228,7 +232,8 @@ _ALL = (
         "dagster_storage",
         Severity.CRITICAL,
         "Dagster's own storage cannot be used",
-        "Look at the Postgres of DAGSTER_POSTGRES_URL: that it runs, has room and lets us in. "
+        "Look at the Postgres of DAGSTER_POSTGRES_URL: that it runs, has room and accepts "
+        "connections. "
         "Until then no run can be started; what is edited waits, and nothing is lost.",
         "daemons",
         of_all=True,
@@ -238,7 +243,8 @@ _ALL = (
         "postgres_down",
         Severity.CRITICAL,
         "The portal's Postgres cannot be used",
-        "Look at the Postgres of DATABASE_URL: that it runs, has room and lets us in. Nothing is "
+        "Look at the Postgres of DATABASE_URL: that it runs, has room and accepts "
+        "connections. Nothing is "
         "carried over meanwhile, and nothing is lost.",
         "notices",
         of_all=True,

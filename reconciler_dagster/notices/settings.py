@@ -130,7 +130,7 @@ class NoticeSettings(FromEnvironment):
         if (self.smtp_url is None) != (self.email_to is None):
             missing = "SMTP_URL" if self.smtp_url is None else "EMAIL_TO"
             raise ConfigurationError(
-                f"{self.prefix}{missing} is not set, and without it no e-mail can be sent."
+                f"{self.prefix}{missing} is not set, and without it no e-mail can be sent: set it."
             )
         return {
             "slack": self.slack_url is not None,

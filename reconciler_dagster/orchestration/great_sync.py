@@ -84,7 +84,7 @@ class Choice:
         if not months and self.start and self.end and self.start > self.end:
             raise ConfigurationError("--from lies after --to: swap them.")
         if not months:
-            raise ConfigurationError("--from lies in the future: there are no leads of then yet.")
+            raise ConfigurationError("--from lies in the future: name a day up to today.")
         return months
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from reconciler_dagster.core.sync import MAIN
+from reconciler_dagster.core.words import counted
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.pull import Pulled
@@ -147,7 +148,9 @@ def attention_of_findings(summary: Summary) -> list[str]:
         reasons += _foreseen(findings.get("change_set", {}))
     if findings.get("unanswered"):
         reasons.append(
-            f"{findings['unanswered']} writes without an answer; the next run settles them."
+            f"Airtable did not answer {counted(findings['unanswered'], 'write')}. Do nothing: "
+            "the next "
+            "run finds out whether they arrived."
         )
     return reasons
 
@@ -165,9 +168,14 @@ def attention_of_client(quarantined: int, pending: int) -> list[str]:
     """What stands, whichever run it came from."""
     reasons = []
     if quarantined:
-        reasons.append(f"{quarantined} records in quarantine.")
+        reasons.append(
+            f"{counted(quarantined, 'record')} in quarantine: see `reconciler quarantine list`."
+        )
     if pending:
-        reasons.append(f"{pending} deletions wait for approval: `reconciler deletions list`.")
+        wait = "waits" if pending == 1 else "wait"
+        reasons.append(
+            f"{counted(pending, 'deletion')} {wait} for approval: see `reconciler deletions list`."
+        )
     return reasons
 
 

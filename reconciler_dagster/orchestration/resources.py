@@ -230,4 +230,4 @@ def client_run(context: dg.InitResourceContext) -> Iterator[ClientRun]:
     try:
         prune_when_due(engine(settings.require_database_url()), settings)
     except (SQLAlchemyError, ConfigurationError) as error:
-        log.warning("what is old was not pruned: %s", told(error))
+        log.warning("old rows could not be deleted: %s", told(error))

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Engine
 
+from reconciler_dagster.core.words import counted
 from reconciler_dagster.orchestration.metadata import attention_of_client, attention_of_findings
 from reconciler_dagster.postgres import decisions, quarantine, runs
 from reconciler_dagster.postgres.clients import active_clients
@@ -65,7 +66,13 @@ def unanswered(portal: Engine) -> Verdict:
         judged = runs.standing(connection, ["delta", "manual"], "unanswered")
     writes = [(name, run.findings["unanswered"]) for name, run in judged]
     return Verdict(
-        [f"{name}: {n} writes without an answer." for name, n in writes if n],
+        [
+            f"{name}: Airtable did not answer {counted(n, 'write')}; the next run finds out "
+            "whether "
+            "they arrived."
+            for name, n in writes
+            if n
+        ],
         {"writes without answer": sum(n for _, n in writes)},
     )
 

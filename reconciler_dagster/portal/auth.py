@@ -84,12 +84,12 @@ class Tokens:
         self._secret = secret.get_secret_value() if secret else None
         if self._secret is None and portal.jwks_url is None:
             raise ConfigurationError(
-                "Neither PORTAL_JWT_SECRET nor PORTAL_JWKS_URL is set: the portal would not know "
-                "whose tokens to trust."
+                "Neither PORTAL_JWT_SECRET nor PORTAL_JWKS_URL is set, so the portal cannot tell "
+                "whose tokens are valid: set one of them."
             )
         if self._secret is not None and len(self._secret.encode()) < _SHORTEST_SECRET:
             raise ConfigurationError(
-                f"PORTAL_JWT_SECRET is too short: it needs at least {_SHORTEST_SECRET} bytes."
+                f"PORTAL_JWT_SECRET is too short: set it to at least {_SHORTEST_SECRET} bytes."
             )
         self._portal = portal
         self._next_refresh = 0.0
@@ -102,7 +102,9 @@ class Tokens:
     def mint(self, user: User, lifetime: timedelta = timedelta(hours=8)) -> str:
         """An HS256 token for a user."""
         if self._secret is None:
-            raise ConfigurationError("PORTAL_JWT_SECRET is not set: no token can be made.")
+            raise ConfigurationError(
+                "PORTAL_JWT_SECRET is not set, and tokens are signed with it: set it."
+            )
         claims = {
             "sub": str(user.id),
             "role": user.role.value,

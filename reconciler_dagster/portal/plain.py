@@ -67,7 +67,8 @@ _SENTENCES = tuple(
             "Another sync was at work for the same leads. The next one goes on.",
         ),
         (
-            r"The run (died|ended without a word|was interrupted)|Of \d+ records that this run had",
+            r"The run (died|ended without a word|was cut off|was interrupted)|Of \d+ records "
+            r"that this run had",
             "The sync was cut off. The next one goes on with what is left.",
         ),
     )

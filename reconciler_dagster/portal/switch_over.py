@@ -49,7 +49,7 @@ CHECKS = {
         "AND created_at > clock_timestamp() - make_interval(mins => :minutes)",
         f"events that a trigger has logged in the last {MINUTES} minutes",
         50,
-        "so many at once are old news: guard the trigger (`reconciler adopt --guard-trigger`)",
+        "so many at once are old events: guard the trigger (`reconciler adopt --guard-trigger`)",
     ),
     "queue of the old sync": Check(
         "SELECT count(*) FROM public.airtable_sync_queue WHERE status = 'pending'",
@@ -72,15 +72,15 @@ CHECKS = {
     ),
     "without campaign": Check(
         "SELECT count(*) FROM public.leads WHERE campaign_id IS NULL",
-        "leads have no campaign_id: the same number, and the new leads, are to stand afterwards",
+        "leads have no campaign_id: expect the same number afterwards, and the new leads",
     ),
     "inactive": Check(
         "SELECT count(*) FROM public.leads WHERE NOT is_active",
-        "leads are inactive: the same number is to stand afterwards",
+        "leads are inactive: expect the same number afterwards",
     ),
     "completed": Check(
         "SELECT count(*) FROM public.leads WHERE completed_at IS NOT NULL",
-        "leads have a completed_at: the same number is to stand afterwards",
+        "leads have a completed_at: expect the same number afterwards",
     ),
 }
 

@@ -67,8 +67,8 @@ def _require(table: Table, types: dict[str, str]) -> None:
     missing = sorted(name for name in needed if name is not None and name not in types)
     if missing:
         raise ConfigurationError(
-            f"Table {table.name} has no column {', '.join(missing)}: it is not the table that the "
-            "sync's definition means."
+            f"Table {table.name} has no column {', '.join(missing)}, which the sync's definition "
+            "needs: add it, or correct the definition."
         )
     for name, expected in needed.items():
         if name is not None and types[name] not in expected:

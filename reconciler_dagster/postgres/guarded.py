@@ -87,11 +87,15 @@ def guard(connection: Connection, name: str, by: str, tables: Iterable[Table]) -
     synced = list(tables)
     known = {t.name: t for table in synced for t in portal_triggers(connection, table)}
     if name not in known:
-        there = f": expected {', '.join(known)}" if known else ", nor any other of the portal's own"
-        raise ConfigurationError(f"{' or '.join(map(str, synced))} has no trigger {name}{there}.")
+        raise ConfigurationError(
+            f"{' or '.join(map(str, synced))} has no trigger {name}: name another one "
+            f"({', '.join(known) or 'there is none'})."
+        )
     trigger = known[name]
     if trigger.is_guarded:
-        raise ConfigurationError(f"The trigger {name} looks at reconciler.writer already.")
+        raise ConfigurationError(
+            f"The trigger {name} has this guard already: leave --guard-trigger {name} out."
+        )
     _run(connection, trigger.guard_sql)
     connection.execute(
         text(

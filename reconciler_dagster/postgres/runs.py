@@ -41,7 +41,8 @@ def start(
     connection.execute(
         text(
             "UPDATE reconciler.run_summary SET state = 'failed', "
-            "finished_at = clock_timestamp(), message = 'The run ended without a word.' "
+            "finished_at = clock_timestamp(), message = 'The run was cut off: its process ended "
+            "before it could say why. The next run goes on with what is left.' "
             "WHERE client_id = :client_id AND state = 'started' AND run_id <> :run_id "
             "AND CASE WHEN :windowed THEN purpose = :purpose AND scope = :scope "
             "ELSE purpose IN ('delta', 'manual') END"

@@ -119,7 +119,7 @@ class Stack:
         began = time.monotonic()
         (self._state / RUNNING).unlink(missing_ok=True)
         if kill_marked(self._state):
-            click.echo("Cleared away what an earlier `reconciler up` had left running.")
+            click.echo("Ended what an earlier `reconciler up` had left running.")
         settings = Settings.load()
         plan = Plan.of(settings)
         plan.check_real(settings)

@@ -91,7 +91,10 @@ def nothing_starts(environment: str) -> str:
 def died(name: str, code: int, log: Path, end: str) -> str:
     """A part ended by itself."""
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return f"The {name} {how}. The end of {log}:\n\n{end or '(empty)'}\n"
+    return (
+        f"The {name} {how}, so everything else was stopped too. Nothing is lost: mend what its log "
+        f"says and start `reconciler up` again. The end of {log}:\n\n{end or '(empty)'}\n"
+    )
 
 
 def no_listener(end: str) -> str:
@@ -105,4 +108,8 @@ def no_listener(end: str) -> str:
 
 def not_ready(name: str, seconds: int, log: Path, end: str) -> str:
     """A part runs, and is still of no use."""
-    return f"The {name} was not ready within {seconds} s. The end of {log}:\n\n{end or '(empty)'}\n"
+    return (
+        f"The {name} was not ready within {seconds} s, so everything else was stopped too: mend "
+        f"what its log says and start `reconciler up` again. The end of {log}:\n\n"
+        f"{end or '(empty)'}\n"
+    )

@@ -35,7 +35,7 @@ def definitions(settings: Settings) -> dict[str, SyncDefinition]:
     names = chosen or DEFAULT
     if missing := [name for name in names if name not in known]:
         raise ConfigurationError(
-            f"RECONCILER_SYNCS names {', '.join(missing)}, which is not defined: the syncs are "
+            f"RECONCILER_SYNCS names {', '.join(missing)}, which is not defined: choose from "
             f"{', '.join(sorted(known))}."
         )
     return in_order({name: known[name].within(names) for name in names})

@@ -40,7 +40,9 @@ def read_definition(path: Path) -> SyncDefinition:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DefinitionError(f"{path} cannot be read: {error.strerror}.") from None
+        raise DefinitionError(
+            f"{path} cannot be read ({error.strerror}): make it a file that can be read."
+        ) from None
     except UnicodeDecodeError:
         raise DefinitionError(f"{path} is no UTF-8 text: save it as UTF-8.") from None
     return parse_definition(text, path.name)
@@ -55,9 +57,9 @@ def parse_definition(text: str, name: str) -> SyncDefinition:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}, line {mark.line + 1}" if mark else name
-        raise DefinitionError(f"{where}: this is no YAML: {error.problem}.") from None
+        raise DefinitionError(f"{where}: this is no YAML ({error.problem}): correct it.") from None
     except yaml.YAMLError:
-        raise DefinitionError(f"{name}: this is no YAML text.") from None
+        raise DefinitionError(f"{name}: this is no YAML: correct it.") from None
     if not isinstance(content, Mapping):
         raise DefinitionError(
             f"{name}: expected a sync definition with the keys sync, airtable, postgres and fields."
@@ -112,7 +114,7 @@ def in_order(definitions: Mapping[str, SyncDefinition]) -> dict[str, SyncDefinit
     for name, wanted in parents.items():
         for missing in sorted(wanted - definitions.keys()):
             raise DefinitionError(
-                f"The sync {name} links to '{missing}', and no sync has that name: the syncs are "
+                f"The sync {name} links to '{missing}', and no sync has that name: choose from "
                 f"{', '.join(sorted(definitions))}."
             )
     for name, definition in definitions.items():
@@ -120,7 +122,7 @@ def in_order(definitions: Mapping[str, SyncDefinition]) -> dict[str, SyncDefinit
         for missing in sorted(after - definitions.keys()):
             raise DefinitionError(
                 f"The sync {name} derives a column after '{missing}', and no sync has that name: "
-                f"the syncs are {', '.join(sorted(definitions))}."
+                f"choose from {', '.join(sorted(definitions))}."
             )
     ordered: dict[str, SyncDefinition] = {}
     while len(ordered) < len(definitions):
@@ -153,8 +155,8 @@ def _lines(node: yaml.Node | None, name: str) -> dict[tuple[str, ...], int]:
             below = (*path, str(key.value))
             if below in found:
                 raise DefinitionError(
-                    f"{name}, line {key.start_mark.line + 1}: '{key.value}' stands here twice; it "
-                    f"stands in line {found[below]} already."
+                    f"{name}, line {key.start_mark.line + 1}: '{key.value}' is here a second time, "
+                    f"after line {found[below]}: remove one of them."
                 )
             found[below] = key.start_mark.line + 1
             walk(value, below)

@@ -45,13 +45,13 @@ def test_nobody_to_tell_is_a_setting_that_lacks() -> None:
 
 def test_the_list(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", office.url)
-    assert told("list") == (0, "Nobody has been told of anything yet.\n")
+    assert told("list") == (0, "No notice yet: nothing was wrong.\n")
     (acme,) = office.clients("Acme")
     office.ran(acme, REFUSED)
     office.keeper().look()
     code, output = told("list")
     assert code == 0
-    assert "Airtable refuses the token: Acme" in output
+    assert "Acme: Airtable refuses the token: AIRTABLE_API_KEY" in output
     assert "opened by email: 250 taken" in output
     (row,) = json.loads(told("list", "--json")[1])["notices"]
     assert (row["kind"], row["severity"], row["clients"]) == (

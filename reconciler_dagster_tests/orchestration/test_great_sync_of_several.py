@@ -72,7 +72,7 @@ def test_a_dry_run_knows_the_rows_that_the_run_would_make(
     dry, _ = great_sync(portal.acme, instance, config=WindowConfig(dry_run=True))
     assert portal.waiting() == []
     ran, _ = great_sync(portal.acme, instance)
-    assert ran.attention == ["1 records in quarantine."]
+    assert ran.attention == ["1 record in quarantine: see `reconciler quarantine list`."]
     then = Counter((field, reason) for _, field, _, reason in portal.waiting())
     told = Counter({(w["field"], w["reason"]): w["cells"] for w in dry.change_set["refusals"]})
     assert told == then

@@ -233,7 +233,9 @@ def test_unanswered_writes_of_one_client_stay_red_while_another_s_delta_runs(
         id=acme.client.id,
     )
     list(sync_clients(acme.settings, instance, beta.id, SyncConfig()))
-    assert latest_checks(instance)["answered"] == "Acme: 3 writes without an answer."
+    assert latest_checks(instance)["answered"] == (
+        "Acme: Airtable did not answer 3 writes; the next run finds out whether they arrived."
+    )
     list(sync_clients(acme.settings, instance, acme.client.id, SyncConfig()))
     assert latest_checks(instance)["answered"] is None
 

@@ -89,7 +89,7 @@ def test_a_stopped_field_and_quarantine_turn_the_checks_red(
     red = latest_checks(instance)["window_attention"] or ""
     assert "Acme: " in red
     assert "company" in red.lower()
-    assert "Acme: 1 records in quarantine." in red
+    assert "Acme: 1 record in quarantine: see `reconciler quarantine list`." in red
     list(audit_clients(met.settings, instance, None))
     assert "in quarantine" in (latest_checks(instance)["audit_attention"] or "")
 

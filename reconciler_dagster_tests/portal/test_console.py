@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from uuid import uuid4
 
 import httpx
@@ -222,7 +223,7 @@ def test_many_with_one_reason_are_one_row(server: Server, world: World, db: Engi
 
 def test_deletions_wait_for_a_persons_word(server: Server, world: World, db: Engine) -> None:
     client = signed_in(server, world.admin)
-    assert "nothing is waiting to be deleted" in client.get("/console/deletions").text
+    assert "No row waits to be deleted" in client.get("/console/deletions").text
     form = {"record_id": "rec" + "0".zfill(14), "ruling": "approved"}
     assert "There is no such deletion" in sent(client, "/deletions", **form).text
     with db.begin() as connection:
@@ -266,7 +267,40 @@ def test_the_overview_tells_what_is_kept_and_what_nothing_explains(
     engine_writes(db, "UPDATE leads SET title = 'unnoticed' WHERE id = :l", l=world.leads[1])
     page = client.get("/console/drift").text
     assert "Empty in Airtable, kept in the portal" in page
-    assert "title of 1 lead is not what was agreed on" in page
+    assert "title of 1 lead differs from what both sides last agreed on" in page
+    assert "as it was last agreed" not in page
+
+
+def test_a_stopped_field_and_a_failed_run_are_said(
+    server: Server, world: World, db: Engine
+) -> None:
+    client = signed_in(server, world.admin)
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO reconciler.field_binding
+                    (client_id, field, airtable_field_id, airtable_name, airtable_type, problem)
+                VALUES (:client, 'company', 'fldCompany0000001', 'Company', 'number', :problem)
+            """),
+            {
+                "client": world.client,
+                "problem": "'Company' is stopped: it is of type number, expected text; change it "
+                "back.",
+            },
+        )
+        connection.execute(
+            text("""
+                INSERT INTO reconciler.run_summary
+                    (client_id, run_id, purpose, scope, state, finished_at, message)
+                VALUES (:client, 'run-last', 'delta', '', 'failed', clock_timestamp(),
+                    'AIRTABLE_API_KEY is not accepted by Airtable: set it.')
+            """),
+            {"client": world.client},
+        )
+    page = html.unescape(client.get("/console/drift").text)
+    assert "'Company' is stopped: it is of type number" in page
+    assert "The last run failed: Airtable does not let this portal into the base." in page
+    assert "AIRTABLE_API_KEY" not in page, "that is for the operator"
     assert "as it was last agreed" not in page
 
 

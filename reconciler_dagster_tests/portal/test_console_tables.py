@@ -128,7 +128,7 @@ def test_the_overview_tells_of_every_table(tables: Server, world: World, db: Eng
         connection.execute(text("SET LOCAL reconciler.writer = 'engine'"))
         connection.execute(text("UPDATE campaigns SET name = 'Unnoticed'"))
     drift = shown(client, "/drift")
-    assert "name of 1 campaign is not what was agreed on" in drift
+    assert "name of 1 campaign differs from what both sides last agreed on" in drift
     assert "it compares every campaign and repairs it" in drift
     status = ok(tables.as_user(world.admin).get("/api/admin/sync/status"))["clients"][0]
     assert set(status["syncs"]) == set(ALL)

@@ -57,6 +57,7 @@ def test_whatever_it_says_one_of_the_sentences_comes_of_it(message: str) -> None
         ("The run was interrupted (Ctrl-C).", "cut off"),
         ("The run died before it could end.", "cut off"),
         ("The run ended without a word.", "cut off"),
+        ("The run was cut off: its process ended before it could say why.", "cut off"),
         ("Of 12 records that this run had read, 3 are gone: Postgres was restarted.", "cut off"),
         ("Run 1f-2 is writing for client 7a-9: try again when it is done.", "Another sync"),
         ("Client 7a-9 may have been written for after this run had read it: run", "Another sync"),

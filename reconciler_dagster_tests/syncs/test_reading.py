@@ -54,7 +54,7 @@ def test_a_definition() -> None:
         ("from: Level", "from: []", "line 7: fields.level.from must not be empty"),
         ("type: select", "type: date", "line 7: fields.level has values, which are for text"),
         (", values: {Yes: on, No: off}", ", to: firms", "line 7: fields.level must say both or"),
-        ("  level:", "  notes:", "line 7: 'notes' stands here twice; it stands in line 6"),
+        ("  level:", "  notes:", "line 7: 'notes' is here a second time, after line 6"),
         ("fields:", "fields: [", "this is no YAML"),
         (GOOD, "- a\n", "expected a sync definition with the keys"),
         (GOOD, "", "expected a sync definition with the keys"),

@@ -28,7 +28,10 @@ def own_tokens(portal: Engine | None) -> dict[str, Reference]:
 def default_token(settings: Settings, own: dict[str, Reference]) -> tuple[State, str]:
     """Of the token that clients without one of their own have."""
     if settings.airtable_api_key is None and own:
-        return "ok", f"no default; {counted(len(own), 'client')} with one of their own"
+        return (
+            "ok",
+            f"AIRTABLE_API_KEY is not set; {counted(len(own), 'client')} with a token of their own",
+        )
     return _owner(settings, settings.require_api_key())
 
 
@@ -40,10 +43,10 @@ def _owner(settings: Settings, token: str) -> tuple[State, str]:
     if owner.missing:
         return "failed", f"{said}, and lacks the scopes {', '.join(owner.missing)}: add them"
     if owner.scopes is None:
-        return "ok", f"{said}; it needs no other scopes than {', '.join(NEEDED_SCOPES)}"
+        return "ok", f"{said}; it needs only the scopes {', '.join(NEEDED_SCOPES)}"
     if owner.needless:
         needless = ", ".join(owner.needless)
-        return "ok", f"{said}; of its scopes nothing here needs {needless}: take them away"
+        return "ok", f"{said}; the scopes that nothing here needs are {needless}: take them away"
     return "ok", f"{said}, with no more scopes than are needed"
 
 

@@ -52,7 +52,10 @@ def noted(settings: Settings, portal: Engine) -> tuple[State, str]:
         watched = tables_of(maps(settings).values())
         found = [problem for one in watched for problem in problems(look(connection, one))]
     if not found:
-        return "ok", "every writer's, and nothing is hidden from this database role"
+        return (
+            "ok",
+            "the edits of every writer are noted, and no row is hidden from this database role",
+        )
     state: State = "failed" if any(problem.stops for problem in found) else "warning"
     return state, " ".join(map(str, found))
 
@@ -76,11 +79,12 @@ def firing(settings: Settings, portal: Engine) -> tuple[State, str]:
         triggers = [t for table in tables for t in guarded.portal_triggers(connection, table)]
     telling = [t for t in triggers if t.fires_on_leads and not t.is_guarded]
     if not telling:
-        return "ok", "none that would tell old news"
+        return "ok", "none that would log old events as new"
     told = [f"{t.name}: {guarded.as_script(t.guard_sql)}" for t in telling]
     detail = (
-        "at a client's first contact these fire for what was long ago; `reconciler adopt` says how "
-        "often, and --guard-trigger NAME keeps one from it, by\n" + "\n".join(told)
+        "at a client's first contact these fire for events of long ago; `reconciler adopt` says "
+        "how often, and `reconciler adopt --guard-trigger NAME` keeps one from firing, "
+        "with\n" + "\n".join(told)
     )
     return ("warning" if awaited else "ok"), detail
 

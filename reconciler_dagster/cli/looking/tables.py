@@ -27,4 +27,4 @@ def fit(settings: Settings, portal: Engine) -> tuple[State, str]:
         return state, "\n".join(map(str, wrong))
     if found.is_empty:
         return "ok", "there is no portal yet: `reconciler migrate` makes its tables, empty"
-    return "ok", "they are as a run needs them"
+    return "ok", "the tables are as a run needs them"

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Path, Response
 
 from reconciler_dagster.core.drift import unexplained
 from reconciler_dagster.core.sync import MAIN
-from reconciler_dagster.portal import admin_actions, entries, rows, sides
+from reconciler_dagster.portal import admin_actions, entries, plain, rows, sides
 from reconciler_dagster.portal.console.forms import Word, act
 from reconciler_dagster.portal.console.session import SentForm, SignedInVisit
 from reconciler_dagster.portal.models import SearchText
@@ -25,7 +25,9 @@ RecordId = Annotated[str, Path(max_length=255, pattern=r"^[^\x00]+$")]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far both sides of a table agree. ``lines``: what nothing accounts for, in its words."""
+    """How far both sides of a table agree. ``lines``: the fields that are stopped, and what nothing
+    accounts for, in its words.
+    """
 
     shown: Shown
     report: dict[str, Any]
@@ -42,8 +44,8 @@ def _agreements(visit: SignedInVisit, *names: str) -> list[Agreement]:
     for name in names:
         pair, shown = visit.require_sync(name)
         with visit.portal.transaction() as connection:
-            report = drift_report(connection, pair)
-        lines = [shown.said(line) for line in unexplained(report)]
+            report = plain.report(visit.user, drift_report(connection, pair))
+        lines = [*report["stopped_fields"], *(shown.said(line) for line in unexplained(report))]
         found.append(Agreement(shown, report, lines))
     return found
 
