@@ -51,9 +51,9 @@ def test_an_empty_database_and_the_owners_tables_are_well(database: Database) ->
         "there is no portal yet: `reconciler migrate` makes its tables, empty",
     )
     database.sql(TABLES)
-    assert database.told() == ("ok", "they are as a run needs them")
+    assert database.told() == ("ok", "the tables are as a run needs them")
     upgrade(engine(database.url))
-    assert database.told() == ("ok", "they are as a run needs them")
+    assert database.told() == ("ok", "the tables are as a run needs them")
 
 
 # What was done to the tables, and by check: its state and what is said of it.
@@ -140,7 +140,7 @@ def test_what_is_amiss_is_told_with_its_remedy(
     for statement in statements:
         database.sql(statement)
     if statements:
-        assert database.told() == ("ok", "they are as a run needs them")
+        assert database.told() == ("ok", "the tables are as a run needs them")
 
 
 def test_claims_that_are_texts_become_users(database: Database) -> None:
@@ -183,7 +183,7 @@ def test_a_portal_in_another_schema_is_found_and_nothing_is_made_beside_it(
     assert len(statements) == 5
     for statement in statements:
         database.sql(statement)
-    assert database.told() == ("ok", "they are as a run needs them")
+    assert database.told() == ("ok", "the tables are as a run needs them")
     assert call("migrate").exit_code == 0
 
 
@@ -208,7 +208,9 @@ def test_tables_of_others_that_are_called_leads_are_no_portal(database: Database
         "VALUES ('A', 'a@b', 'app1'); INSERT INTO public.leads (client_id, airtable_record_id, "
         "first_name, last_name, email) SELECT id, 'rec1', '', '', '' FROM public.clients"
     )
-    assert database.told() == ("ok", "they are as a run needs them"), "the copy is not looked at"
+    assert database.told() == ("ok", "the tables are as a run needs them"), (
+        "the copy is not looked at"
+    )
 
 
 def test_the_readmes_statement_and_the_doctors_add_a_client(

@@ -37,7 +37,7 @@ def test_one_line_for_each_value(acme: World) -> None:
     ]
     assert "Acme: 1 refusal in quarantine" in status.stderr
     listed = call("quarantine", "list").stdout
-    assert len(listed.splitlines()) == 7, "two lines each, and the count"
+    assert len(listed.splitlines()) == 8, "two lines each, the count, and what to do"
     assert "and 37 leads more  hrq_status" in listed
     assert "40 cells in quarantine." in listed
     assert len(json.loads(call("quarantine", "list", "--json").stdout)["quarantine"]) == 40

@@ -60,7 +60,7 @@ COMMANDS = {
     ),
     "resume": (
         "reconciler_dagster.cli.pause:resume",
-        "Write a paused client again, with whatever was edited meanwhile.",
+        "Write a paused client again; what was edited meanwhile is carried over.",
     ),
     "notify": (
         "reconciler_dagster.cli.notify:notify",

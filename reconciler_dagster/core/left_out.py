@@ -81,7 +81,7 @@ def search(ways: Ways, first: Trouble) -> Search:
     if len(out) > 1 or any(way is not ways[column][0] for column, way in out.items()):
         yield from _improve(ways, out, why)
     trouble = yield Attempt(dict(out), for_good=True)
-    return Found(held=trouble) if trouble else Found(out, why)
+    return Found(held=trouble) if trouble else Found(out, {column: why[column] for column in out})
 
 
 def _by_name(ways: Ways, trouble: Trouble, out: dict[str, Way], why: dict[str, Trouble]) -> _Step:

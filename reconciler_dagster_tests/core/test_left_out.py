@@ -103,6 +103,18 @@ def test_a_trouble_that_names_another_column_than_the_one_to_blame() -> None:
     assert run(CELLS, database)[0].left_out == {"h": Way.DEFAULT}
 
 
+def test_of_what_was_put_back_after_all_nothing_is_told() -> None:
+    """The first rule is kept by leaving out "a"; the second one needs "d", and that does for both."""
+
+    def database(out: Mapping[str, Way]) -> Trouble | None:
+        if not out:
+            return Trouble("no", "both", frozenset("ad"))
+        return None if "d" in out else Trouble("no", "one", frozenset("d"))
+
+    found, _ = run(CELLS, database)
+    assert found.left_out.keys() == found.why.keys() == {"d"}
+
+
 RULES = st.lists(
     st.tuples(
         st.frozensets(st.sampled_from("abcdefgh"), min_size=1, max_size=3),  # all of them together

@@ -278,7 +278,7 @@ def test_a_lead_on_which_nothing_was_ever_agreed_waits_for_a_person(
         done = sweep(many)
     assert (done.counts.deletions, inactive(many)) == (0, set())
     assert done.counts.deletions_pending == count
-    assert "Nothing was ever agreed on" in many.value("SELECT reason FROM reconciler.tombstone")
+    assert "This lead was never synced" in many.value("SELECT reason FROM reconciler.tombstone")
     decide(many, State.APPROVED)
     assert many.sync().counts.deletions == count
     assert inactive(many) == set(gone)
