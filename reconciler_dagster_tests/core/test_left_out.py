@@ -104,7 +104,7 @@ def test_a_trouble_that_names_another_column_than_the_one_to_blame() -> None:
 
 
 def test_of_what_was_put_back_after_all_nothing_is_told() -> None:
-    """The first rule is kept by leaving out "a"; the second one needs "d", and that does for both."""
+    """The first rule is kept without "a"; the second one needs "d" out, and that does for both."""
 
     def database(out: Mapping[str, Way]) -> Trouble | None:
         if not out:
