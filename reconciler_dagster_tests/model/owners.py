@@ -128,10 +128,10 @@ class Owners(Cells):
 
     @rule()
     def the_baseline_is_lost(self) -> None:
-        """Then a whole listing is called for; first contact knows no author."""
+        """The leads'. Then a whole listing is called for; first contact knows no author."""
         if self.open is None:
-            self.world.sql("DELETE FROM reconciler.baseline")
-            self.world.sql("DELETE FROM reconciler.cursor")
+            self.world.sql("DELETE FROM reconciler.baseline WHERE sync = 'leads'")
+            self.world.sql("DELETE FROM reconciler.cursor WHERE sync = 'leads'")
             for record_id in self.memory.records:
                 self.memory.forgive(record_id)
             self._note_forgotten()
