@@ -12,13 +12,10 @@ from typing import Any
 
 import pytest
 
-from reconciler_dagster.airtable.base import BATCH
-from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests.cable import Cable
 from reconciler_dagster_tests.crash.busy import busy_copies
 from reconciler_dagster_tests.crash.nursery import Nursery
-from reconciler_dagster_tests.crash.test_stopped import BESIDE, WRITES
-from reconciler_dagster_tests.model.invariants import crash_equivalence
+from reconciler_dagster_tests.crash.overtaken import environment_of, overtake, run_undisturbed
 
 STRIDE = int(os.environ.get("CUT_STRIDE", "17"))
 
@@ -32,19 +29,9 @@ def test_a_run_that_was_cut_off_beyond_its_lease_writes_nothing_more(
         busy_copies(postgres_server, f"cut_off_{late}".lower(), 40) as copies,
         Nursery() as nursery,
     ):
-        sandbox = copies.busy.sandbox
-        environment = {
-            "AIRTABLE_API_KEY": sandbox.token,
-            "AIRTABLE_ENDPOINT_URL": sandbox.url,
-            "RECONCILER_LEASE_SECONDS": "3",
-            "RECONCILER_TEST_CUT": "",
-        }
-
-        case = copies.copy("crash_not_cut_off")
-        url = case.settings.require_database_url()
-        status, effects = nursery.run(**environment, DATABASE_URL=url)
-        expected = copies.settle(case, "crash_not_cut_off")
-        assert status == 0
+        environment = environment_of(copies, 3, RECONCILER_TEST_CUT="")
+        whole = run_undisturbed(copies, nursery, environment, "crash_not_cut_off")
+        effects = whole.effects
         points = list(range(6, 2 * (effects - 2)))
         tried = points[::STRIDE]
         for point in tried:
@@ -56,25 +43,15 @@ def test_a_run_that_was_cut_off_beyond_its_lease_writes_nothing_more(
                 cable.was_cut.wait()
                 run_id = case.value("SELECT run_id FROM reconciler.lease")
                 assert run_id.startswith("run ")
-                # Waits until the lease is over, and what was open on the server has been ended.
-                with client_lock(case.engine, case.client.id, "takes it over", 600):
-                    pass
-                beside = case.value(BESIDE, id=run_id, batch=BATCH)
-                case.sync()
-                written = case.sql(WRITES, id=run_id)
-                case.sandbox.reset_calls()
+                # What was open on the server has been ended by then.
+                overtaken = overtake(case, run_id)
                 cable.mend(late=late)
                 status, _ = nursery.ended()
             assert status == 1, point  # its lease was lost, or its connection
-            assert case.sql(WRITES, id=run_id) == written, point
-            patches = [call for call in case.sandbox.calls() if call["method"] == "PATCH"]
-            assert len(patches) <= beside, point
+            overtaken.require_no_more(point)
             writers = case.sql("SELECT run_id FROM reconciler.history ORDER BY id")
             in_turn = [writer for writer, _ in itertools.groupby(writers)]
             assert len(in_turn) == len(set(in_turn)), point
-            try:
-                crash_equivalence(copies.settle(case, name), expected)
-            except AssertionError as error:
-                raise AssertionError(f"cut off at {point} of {2 * effects}: {error}") from None
+            whole.require_same_end(copies, case, name, f"cut off at {point} of {2 * effects}")
     with capsys.disabled():
         print(f"\ncut off at {len(tried)} of {len(points)} points")  # noqa: T201

@@ -14,21 +14,12 @@ from typing import Any
 import psutil
 import pytest
 
-from reconciler_dagster.airtable.base import BATCH
-from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests.crash.busy import busy_copies
 from reconciler_dagster_tests.crash.nursery import Nursery
-from reconciler_dagster_tests.model.invariants import crash_equivalence
+from reconciler_dagster_tests.crash.overtaken import environment_of, overtake, run_undisturbed
 from reconciler_dagster_tests.world import World
 
 STRIDE = int(os.environ.get("STOP_STRIDE", "13"))
-# Batches that went side by side with the one at which the run was stopped. One that had been let
-# through already cannot be called back: Airtable knows no lease.
-BESIDE = """
-SELECT greatest(0, ceil(count(*) / CAST(:batch AS numeric)) - 1)::int FROM reconciler.journal
-WHERE run_id = :id AND state = 'sent'
-"""
-WRITES = "SELECT side, record_id, field FROM reconciler.history WHERE run_id = :id ORDER BY id"
 
 
 def stopped(case: World) -> tuple[str, int]:
@@ -47,19 +38,9 @@ def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
     postgres_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with busy_copies(postgres_server, "stopped", 40) as copies, Nursery() as nursery:
-        sandbox = copies.busy.sandbox
-        environment = {
-            "AIRTABLE_API_KEY": sandbox.token,
-            "AIRTABLE_ENDPOINT_URL": sandbox.url,
-            "RECONCILER_LEASE_SECONDS": "1",
-            "RECONCILER_TEST_STOP": "",
-        }
-
-        case = copies.copy("crash_not_stopped")
-        url = case.settings.require_database_url()
-        status, effects = nursery.run(**environment, DATABASE_URL=url)
-        expected = copies.settle(case, "crash_not_stopped")
-        assert status == 0
+        environment = environment_of(copies, 1, RECONCILER_TEST_STOP="")
+        whole = run_undisturbed(copies, nursery, environment, "crash_not_stopped")
+        effects = whole.effects
         points = [f"{m} {n}" for n in range(3, effects - 2) for m in ("before", "after")]
         tried = points[::STRIDE]
         for point in tried:
@@ -68,23 +49,13 @@ def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
             url = case.settings.require_database_url()
             nursery.start(**environment | {"RECONCILER_TEST_STOP": point}, DATABASE_URL=url)
             run_id, pid = stopped(case)
-            beside = case.value(BESIDE, id=run_id, batch=BATCH)
             try:
-                with client_lock(case.engine, case.client.id, "takes it over", 600):
-                    pass
-                case.sync()
-                written = case.sql(WRITES, id=run_id)
-                case.sandbox.reset_calls()
+                overtaken = overtake(case, run_id)
             finally:
                 os.kill(pid, signal.SIGCONT)
             status, _ = nursery.ended()
             assert status == 1, point  # its lease was lost
-            assert case.sql(WRITES, id=run_id) == written, point
-            late = [call for call in case.sandbox.calls() if call["method"] == "PATCH"]
-            assert len(late) <= beside, point
-            try:
-                crash_equivalence(copies.settle(case, name), expected)
-            except AssertionError as error:
-                raise AssertionError(f"stopped {point} of {effects}: {error}") from None
+            overtaken.require_no_more(point)
+            whole.require_same_end(copies, case, name, f"stopped {point} of {effects}")
     with capsys.disabled():
         print(f"\nstopped at {len(tried)} of {len(points)} points")  # noqa: T201
