@@ -284,7 +284,7 @@ MUTANTS = [
         "keep a 429 to itself",
         "no_call_within_it",
         AIRTABLE + "transport.py",
-        'self.bucket.lock_out(self._lockout(response), "429 from Airtable")',
+        'self.bucket.lock_out(seconds, "429 from Airtable")',
         "pass",
     ),
     Mutant(

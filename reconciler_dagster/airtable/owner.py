@@ -71,12 +71,10 @@ def is_limited(settings: Settings, token: str) -> bool:
     """Whether Airtable takes no call of the token's user just now, of whatever base."""
     try:
         token_owner(settings, token)
-    except MonthlyLimitReached:
+    except (MonthlyLimitReached, ConfigurationError):
         return False
     except AirtableError as error:
         return error.status == 429
-    except ConfigurationError:
-        return False
     return False
 
 

@@ -51,8 +51,6 @@ LONGEST_LOCKOUT_SECONDS = 3600.0
 # A guess on the safe side: a slot given away costs a fraction of a second, a 429 costs everybody
 # half a minute.
 LONGEST_GUESS = 1.0
-
-
 # What Airtable says where token or user may do nothing of the kind in the base; where only a table
 # or a field is meant, it names that.
 NOT_PERMITTED = ("INVALID_PERMISSIONS", "You are not permitted to perform this operation")
@@ -220,8 +218,9 @@ class Transport(HTTPAdapter):
             refusal = from_response(response, self.base_id)
             if isinstance(refusal, MonthlyLimitReached):
                 raise refusal
-            self.bucket.lock_out(self._lockout(response), "429 from Airtable")
-            self.base_locked_out(_token_of(request), self._lockout(response))
+            seconds = self._lockout(response)
+            self.bucket.lock_out(seconds, "429 from Airtable")
+            self.base_locked_out(_token_of(request), seconds)
         return response
 
     def _good(self, response: requests.Response) -> requests.Response:

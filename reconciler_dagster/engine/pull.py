@@ -209,15 +209,14 @@ def _to_read(session: Session) -> set[str]:
     anew = session.dry_run and bool(session.bound.changed or session.moved)
     with session.engine.connect() as connection:
         columns = session.fields.columns
-        edited = leads.unsettled_to_read(connection, pair, columns, every=anew)
+        edited = set(leads.unsettled_to_read(connection, pair, columns, every=anew))
         if session.moved:
-            return set(edited)
-        return {
-            *edited,
+            return edited
+        waiting = {
             *journal.open_entries(connection, pair),
             *quarantine.due(connection, pair, session.began),
-            *(record_id for record_id, _ in with_options_now(session)),
         }
+    return edited | waiting | {record_id for record_id, _ in with_options_now(session)}
 
 
 def _read(session: Session, record_ids: Iterable[str]) -> set[str]:

@@ -39,7 +39,7 @@ def token_of(settings: Settings, portal: Engine, client: Client) -> Token:
         if own is None:
             return DEFAULT_REFUSED
         return (
-            f"The Airtable token of {client.name} ({where(own)}) is not accepted by Airtable: give "
+            f"{_whose(client, own)} is not accepted by Airtable: give "
             "it a valid one, `reconciler tokens set --help`. The other clients go on."
         )
 
@@ -50,7 +50,7 @@ def lacking(portal: Engine, client: Client, scopes: list[str]) -> str:
     """What to tell where a token may not do what a run does."""
     with portal.connect() as connection:
         own = client_tokens.reference(connection, client.id)
-    whose = f"The Airtable token of {client.name} ({where(own)})" if own else where(own)
+    whose = _whose(client, own) if own else where(own)
     return (
         f"{whose} lacks {' and '.join(scopes)} in the base of {client.name}: give the token "
         f"{'this scope' if len(scopes) == 1 else 'these scopes'}, and its user the right to edit "
@@ -66,9 +66,14 @@ def read(settings: Settings, client: Client, own: Reference | None) -> str:
         return environment.require_token(_READ[own.kind](settings, client, own))
     except ValueError as why:
         raise ConfigurationError(
-            f"The Airtable token of {client.name} ({where(own)}) is not usable: {why}. Put a valid "
+            f"{_whose(client, own)} is not usable: {why}. Put a valid "
             "token there, or give the client another one with `reconciler tokens set`."
         ) from None
+
+
+def _whose(client: Client, own: Reference) -> str:
+    """A client's own token, in a sentence. ``notices.failures`` reads it there."""
+    return f"The Airtable token of {client.name} ({where(own)})"
 
 
 def where(own: Reference | None) -> str:

@@ -9,14 +9,11 @@ from reconciler_dagster.notices.words import without_lead_data
 from reconciler_dagster.postgres.client_tokens import SEALED
 
 # How our own sentences begin; a test makes each of them happen.
-_TOKEN = re.compile(
-    r"(?P<default>AIRTABLE_API_KEY) is not accepted"
-    r"|The Airtable token of .+ \((?P<place>[^()]+|the file .+)\) is not accepted"
-)
-_SCOPES = re.compile(
+_WHOSE = (
     r"(?:(?P<default>AIRTABLE_API_KEY)|The Airtable token of .+ \((?P<place>[^()]+|the file .+)\))"
-    r" (?P<lacks>lacks [a-z.:]+(?: and [a-z.:]+)*) in the base of "
 )
+_TOKEN = re.compile(rf"{_WHOSE} is not accepted")
+_SCOPES = re.compile(rf"{_WHOSE} (?P<lacks>lacks [a-z.:]+(?: and [a-z.:]+)*) in the base of ")
 _KNOWN = (
     ("token_refused", _TOKEN),
     ("scope_lost", _SCOPES),
