@@ -25,7 +25,7 @@ from reconciler_dagster.orchestration.resources import EXPLAINED
 from reconciler_dagster.postgres import adoption, rehearsals
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
-from reconciler_dagster.syncs.in_force import maps
+from reconciler_dagster.syncs.in_force import definitions, maps
 from reconciler_dagster.telling import told
 
 
@@ -68,9 +68,10 @@ def adopt_clients(
     clients = chosen_clients(portal, client_id)
     with portal.connect() as connection:
         stands = {client.id: adoption.standing(connection, client.id) for client in clients}
+    names = definitions(settings)
     for client in clients:
-        new = stands[client.id].new_syncs(maps(settings, client.base_id))
-        if client_id is None and stands[client.id].state is not State.NEW and not new:
+        stand = stands[client.id]
+        if client_id is None and stand.state is not State.NEW and not stand.new_syncs(names):
             continue
 
         def carry_out(chosen: Client = client) -> ClientResult:

@@ -22,7 +22,7 @@ from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.migrate import tables_of
 from reconciler_dagster.postgres.runs import Summary
-from reconciler_dagster.syncs.in_force import maps
+from reconciler_dagster.syncs.in_force import definitions, maps
 
 
 def _listing(name: str, lines: list[str]) -> dg.AssetCheckResult:
@@ -51,13 +51,7 @@ def mapping_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult
                 "WHERE c.is_active AND b.problem IS NOT NULL ORDER BY 1"
             )
         ).scalars()
-        new = [
-            why
-            for client in active_clients(connection)
-            for why in adoption.standing(connection, client.id).why_without(
-                maps(run.settings, client.base_id)
-            )
-        ]
+        new = adoption.why_without(connection, definitions(run.settings))
         return _listing("stopped", [*_unnoted(connection, run), *problems, *new])
 
 

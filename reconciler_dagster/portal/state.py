@@ -22,7 +22,7 @@ from reconciler_dagster.portal.settings import PortalSettings
 from reconciler_dagster.portal.shown import Shown
 from reconciler_dagster.postgres.clients import base_of
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.syncs.in_force import maps, titles
+from reconciler_dagster.syncs.in_force import definitions, maps, titles
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Portal:
         by = titles(self.settings)
         return {name: Shown(own, by[name]) for name, own in maps(self.settings, base_id).items()}
 
-    def why_without(self, standing: Standing, base_id: str) -> list[str]:
+    def why_without(self, standing: Standing) -> list[str]:
         """Which syncs of a client are new, as a sentence; empty where none is."""
-        return standing.why_without(maps(self.settings, base_id))
+        return standing.why_without(definitions(self.settings))
 
     def leads_of(self, connection: Connection, client_id: UUID) -> Shown | None:
         """How a client's leads are mapped; None where they are not synced."""

@@ -27,6 +27,14 @@ def standings(connection: Connection) -> dict[str, Standing]:
     return {row[0]: _standing(row) for row in rows}
 
 
+def why_without(connection: Connection, names: Collection[str]) -> list[str]:
+    """Why nothing of their new syncs is written, a sentence for each active client that has some.
+    ``names``: the syncs in force.
+    """
+    stands = standings(connection).values()
+    return [why for standing in stands for why in standing.why_without(names)]
+
+
 def adopted_clients(connection: Connection) -> tuple[list[Client], list[str]]:
     """The active clients that may be written, and of each other one why not. Raises as
     ``clients.active_clients``.

@@ -14,13 +14,12 @@ from reconciler_dagster.config import (
 from reconciler_dagster.core.adoption import State as Consent
 from reconciler_dagster.core.guard import problems
 from reconciler_dagster.postgres import adoption, deployments, guarded
-from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.guard import look
 from reconciler_dagster.postgres.listener import doorbell
 from reconciler_dagster.postgres.migrate import is_current, tables_of
 from reconciler_dagster.postgres.pooler import pooling
-from reconciler_dagster.syncs.in_force import maps
+from reconciler_dagster.syncs.in_force import definitions, maps
 
 OLDEST_POSTGRES = 13
 
@@ -63,11 +62,8 @@ def noted(settings: Settings, portal: Engine) -> tuple[State, str]:
 def consent(settings: Settings, portal: Engine) -> tuple[State, str]:
     """A client that is new is no fault of the surroundings, nor is a sync."""
     with portal.connect() as connection:
-        stands = adoption.standings(connection)
-        reasons = [s.why_not for s in stands.values() if s.why_not]
-        for client in active_clients(connection):
-            if client.id in stands:
-                reasons += stands[client.id].why_without(maps(settings, client.base_id))
+        reasons = [s.why_not for s in adoption.standings(connection).values() if s.why_not]
+        reasons += adoption.why_without(connection, definitions(settings))
     return "ok", " ".join(reasons) or "every active client is adopted"
 
 
@@ -83,8 +79,8 @@ def firing(settings: Settings, portal: Engine) -> tuple[State, str]:
     told = [f"{t.name}: {guarded.as_script(t.guard_sql)}" for t in telling]
     detail = (
         "at a client's first contact these fire for events of long ago; `reconciler adopt` says "
-        "how often, and `reconciler adopt --guard-trigger NAME` keeps one from firing, "
-        "with\n" + "\n".join(told)
+        "how often, and `reconciler adopt --guard-trigger NAME` keeps one from firing, with\n"
+        + "\n".join(told)
     )
     return ("warning" if awaited else "ok"), detail
 

@@ -24,8 +24,7 @@ _DONE = {
 @router.get("/adoption")
 def show(visit: SignedInVisit) -> Response:
     """How the client stands, and what was rehearsed last."""
-    client = visit.require_client()
-    client_id = str(client.id)
+    client_id = str(visit.require_client().id)
     with visit.portal.transaction() as connection:
         standing = adoption.standing(connection, client_id)
         kept = rehearsals.latest(connection, client_id)
@@ -34,7 +33,7 @@ def show(visit: SignedInVisit) -> Response:
     return visit.page(
         "adoption.html",
         standing=standing,
-        new_syncs=visit.portal.why_without(standing, client.airtable_base_id),
+        new_syncs=visit.portal.why_without(standing),
         kept=kept,
         lines=list(lines(kept.report)) if kept else [],
         refusals=kept.report.change_set["refusals"] if kept else [],

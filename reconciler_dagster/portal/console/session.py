@@ -129,7 +129,7 @@ class Visit:
             notices = sum(store.standing(connection).values()) if self.user.sees_all else 0
             waiting = queries.waiting(connection, self.client.id)
             standing = adoption.standing(connection, str(self.client.id))
-            new = self.portal.why_without(standing, self.client.airtable_base_id)
+            new = self.portal.why_without(standing)
             return {
                 "notices": notices,
                 "quarantine": waiting.quarantine,
