@@ -77,9 +77,8 @@ def list_deletions(client_id: str | None, as_json: bool) -> None:
     if waiting and not as_json:
         click.echo(
             f"{counted(waiting, 'deletion')} waiting for approval. If they are meant, run "
-            "`reconciler deletions approve`; to keep the leads, `reconciler deletions "
-            "reject`; both "
-            "take record ids or --all. If it was an accident, restore the records in Airtable."
+            "`reconciler deletions approve`; to keep the leads, `reconciler deletions reject`; "
+            "both take record ids or --all. If it was an accident, restore the records in Airtable."
         )
     raise click.exceptions.Exit(1 if waiting else 0)
 

@@ -68,8 +68,7 @@ class Standing:
             return (
                 f"{self.name} is new: nothing of it is written on either side before a person "
                 "approves. See what would be done with `reconciler adopt --client "
-                f"{self.client_id}`, and "
-                "approve with --approve."
+                f"{self.client_id}`, and approve with --approve."
             )
         since = f" since {self.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.since else ""
         by = f" by {self.by}" if self.by else ""

@@ -18,9 +18,8 @@ def unexplained(report: Mapping[str, Any]) -> list[str]:
         known = leads + report["quarantine_by_field"].get(column, 0)
         if count > known:
             lines.append(
-                f"{column} of {_leads(count, known)} differs from what both sides last "
-                "agreed on. Run "
-                "`reconciler great-sync`: it compares every lead and repairs it."
+                f"{column} of {_leads(count, known)} differs from what both sides last agreed on. "
+                "Run `reconciler great-sync`: it compares every lead and repairs it."
             )
     if report["without_lead"] > leads:
         lines.append(

@@ -52,8 +52,8 @@ def lines(report: Report) -> Iterator[str]:
         )
     if report.unexamined:
         yield (
-            f"{counted(report.unexamined, 'lead')} could not be tried: somebody "
-            "else had them locked"
+            f"{counted(report.unexamined, 'lead')} could not be tried: somebody else had them "
+            "locked"
         )
     yield from report.notes
     yield f"about {counted(report.calls, 'call')} to Airtable, {report.seconds} s at the least"

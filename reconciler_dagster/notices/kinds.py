@@ -124,9 +124,8 @@ _ALL = (
         "quarantine",
         Severity.WARNING,
         "Values wait in quarantine",
-        "One side refuses them; the page says why, for each of them. Correct the value where "
-        "it was "
-        "entered, or what refuses it: it is tried again by itself.",
+        "One side refuses them; the page says why, for each of them. Correct the value where it "
+        "was entered, or what refuses it: it is tried again by itself.",
         "quarantine",
     ),
     Kind(
@@ -150,8 +149,8 @@ _ALL = (
         Severity.WARNING,
         "Leads whose records are gone from Airtable wait for a person",
         "Look whether the records were meant to be deleted, then approve or reject on the page, or "
-        "with `reconciler deletions approve` or `reject`. Until then the leads stay active in "
-        "the portal.",
+        "with `reconciler deletions approve` or `reject`. Until then the leads stay active in the "
+        "portal.",
         "deletions",
     ),
     Kind(
@@ -201,9 +200,8 @@ _ALL = (
         Severity.CRITICAL,
         "Dagster's daemon gives no sign of life: nothing is started by schedule",
         "Start it again: `reconciler serve daemon`, `dagster-daemon run`, or the service or "
-        "container "
-        "that runs it; its log says why it ended. Nothing is lost: the next run carries over what "
-        "was edited meanwhile.",
+        "container that runs it; its log says why it ended. Nothing is lost: the next run carries "
+        "over what was edited meanwhile.",
         "daemons",
         of_all=True,
         explains=("schedule_still", *_LATE),
@@ -233,8 +231,7 @@ _ALL = (
         Severity.CRITICAL,
         "Dagster's own storage cannot be used",
         "Look at the Postgres of DAGSTER_POSTGRES_URL: that it runs, has room and accepts "
-        "connections. "
-        "Until then no run can be started; what is edited waits, and nothing is lost.",
+        "connections. Until then no run can be started; what is edited waits, and nothing is lost.",
         "daemons",
         of_all=True,
         explains=("daemon_dead", "schedule_still", *_LATE),
@@ -243,9 +240,8 @@ _ALL = (
         "postgres_down",
         Severity.CRITICAL,
         "The portal's Postgres cannot be used",
-        "Look at the Postgres of DATABASE_URL: that it runs, has room and accepts "
-        "connections. Nothing is "
-        "carried over meanwhile, and nothing is lost.",
+        "Look at the Postgres of DATABASE_URL: that it runs, has room and accepts connections. "
+        "Nothing is carried over meanwhile, and nothing is lost.",
         "notices",
         of_all=True,
     ),

@@ -148,9 +148,8 @@ def attention_of_findings(summary: Summary) -> list[str]:
         reasons += _foreseen(findings.get("change_set", {}))
     if findings.get("unanswered"):
         reasons.append(
-            f"Airtable did not answer {counted(findings['unanswered'], 'write')}. Do nothing: "
-            "the next "
-            "run finds out whether they arrived."
+            f"Airtable did not answer {counted(findings['unanswered'], 'write')}. Do nothing: the "
+            "next run finds out whether they arrived."
         )
     return reasons
 

@@ -68,8 +68,7 @@ def unanswered(portal: Engine) -> Verdict:
     return Verdict(
         [
             f"{name}: Airtable did not answer {counted(n, 'write')}; the next run finds out "
-            "whether "
-            "they arrived."
+            "whether they arrived."
             for name, n in writes
             if n
         ],
