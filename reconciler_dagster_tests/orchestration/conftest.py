@@ -7,12 +7,20 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 
 from reconciler_dagster.orchestration.execute import ClientResult
 from reconciler_dagster.orchestration.great_sync import Choice, Progress, sync_windows
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.sandbox.testing import SandboxClient
 from reconciler_dagster_tests.world import World
+
+
+@pytest.fixture(autouse=True)
+def definitions_of_no_instance() -> Iterator[None]:
+    """Dagster loads definitions with the instance that was opened last, also when that is gone."""
+    with set_defs_state_storage(None):
+        yield
 
 
 @pytest.fixture
