@@ -207,7 +207,21 @@ MUTANTS = [
         ENGINE + "push.py",
         "write_local(session, staged, staged.plan(session), sorted(found))",
         "write_local(session, staged, {k: v for k, v in staging.changes("
-        "session.engine.connect(), session.run_id) if k in found}, sorted(found))",
+        "session.engine.connect(), session.key, found).items()}, sorted(found))",
+    ),
+    Mutant(
+        "carry out the first part of a run alone",
+        "in_parts_or_in_one",
+        ENGINE + "diff.py",
+        "for part in in_parts(sorted({*remote, *local, *pulled.gone}), PART):",
+        "for part in list(in_parts(sorted({*remote, *local, *pulled.gone}), PART))[:1]:",
+    ),
+    Mutant(
+        "take a part that Postgres has lost for one in which nothing is to be done",
+        "lost_between_two_parts",
+        ENGINE + "diff.py",
+        "        if lost:\n",
+        "        if False:\n",
     ),
     Mutant(
         "release quarantine without having read the record",
@@ -780,7 +794,7 @@ MUTANTS = [
     Mutant(
         "foresee a refusal of a link that a window's run would fill",
         "dry_run_knows_the_rows",
-        ENGINE + "windows.py",
+        ENGINE + "rehearsal.py",
         "lasting(session, rehearse(session, staged, changes).refused, coming)",
         "rehearse(session, staged, changes).refused",
     ),

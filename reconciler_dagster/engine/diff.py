@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from sqlalchemy import Connection
 
 from reconciler_dagster.core import together
 from reconciler_dagster.core.brakes import OWN_WRITES_ALLOWED
 from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.parts import PART, in_parts
 from reconciler_dagster.core.plan import LeadChange, by_lead
 from reconciler_dagster.core.values import Value
-from reconciler_dagster.engine.change_set import ChangeSet, summarise
+from reconciler_dagster.engine.change_set import ChangeSet, combined, summarise
 from reconciler_dagster.engine.foreseen import foreseen, newly, with_options_now
 from reconciler_dagster.engine.frames import Sides, sides
 from reconciler_dagster.engine.pull import Pulled
@@ -22,14 +21,15 @@ from reconciler_dagster.postgres import baseline, fights, journal, own_writes, q
 from reconciler_dagster.postgres.baseline import BaselineRow
 from reconciler_dagster.postgres.fights import Fought
 from reconciler_dagster.postgres.quarantine import Refusal
-from reconciler_dagster.postgres.staging import StagedLead, StagedRecord
+from reconciler_dagster.postgres.staging import StagedLead, StagedRecord, StagingLost
 
 
 @dataclass(frozen=True)
 class Staged:
-    """The staged rows of a key (a run, or one chunk of its push) brought together."""
+    """A part of the staged rows of a key, brought together. ``record_ids``: of the part."""
 
     key: str
+    record_ids: frozenset[str]
     records: Mapping[str, StagedRecord]
     leads: Mapping[str, StagedLead]
     baselines: Mapping[str, BaselineRow]
@@ -94,15 +94,17 @@ class Staged:
         return key in self.waiting and self.waiting[key] == value
 
 
-def load(session: Session, key: str, *, may_assume: bool) -> Staged:
-    """Read what was staged under a key, with baselines, open journal entries and refusals."""
+def load(session: Session, key: str, record_ids: Collection[str], *, may_assume: bool) -> Staged:
+    """Read what was staged of some records under a key, with baselines, open journal entries and
+    refusals.
+    """
     pair = session.pair
     with session.engine.connect() as connection:
-        records = staging.records(connection, key)
-        leads = staging.leads(connection, key)
+        records = staging.records(connection, key, record_ids)
+        leads = staging.leads(connection, key, record_ids)
         ids = [*records, *leads]
         baselines = baseline.load(connection, pair, ids)
-        entries = journal.open_entries(connection, pair)
+        entries = journal.open_entries(connection, pair, record_ids)
         waiting = quarantine.waiting_values(connection, pair, ids, session.began)
         if session.dry_run:  # what a run that may write has already dropped from the tables
             baselines = {key: row.without(session.bound.changed) for key, row in baselines.items()}
@@ -122,7 +124,9 @@ def load(session: Session, key: str, *, may_assume: bool) -> Staged:
         session.users,
         may_assume=may_assume,
     )
-    staged = Staged(key, records, leads, baselines, together, waiting, own, fought)
+    staged = Staged(
+        key, frozenset(record_ids), records, leads, baselines, together, waiting, own, fought
+    )
     together.refused += _rewritten(session, staged)
     return staged
 
@@ -147,25 +151,44 @@ def _rewritten(session: Session, staged: Staged) -> list[Refusal]:
 
 def diff(session: Session) -> ChangeSet:
     """Stage the plan of the run that was pulled under this session's run id."""
-    _, changes = stage_plan(session)
-    refused = foreseen(session, changes)
-    return summarise(session.fields, changes, refused, newly(session, refused))
+    return combined(in_numbers(session, changes) for _, changes in stage_plan(session))
 
 
-def stage_plan(session: Session) -> tuple[Staged, dict[str, LeadChange]]:
-    """The same, in full."""
+def stage_plan(session: Session) -> Iterator[tuple[Staged, dict[str, LeadChange]]]:
+    """The same part by part, each in full."""
+    with session.engine.begin() as connection:
+        staging.clear(connection, session.key, "staged_change")
+    for staged, _ in parts(session):
+        changes = staged.plan(session)
+        with session.engine.begin() as connection:
+            staging.stage_changes(connection, session.key, changes)
+        yield staged, changes
+
+
+def parts(session: Session) -> Iterator[tuple[Staged, dict[str, LeadChange]]]:
+    """What the run has pulled, in parts, each with what is planned for it so far. The records that
+    were asked for and are gone are in them.
+
+    Raises StagingLost where a part is not whole any more: it must not be taken for settled.
+    """
     with session.engine.connect() as connection:
         pulled = Pulled(**staging.pull(connection, session.key))
         staging.require_whole(connection, [session.key], pulled.staged)
-    staged = load(session, session.key, may_assume=pulled.window is None)
-    changes = staged.plan(session)
-    with session.engine.begin() as connection:
-        _replace_changes(connection, session.key, changes)
-    return staged, changes
+        remote = set(staging.record_ids(connection, session.key))
+        local = set(staging.lead_ids(connection, session.key))
+    for part in in_parts(sorted({*remote, *local, *pulled.gone}), PART):
+        with session.engine.connect() as connection:
+            changes = staging.changes(connection, session.key, part)
+        staged = load(session, session.key, part, may_assume=pulled.window is None)
+        lost = (remote.intersection(part) - staged.records.keys()) | (
+            local.intersection(part) - staged.leads.keys()
+        )
+        if lost:
+            raise StagingLost(len(lost))
+        yield staged, changes
 
 
-def _replace_changes(
-    connection: Connection, run_id: str, changes: Mapping[str, LeadChange]
-) -> None:
-    staging.clear(connection, run_id, "staged_change")
-    staging.stage_changes(connection, run_id, changes)
+def in_numbers(session: Session, changes: Mapping[str, LeadChange]) -> ChangeSet:
+    """A part's plan in numbers, with what is known here that Airtable would refuse of it."""
+    refused = foreseen(session, changes)
+    return summarise(session.fields, changes, refused, newly(session, refused))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session
@@ -9,7 +11,7 @@ from reconciler_dagster.postgres import derived, journal, leads, quarantine, tom
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 
 
-def refuse_gone(session: Session, staged: Staged, gone: set[str]) -> None:
+def refuse_gone(session: Session, staged: Staged, gone: Set[str]) -> None:
     """A lead whose record Airtable does not have: nothing can be sent until that is cleared up.
 
     Where the lead is gone too, or is known to be deleted, there is nothing to clear up.

@@ -15,6 +15,7 @@ from reconciler_dagster import tracing
 from reconciler_dagster.airtable.base import Base, Record
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.cuts import pieces_of_base_sample, pieces_of_known, pieces_of_sample
+from reconciler_dagster.core.parts import PART
 from reconciler_dagster.core.place import Place
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.core.windows import PAGE
@@ -22,8 +23,6 @@ from reconciler_dagster.engine.pull import looks_off, stage
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, staging, windows
 
-# Records a part: written under one lock within a second or so, and what memory is bounded by.
-PART = 1000
 # Chains of pages at a time in one window. Two would do where every answer takes 350 ms; answers are
 # uneven, and a chain that waits for its turn costs nothing.
 CHAINS = 4

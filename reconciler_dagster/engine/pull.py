@@ -114,7 +114,7 @@ def pull_postgres(session: Session) -> None:
     """
     with session.engine.connect() as connection:
         pulled = Pulled(**staging.pull(connection, session.key))
-        wanted = set(staging.records(connection, session.key)) | set(pulled.gone)
+        wanted = {*staging.record_ids(connection, session.key), *pulled.gone}
     window = None
     if pulled.window is not None:
         window = (pulled.window[0] or "-infinity", pulled.window[1] or "infinity")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,10 +13,12 @@ from functools import partial
 from reconciler_dagster.airtable.base import PAGE
 from reconciler_dagster.airtable.errors import NotSent
 from reconciler_dagster.airtable.transport import ATTEMPTS, LOCKOUTS_BORNE
+from reconciler_dagster.core.parts import in_parts
+from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.rehearsal import WORTH_READING_BACK
 from reconciler_dagster.engine import deletions, send
 from reconciler_dagster.engine.ahead import Ahead, Reading, read_now
-from reconciler_dagster.engine.diff import Staged, load
+from reconciler_dagster.engine.diff import Staged, load, parts
 from reconciler_dagster.engine.gone import refuse_gone
 from reconciler_dagster.engine.local import write_local
 from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode, looks_off, stage
@@ -66,28 +68,35 @@ def push(session: Session) -> Pushed:
     with session.engine.begin() as connection:
         require_lease(connection, session.client.id, session.run_id)
         pulled = Pulled(**staging.pull(connection, session.key))
-        staging.require_whole(connection, [session.key], pulled.staged)
-        changes = dict(staging.changes(connection, session.key))
         before = cursor.load(connection, session.pair)
     if before is not None and pulled.window is None and not pulled.everything:
         session.lags.listed_before(before.age.total_seconds())
-    staged = load(session, session.key, may_assume=pulled.window is None)
-    refuse_gone(session, staged, set(pulled.gone))
-    outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
-    inbound = sorted(busy(session, staged, changes) - set(outbound))
-    for chunk in chunks(inbound, LOCAL_CHUNK):
-        write_local(session, staged, changes, chunk)
+    outbound: list[str] = []
+    read: set[str] = set()
+    for staged, changes in parts(session):
+        refuse_gone(session, staged, staged.record_ids.intersection(pulled.gone))
+        outbound += write_inbound(session, staged, changes)
+        read |= staged.records.keys()
     pushed = push_all(session, outbound)
-    _finish(session, pulled, staged, pushed)
+    _finish(session, pulled, read, pushed)
     analyze_after(session.engine, qualified(session.map.table), session.counts.local_writes)
     return pushed
 
 
-def busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
+def write_inbound(session: Session, staged: Staged, changes: Mapping[str, LeadChange]) -> list[str]:
+    """Write what needs no call of a part's plan. Returns the records that do: these are pushed."""
+    outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
+    inbound = sorted(_busy(session, staged, changes) - set(outbound))
+    for chunk in in_parts(inbound, LOCAL_CHUNK):
+        write_local(session, staged, changes, chunk)
+    return outbound
+
+
+def _busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
     """Records that something is to be done about, if only to be settled or released."""
     with session.engine.connect() as connection:
-        waiting = journal.open_entries(connection, session.pair).keys()
-        held = quarantine.records(connection, session.pair)
+        waiting = journal.open_entries(connection, session.pair, staged.record_ids).keys()
+        held = quarantine.records(connection, session.pair, staged.record_ids)
     edited = {record_id for record_id, lead in staged.leads.items() if lead.revisions}
     refused = {refusal.record_id for refusal in staged.sides.refused}
     rewritten = {record_id for record_id, _ in staged.own_writes}
@@ -113,7 +122,7 @@ def push_all(
     lost = lockouts = failures = 0
     while todo and lost < ROUNDS:
         pushed.unknown, pushed.unsent, pushed.why = set(), set(), None
-        _push_round(session, list(chunks(todo, PAGE)), pushed, locked)
+        _push_round(session, list(in_parts(todo, PAGE)), pushed, locked)
         todo = sorted(pushed.unknown | pushed.unsent)
         lost += bool(pushed.unknown)
         if pushed.why is None:
@@ -171,7 +180,7 @@ def push_chunk(
     leads.stage_leads(
         session.engine, key, session.pair, session.fields.columns, record_ids, edited=False
     )
-    staged = load(session, key, may_assume=False)
+    staged = load(session, key, record_ids, may_assume=False)
     gone = set(record_ids) - found
     pushed.gone |= gone
     refuse_gone(session, staged, gone)
@@ -198,15 +207,15 @@ def _stage_anew(session: Session, key: str, reading: Reading) -> set[str]:
     return stage(session, reading.records, key=key)
 
 
-def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) -> None:
+def _finish(session: Session, pulled: Pulled, read: set[str], pushed: Pushed) -> None:
     """Everything is in: move the cursor, and note what was verified."""
     with session.writing() as connection:
-        there = list(staged.records.keys() - pushed.gone)
+        there = list(read - pushed.gone)
         tombstones.returned(connection, session.pair, session.run_id, there)
     deletions.carry_out_approved(session)
     moment = datetime.fromisoformat(pulled.moment)
     ago = datetime.now(UTC) - datetime.fromisoformat(pulled.noted_at)
-    seen = set(staged.records)
+    seen = read
     if pulled.window is None or pulled.everything:
         if len(pushed.sent) > WORTH_READING_BACK and not pushed.unknown:
             echo = _read_echo(session, moment)
@@ -240,24 +249,24 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
     # Two seconds more: one is cut off from Airtable's times, one is lost to the answer's way here.
     time.sleep(SEEN_MARGIN.total_seconds() + 2)
     session.base.transport.earliest = None
-    found: dict[str, StagedRecord] = {}
-    field_ids = session.bound.field_ids
-    for page in session.base.changed_since(session.table_id, field_ids, moment):
-        found |= {record.record_id: record for record in decode(session, page)}
-    with session.engine.connect() as connection:
-        agreed = baseline.load(connection, session.pair, found)
-    for record_id, record in found.items():
-        known = agreed[record_id].fields if record_id in agreed else {}
-        agrees = all(c in known and known[c] == value for c, value in record.fields.items())
-        if record.unreadable or not agrees:
+    found: set[str] = set()
+    for page in session.base.changed_since(session.table_id, session.bound.field_ids, moment):
+        records = {record.record_id: record for record in decode(session, page)}
+        if not _all_agreed(session, records):
             return None
+        found |= records.keys()
     with session.engine.begin() as connection:
         own = own_writes.runs(connection, session.pair, found)
         own_writes.forget(connection, session.pair, own)
-    return session.base.transport.earliest or datetime.now(UTC), set(found)
+    return session.base.transport.earliest or datetime.now(UTC), found
 
 
-def chunks(items: list[str], size: int) -> Iterator[list[str]]:
-    """The items in lists of at most ``size``."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _all_agreed(session: Session, records: Mapping[str, StagedRecord]) -> bool:
+    with session.engine.connect() as connection:
+        agreed = baseline.load(connection, session.pair, records)
+    for record_id, record in records.items():
+        known = agreed[record_id].fields if record_id in agreed else {}
+        agrees = all(c in known and known[c] == value for c, value in record.fields.items())
+        if record.unreadable or not agrees:
+            return False
+    return True

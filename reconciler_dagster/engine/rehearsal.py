@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.exc import DBAPIError
 
+from reconciler_dagster.core.parts import in_parts
 from reconciler_dagster.core.plan import LeadChange
-from reconciler_dagster.engine.change_set import ChangeSet, summarise
+from reconciler_dagster.engine.change_set import ChangeSet, combined, summarise
 from reconciler_dagster.engine.coming import Coming, inserts, lasting, linked
 from reconciler_dagster.engine.diff import Staged, stage_plan
 from reconciler_dagster.engine.foreseen import foreseen, newly
 from reconciler_dagster.engine.local import owners_of, write_of
-from reconciler_dagster.engine.push import chunks
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres.apply import apply_writes
 from reconciler_dagster.postgres.connection import sqlstate
@@ -25,8 +25,8 @@ from reconciler_dagster.postgres.fires import Fires, fires, rolled_back
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.writes import MADE_ELSE, Applied, LeadWrite
 
-# Leads a transaction: others wait for their rows no longer than a blink.
-PART = 200
+# In one transaction: others wait for their rows no longer than a blink.
+ROWS_AT_A_TIME = 200
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -53,7 +53,7 @@ def rehearse(
     out = Rehearsed(refused=list(staged.sides.refused))
     todo = sorted(r for r, change in changes.items() if change.insert or change.to_postgres)
     owners = owners_of(staged, todo)
-    for chunk in chunks(todo, PART):
+    for chunk in in_parts(todo, ROWS_AT_A_TIME):
         writes = [write_of(session, staged, r, changes[r], owners[r]) for r in chunk]
         try:
             _rehearse_part(session, writes, triggers, out)
@@ -66,26 +66,27 @@ def rehearse(
 
 def rehearse_runs(sessions: Sequence[Session]) -> dict[str, ChangeSet]:
     """Stage the plans of a dry run, sync by sync, and foresee what each side would refuse of it."""
-    plans = {session.map.name: stage_plan(session) for session in linked(sessions)}
-    rows = {name: inserts(changes) for name, (_, changes) in plans.items()}
-    return {
-        session.map.name: rehearse_run(session, rows, plans.pop(session.map.name, None))
-        for session in sessions
+    rows = {
+        session.map.name: {r for _, changes in stage_plan(session) for r in inserts(changes)}
+        for session in linked(sessions)
     }
+    return {session.map.name: rehearse_run(session, rows) for session in sessions}
 
 
-def rehearse_run(
-    session: Session,
-    coming: Coming | None = None,
-    plan: tuple[Staged, dict[str, LeadChange]] | None = None,
+def rehearse_run(session: Session, coming: Coming | None = None) -> ChangeSet:
+    """The same of one sync. ``coming``: rows that the others would make."""
+    return combined(
+        foresee(session, staged, changes, coming or {}) for staged, changes in stage_plan(session)
+    )
+
+
+def foresee(
+    session: Session, staged: Staged, changes: Mapping[str, LeadChange], coming: Coming
 ) -> ChangeSet:
-    """The same of one sync. ``coming``: rows that the others would make; ``plan``: where it is
-    staged already.
-    """
-    staged, changes = plan or stage_plan(session)
+    """A part's plan in numbers, with what either side would refuse of it."""
     refused = foreseen(session, changes)
     anew = newly(session, refused)
-    by_postgres = lasting(session, rehearse(session, staged, changes).refused, coming or {})
+    by_postgres = lasting(session, rehearse(session, staged, changes).refused, coming)
     return summarise(session.fields, changes, refused + by_postgres, anew)
 
 

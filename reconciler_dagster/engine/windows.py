@@ -11,15 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from reconciler_dagster.engine import deletions
-from reconciler_dagster.engine.change_set import ChangeSet, combined, summarise
-from reconciler_dagster.engine.coming import Coming, inserts, lasting
-from reconciler_dagster.engine.diff import Staged, load
-from reconciler_dagster.engine.foreseen import foreseen, newly
+from reconciler_dagster.engine.change_set import ChangeSet, combined
+from reconciler_dagster.engine.coming import Coming, inserts
+from reconciler_dagster.engine.diff import Staged, in_numbers, load
 from reconciler_dagster.engine.listing import Part, Window, new_part
-from reconciler_dagster.engine.local import write_local
 from reconciler_dagster.engine.pull import stage
-from reconciler_dagster.engine.push import LOCAL_CHUNK, busy, chunks, push_all
-from reconciler_dagster.engine.rehearsal import rehearse
+from reconciler_dagster.engine.push import push_all, write_inbound
+from reconciler_dagster.engine.rehearsal import foresee
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
@@ -51,11 +49,9 @@ def inserts_of(session: Session, window: Window) -> set[str]:
 def _preview(session: Session, part: Part, coming: Coming) -> ChangeSet:
     staged = load_part(session, part.key)
     changes = staged.plan(session)
-    refused = foreseen(session, changes)
-    anew = newly(session, refused)
     if session.dry_run:
-        refused += lasting(session, rehearse(session, staged, changes).refused, coming)
-    return summarise(session.fields, changes, refused, anew)
+        return foresee(session, staged, changes, coming)
+    return in_numbers(session, changes)
 
 
 def discard(session: Session, window: Window) -> None:
@@ -130,10 +126,7 @@ def _reconcile_part(session: Session, window: Window, part: Part) -> int:
         _refresh(session, window, part)
         staged = load_part(session, part.key)
         changes = staged.plan(session)
-        outbound = [record_id for record_id, change in changes.items() if change.to_airtable]
-        inbound = sorted(busy(session, staged, changes) - set(outbound))
-        for chunk in chunks(inbound, LOCAL_CHUNK):
-            write_local(session, staged, changes, chunk)
+        outbound = write_inbound(session, staged, changes)
         if not outbound:
             _verified(session, staged.records)
     pushed = push_all(session, outbound, lambda: _locked(session, window))
@@ -169,7 +162,7 @@ def load_part(session: Session, key: str) -> Staged:
     leads.stage_leads(
         session.engine, key, session.pair, session.fields.columns, record_ids, edited=False
     )
-    return load(session, key, may_assume=False)
+    return load(session, key, record_ids, may_assume=False)
 
 
 def _verified(session: Session, record_ids: Iterable[str]) -> None:

@@ -11,8 +11,9 @@ from itertools import islice
 import dagster as dg
 
 from reconciler_dagster.airtable.errors import TokenRefused
+from reconciler_dagster.core.parts import PART
 from reconciler_dagster.core.windows import grouped, months_scope, unknown_grouped
-from reconciler_dagster.engine.listing import CHAINS, PART, Progress, Window, list_window
+from reconciler_dagster.engine.listing import CHAINS, Progress, Window, list_window
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import staging
 from reconciler_dagster.postgres import windows as known

@@ -117,10 +117,9 @@ def pull_postgres_op(context: dg.OpExecutionContext, pulled: Reference) -> Refer
         for session in sessions:
             pull_postgres(session)
             with run.engine.connect() as connection:
-                rows = staging.leads(connection, session.key)
-            read += len(rows)
-            edits = sum(len(row.revisions) for row in rows.values())
-            told[session.map.name] = metadata.of_rows(session, len(rows), edits)
+                rows, edits = staging.count_leads(connection, session.key)
+            read += rows
+            told[session.map.name] = metadata.of_rows(session, rows, edits)
     context.add_output_metadata(metadata.of_leads(told))
     groups.report(context, groups.POSTGRES, told)
     return {**pulled, "leads": read}

@@ -29,14 +29,17 @@ class Entry:
     merged_over: Row
 
 
-def open_entries(connection: Connection, pair: Pair) -> dict[str, list[Entry]]:
-    """What is not acknowledged, by record id, oldest first."""
+def open_entries(
+    connection: Connection, pair: Pair, record_ids: Iterable[str] | None = None
+) -> dict[str, list[Entry]]:
+    """What is not acknowledged (of some records), by record id, oldest first."""
     rows = connection.execute(
         text(
             "SELECT id, record_id, lead_id::text, fields, merged_over FROM reconciler.journal "
-            "WHERE client_id = :client_id AND sync = :sync AND state <> 'acknowledged' ORDER BY id"
+            "WHERE client_id = :client_id AND sync = :sync AND state <> 'acknowledged' "
+            "AND (CAST(:record_ids AS text[]) IS NULL OR record_id = ANY(:record_ids)) ORDER BY id"
         ),
-        pair.keys,
+        {**pair.keys, "record_ids": None if record_ids is None else list(record_ids)},
     )
     entries: dict[str, list[Entry]] = {}
     for row in rows:

@@ -198,14 +198,17 @@ def retry(
     return int(chosen.scalar_one())
 
 
-def records(connection: Connection, pair: Pair) -> set[str]:
-    """Every record with a cell in quarantine."""
+def records(
+    connection: Connection, pair: Pair, record_ids: Iterable[str] | None = None
+) -> set[str]:
+    """Every record (of some) with a cell in quarantine."""
     rows = connection.execute(
         text(
             "SELECT DISTINCT record_id FROM reconciler.quarantine "
-            "WHERE client_id = :client_id AND sync = :sync"
+            "WHERE client_id = :client_id AND sync = :sync "
+            "AND (CAST(:record_ids AS text[]) IS NULL OR record_id = ANY(:record_ids))"
         ),
-        pair.keys,
+        {**pair.keys, "record_ids": None if record_ids is None else list(record_ids)},
     )
     return set(rows.scalars())
 

@@ -5,7 +5,7 @@ Rows are keyed by run id, so a failed step can be run again, and are dropped wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -48,7 +48,13 @@ class StagedLead:
 
 
 class StagingLost(Exception):
-    """What a run had staged is no longer there."""
+    """What a run had staged is no longer there: of so many records, one side or both."""
+
+    def __init__(self, records: int) -> None:
+        super().__init__(
+            f"Of what this run had read, {records} records are gone: Postgres was restarted "
+            "meanwhile. The run wrote nothing more; the next run begins anew."
+        )
 
 
 def dump(value: Any) -> str:
@@ -72,14 +78,16 @@ def stage_records(connection: Connection, run_id: str, records: Iterable[StagedR
     )
 
 
-def records(connection: Connection, run_id: str) -> dict[str, StagedRecord]:
-    """The remote records of a run, by record id."""
+def records(
+    connection: Connection, run_id: str, record_ids: Iterable[str]
+) -> dict[str, StagedRecord]:
+    """Some of a run's remote records, by record id."""
     rows = connection.execute(
         text(
             "SELECT record_id, created_time, fields, unreadable FROM reconciler.staged_record "
-            "WHERE run_id = :run_id"
+            "WHERE run_id = :run_id AND record_id = ANY(:record_ids)"
         ),
-        {"run_id": run_id},
+        {"run_id": run_id, "record_ids": list(record_ids)},
     )
     return {row.record_id: StagedRecord(*row) for row in rows}
 
@@ -105,10 +113,7 @@ def require_whole(connection: Connection, run_ids: Iterable[str], expected: int)
         {"run_ids": list(run_ids)},
     ).scalar_one()
     if found < expected:
-        raise StagingLost(
-            f"Of {expected} records that this run had read, {expected - found} are gone: Postgres "
-            "was restarted meanwhile. Nothing was written; the next run begins anew."
-        )
+        raise StagingLost(expected - found)
 
 
 def drop_records(connection: Connection, run_id: str, records: Iterable[str]) -> None:
@@ -163,16 +168,37 @@ def looks_retyped(
     )
 
 
-def leads(connection: Connection, run_id: str) -> dict[str, StagedLead]:
-    """The local leads of a run, by record id."""
+def leads(connection: Connection, run_id: str, record_ids: Iterable[str]) -> dict[str, StagedLead]:
+    """Some of a run's local leads, by record id."""
     rows = connection.execute(
         text(
             "SELECT record_id, lead_id::text, row_version, row, revisions, deleted_row "
+            "FROM reconciler.staged_lead WHERE run_id = :run_id AND record_id = ANY(:record_ids)"
+        ),
+        {"run_id": run_id, "record_ids": list(record_ids)},
+    )
+    return {row.record_id: StagedLead(*row) for row in rows}
+
+
+def count_leads(connection: Connection, run_id: str) -> tuple[int, int]:
+    """How many local leads a run has staged, and how many unsettled edits these have."""
+    found = connection.execute(
+        text(
+            "SELECT count(*) AS leads, coalesce(sum(cardinality(revisions)), 0) AS edits "
             "FROM reconciler.staged_lead WHERE run_id = :run_id"
         ),
         {"run_id": run_id},
+    ).one()
+    return int(found.leads), int(found.edits)
+
+
+def lead_ids(connection: Connection, run_id: str) -> list[str]:
+    """The record ids of the local leads of a run."""
+    rows = connection.execute(
+        text("SELECT record_id FROM reconciler.staged_lead WHERE run_id = :run_id"),
+        {"run_id": run_id},
     )
-    return {row.record_id: StagedLead(*row) for row in rows}
+    return list(rows.scalars())
 
 
 def stage_changes(connection: Connection, run_id: str, changes: Mapping[str, LeadChange]) -> None:
@@ -192,17 +218,18 @@ def stage_changes(connection: Connection, run_id: str, changes: Mapping[str, Lea
     )
 
 
-def changes(connection: Connection, run_id: str) -> Iterator[tuple[str, LeadChange]]:
-    """The plan of a run again, ordered by record id."""
+def changes(
+    connection: Connection, run_id: str, record_ids: Iterable[str]
+) -> dict[str, LeadChange]:
+    """The plan of some of a run's records again, ordered by record id."""
     rows = connection.execute(
         text(
             "SELECT record_id, change FROM reconciler.staged_change "
-            "WHERE run_id = :run_id ORDER BY record_id"
+            "WHERE run_id = :run_id AND record_id = ANY(:record_ids) ORDER BY record_id"
         ),
-        {"run_id": run_id},
+        {"run_id": run_id, "record_ids": list(record_ids)},
     )
-    for row in rows:
-        yield row.record_id, LeadChange(**row.change)
+    return {row.record_id: LeadChange(**row.change) for row in rows}
 
 
 def stage_pull(connection: Connection, run_id: str, client_id: str, pull: dict[str, Any]) -> None:

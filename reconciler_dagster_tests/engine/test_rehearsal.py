@@ -138,7 +138,7 @@ def test_a_lead_that_somebody_holds_is_not_waited_for(busy: World) -> None:
     session = busy.session(dry_run=True)
     pull_airtable(session, CHANGED)
     pull_postgres(session)
-    staged, changes = stage_plan(session)
+    ((staged, changes),) = stage_plan(session)
     with psycopg.connect(busy.settings.require_database_url()) as other:
         other.execute("SELECT FROM leads WHERE airtable_record_id = %s FOR UPDATE", [record_id])
         assert rehearse(session, staged, changes).unexamined == {record_id}
@@ -155,7 +155,7 @@ def test_a_part_that_waits_too_long_is_given_up(busy: World) -> None:
     session = busy.session(dry_run=True)
     pull_airtable(session, CHANGED)
     pull_postgres(session)
-    staged, changes = stage_plan(session)
+    ((staged, changes),) = stage_plan(session)
     with psycopg.connect(busy.settings.require_database_url()) as other:
         other.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         other.execute("LOCK TABLE elsewhere")
@@ -176,7 +176,7 @@ def test_triggers_and_the_rows_that_they_write_are_counted(busy: World) -> None:
     session = busy.session(dry_run=True)
     pull_airtable(session, CHANGED)
     pull_postgres(session)
-    staged, changes = stage_plan(session)
+    ((staged, changes),) = stage_plan(session)
     found = rehearse(session, staged, changes, ["portal_rule"]).fires
     busy.sync()
     rows = busy.value("SELECT count(*) FROM told")
@@ -196,7 +196,7 @@ def test_a_trigger_about_a_column_fires_for_leads_that_change_it_alone(busy: Wor
     session = busy.session(dry_run=True)
     pull_airtable(session, CHANGED)
     pull_postgres(session)
-    staged, changes = stage_plan(session)
+    ((staged, changes),) = stage_plan(session)
     found = rehearse(session, staged, changes, ["portal_rule"]).fires
     busy.sync()
     told_of = {row[0] for row in busy.sql("SELECT record_id FROM told")}
