@@ -10,6 +10,7 @@ assertion where an edit was lost.
 from __future__ import annotations
 
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -35,8 +36,8 @@ def main() -> None:
         upgrade(engine(url))
         with world(url, leads=leads) as acme:
             acme.settings.retry_seconds, acme.settings.lockout_seconds = 0.01, 0.1
-            ids = sorted(acme.sandbox.records())
             _timed(acme, f"first contact of {leads:,} leads")
+            ids = [row[0] for row in acme.sql("SELECT airtable_record_id FROM leads ORDER BY 1")]
             acme.sandbox.advance(86_400)
             _timed(acme, "nothing to do")
             _edit(acme, ids, edits, "large")
@@ -58,9 +59,13 @@ def _timed(acme: World, what: str) -> None:
     print(
         f"{what}: {seconds:.1f} s, {ran.counts.airtable_calls} calls, "
         f"{ran.counts.local_writes} leads written in Postgres, "
-        f"{ran.counts.remote_writes} in Airtable",
+        f"{ran.counts.remote_writes} in Airtable; the process' peak so far: {_peak_mib()} MiB",
         flush=True,
     )
+
+
+def _peak_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def _edit(acme: World, ids: list[str], count: int, mark: str) -> None:

@@ -157,25 +157,26 @@ def diff(session: Session) -> ChangeSet:
 def stage_plan(session: Session) -> Iterator[tuple[Staged, dict[str, LeadChange]]]:
     """The same part by part, each in full."""
     with session.engine.begin() as connection:
+        pulled = Pulled(**staging.pull(connection, session.key))
         staging.clear(connection, session.key, "staged_change")
-    for staged, _ in parts(session):
+    for staged, _ in parts(session, pulled):
         changes = staged.plan(session)
         with session.engine.begin() as connection:
             staging.stage_changes(connection, session.key, changes)
         yield staged, changes
 
 
-def parts(session: Session) -> Iterator[tuple[Staged, dict[str, LeadChange]]]:
-    """What the run has pulled, in parts, each with what is planned for it so far. The records that
+def parts(session: Session, pulled: Pulled) -> Iterator[tuple[Staged, dict[str, LeadChange]]]:
+    """What the run has staged, in parts, each with what is planned for it so far. The records that
     were asked for and are gone are in them.
 
     Raises StagingLost where a part is not whole any more: it must not be taken for settled.
     """
     with session.engine.connect() as connection:
-        pulled = Pulled(**staging.pull(connection, session.key))
-        staging.require_whole(connection, [session.key], pulled.staged)
         remote = set(staging.record_ids(connection, session.key))
         local = set(staging.lead_ids(connection, session.key))
+    if len(remote) < pulled.staged:
+        raise StagingLost(pulled.staged - len(remote))
     for part in in_parts(sorted({*remote, *local, *pulled.gone}), PART):
         with session.engine.connect() as connection:
             changes = staging.changes(connection, session.key, part)

@@ -15,16 +15,17 @@ def fill_links(sessions: Iterable[Session], *, in_turns: bool = False) -> int:
 
     ``in_turns``: the run does not hold the client, which it then does for each hundred.
     """
-    unknown, chosen = 0, list(sessions)
+    unknown, chosen, filled = 0, list(sessions), False
     for session in chosen:
         if not session.pair.links:
             continue
         with session.engine.connect() as connection:
             record_ids = quarantine.resolvable(connection, session.pair)
         if record_ids:
-            locked = session.turn if in_turns else None
+            filled, locked = True, session.turn if in_turns else None
             unknown += len(push_all(session, record_ids, locked).unknown)
-    for session in chosen:  # what waited for a row waits no more, and columns may wait that follow
+    # What waited for a row waits no more, and columns may wait that follow another sync's.
+    for session in chosen if filled or len(chosen) > 1 else ():
         with session.engine.connect() as connection:
             session.counts.quarantined = len(quarantine.records(connection, session.pair))
     return unknown

@@ -73,7 +73,7 @@ def push(session: Session) -> Pushed:
         session.lags.listed_before(before.age.total_seconds())
     outbound: list[str] = []
     read: set[str] = set()
-    for staged, changes in parts(session):
+    for staged, changes in parts(session, pulled):
         refuse_gone(session, staged, staged.record_ids.intersection(pulled.gone))
         outbound += write_inbound(session, staged, changes)
         read |= staged.records.keys()
@@ -209,14 +209,15 @@ def _stage_anew(session: Session, key: str, reading: Reading) -> set[str]:
 
 def _finish(session: Session, pulled: Pulled, read: set[str], pushed: Pushed) -> None:
     """Everything is in: move the cursor, and note what was verified."""
-    with session.writing() as connection:
-        there = list(read - pushed.gone)
-        tombstones.returned(connection, session.pair, session.run_id, there)
+    there = list(read - pushed.gone)
+    if there:
+        with session.writing() as connection:
+            tombstones.returned(connection, session.pair, session.run_id, there)
     deletions.carry_out_approved(session)
     moment = datetime.fromisoformat(pulled.moment)
     ago = datetime.now(UTC) - datetime.fromisoformat(pulled.noted_at)
-    seen = read
-    if pulled.window is None or pulled.everything:
+    seen, moves = read, pulled.window is None or pulled.everything
+    if moves:
         if len(pushed.sent) > WORTH_READING_BACK and not pushed.unknown:
             echo = _read_echo(session, moment)
             if echo is not None:
@@ -224,20 +225,21 @@ def _finish(session: Session, pulled: Pulled, read: set[str], pushed: Pushed) ->
                 ago = datetime.now(UTC) - session.base.transport.earliest_here
         if len(seen) > cursor.LONGEST_LEFT_OUT:
             seen = set()
-        with session.writing() as connection:
-            if session.writer == "first_contact":
-                derived.work_out(connection, session.pair)
+    with session.writing() as connection:
+        if moves and session.writer == "first_contact":
+            derived.work_out(connection, session.pair)
+        if moves:
             cursor.move(
                 connection, session.pair, session.run_id, moment, seen, session.overlap, ago
             )
-    with session.writing() as connection:
         if pulled.window is not None:
             baseline.verified(connection, session.pair, there)
         session.counts.quarantined = len(quarantine.records(connection, session.pair))
         session.counts.deletions_pending = decisions.pending(connection, session.pair)
         staging.clear(connection, session.key)
-    with at_once(session.engine) as connection:  # nobody who waits for the client waits for it
-        totals.add_arrived(connection, session.client.id, session.lags.take())
+    if arrived := session.lags.take():
+        with at_once(session.engine) as connection:  # nobody who waits for the client waits for it
+            totals.add_arrived(connection, session.client.id, arrived)
 
 
 def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] | None:

@@ -18,7 +18,12 @@ from reconciler_dagster.core.reading import Problems, Row
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.encoding import storable
 
-LEFTOVERS = "1 day"
+_LEFTOVERS = """
+    leftovers AS (
+        SELECT CAST(:run_id AS text) AS run_id UNION ALL SELECT run_id FROM reconciler.staged_pull
+        WHERE staged_at < clock_timestamp() - interval '1 day')
+"""
+_TABLES = ("staged_record", "staged_lead", "staged_change", "staged_pull")
 
 
 @dataclass(frozen=True)
@@ -256,14 +261,10 @@ def pull(connection: Connection, run_id: str) -> dict[str, Any]:
 
 def clear(connection: Connection, run_id: str, *tables: str) -> None:
     """Drop what a run staged, and what dead runs left behind."""
-    for table in tables or ("staged_record", "staged_lead", "staged_change", "staged_pull"):
-        connection.execute(
-            text(
-                # An array, so that the index is used: the tables may be full of dead rows.
-                f"DELETE FROM reconciler.{table} "  # noqa: S608 - constants
-                "WHERE run_id = ANY(ARRAY(SELECT run_id FROM reconciler.staged_pull "
-                f"WHERE staged_at < clock_timestamp() - interval '{LEFTOVERS}') "
-                "|| CAST(:run_id AS text))"
-            ),
-            {"run_id": run_id},
-        )
+    deletions = ", ".join(
+        f"of_{table} AS (DELETE FROM reconciler.{table} "  # noqa: S608 - constants
+        "WHERE run_id = ANY(ARRAY(SELECT run_id FROM leftovers)))"
+        for table in tables or _TABLES
+    )
+    # An array, so that the index is used: the tables may be full of dead rows.
+    connection.execute(text(f"WITH {_LEFTOVERS}, {deletions} SELECT"), {"run_id": run_id})
