@@ -14,16 +14,20 @@ import resource
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
+from unittest.mock import patch
 
 import psycopg
 
 from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.scope import EVERYTHING
+from reconciler_dagster.postgres import bucket
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.sandbox.postgres import PostgresServer
+from reconciler_dagster.sandbox.testing import SandboxClient
 from reconciler_dagster_tests.world import World, world
 
 
@@ -36,7 +40,7 @@ def main() -> None:
         upgrade(engine(url))
         with world(url, leads=leads) as acme:
             acme.settings.retry_seconds, acme.settings.lockout_seconds = 0.01, 0.1
-            _timed(acme, f"first contact of {leads:,} leads")
+            _first_contact_apart(acme, url, leads)
             ids = [row[0] for row in acme.sql("SELECT airtable_record_id FROM leads ORDER BY 1")]
             acme.sandbox.advance(86_400)
             _timed(acme, "nothing to do")
@@ -59,9 +63,29 @@ def _timed(acme: World, what: str) -> None:
     print(
         f"{what}: {seconds:.1f} s, {ran.counts.airtable_calls} calls, "
         f"{ran.counts.local_writes} leads written in Postgres, "
-        f"{ran.counts.remote_writes} in Airtable; the process' peak so far: {_peak_mib()} MiB",
+        f"{ran.counts.remote_writes} in Airtable",
         flush=True,
     )
+
+
+def _first_contact_apart(acme: World, url: str, leads: int) -> None:
+    """In a process of its own, as a run is: this one holds the sandbox and its base."""
+    own = get_context("spawn").Process(
+        target=_first_contact,
+        args=(url, acme.sandbox.url, acme.sandbox.token, acme.sandbox.base_id, leads),
+    )
+    own.start()
+    own.join()
+    assert own.exitcode == 0
+
+
+def _first_contact(url: str, endpoint: str, token: str, base_id: str, leads: int) -> None:
+    acme = World(url, SandboxClient(endpoint, token, base_id))
+    acme.settings.calls_per_second = 1000
+    before = _peak_mib()
+    with patch.object(bucket, "URGENT_SECONDS", 0.0):
+        _timed(acme, f"first contact of {leads:,} leads")
+    print(f"its process: {before} MiB before, at most {_peak_mib()} MiB", flush=True)
 
 
 def _peak_mib() -> int:
