@@ -102,6 +102,7 @@ def test_nothing_starts_before_what_it_needs() -> None:
 def test_every_variable_of_compose_is_one_that_somebody_reads() -> None:
     known = {(f.alias or n).upper() for n, f in Settings.model_fields.items()}
     known |= {"RECONCILER_ENVIRONMENT", "RECONCILER_CODE_SERVER", "RECONCILER_WORKER_SLOTS"}
+    known |= {"RECONCILER_STATE_DIR"}
     known |= {"PORTAL_JWKS_URL", "PORTAL_DEMO"}
     for service in OURS.values():
         assert set(service.get("environment", {})) <= known
@@ -109,6 +110,18 @@ def test_every_variable_of_compose_is_one_that_somebody_reads() -> None:
     for name, _ in VARIABLE.findall((ROOT / "compose.yaml").read_text()):
         if name not in ("RECONCILER_IMAGE", "PORTAL_DEMO", "RECONCILER_WORKER_SLOTS"):
             assert f"{name}=" in example or name == "AIRTABLE_ENDPOINT_URL", name
+
+
+def test_every_container_has_the_settings_of_the_file_that_a_person_fills_in() -> None:
+    """Those of notices, say; what the file leaves empty outdoes nothing that the image sets."""
+    example = (ROOT / ".env.example").read_text()
+    empty = set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
+    image = set(re.findall(r"\b([A-Z_]+)=", (ROOT / "Dockerfile").read_text()))
+    assert "RECONCILER_NOTIFY_SLACK_URL" in empty
+    for name, service in OURS.items():
+        assert service["env_file"] == [{"path": ".env", "required": False}], name
+        if name in SERVED or name == "migrate":
+            assert not empty & image - service["environment"].keys()
 
 
 def test_the_demo_needs_nothing_to_be_filled_in() -> None:
