@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.drift import unexplained
+from reconciler_dagster.core.findings import Findings
 from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.audit import Audited, audit
@@ -94,9 +95,9 @@ def _together(sessions: list[Session], audits: list[Audited]) -> Audited:
     return whole
 
 
-def _findings(connection: Connection, sessions: list[Session], audited: Audited) -> dict[str, Any]:
+def _findings(connection: Connection, sessions: list[Session], audited: Audited) -> Findings:
     """An audit that looked at no window has nothing to say about windows."""
-    of_windows: dict[str, Any] = {}
+    of_windows: Findings = {}
     if audited.windows:
         of_windows = {
             "stopped": [why for session in sessions for why in session.bound.problems],
@@ -111,8 +112,6 @@ def _findings(connection: Connection, sessions: list[Session], audited: Audited)
         "drift": [
             line for one in sessions for line in unexplained(drift_report(connection, one.pair))
         ],
-        "cycle_hours": audited.cycle_hours,
-        "windows": audited.windows,
     }
 
 

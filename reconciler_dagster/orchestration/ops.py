@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.findings import Findings
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
 from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.engine.change_set import combined
@@ -81,7 +82,7 @@ def pull_airtable_op(context: dg.OpExecutionContext, config: SyncConfig) -> Refe
         pulls = [pull_airtable(session, scope) for session in sessions]
         stopped = [problem for pulled in pulls for problem in pulled.stopped]
         notes = list(dict.fromkeys(note for pulled in pulls for note in pulled.notes))
-        findings = {
+        findings: Findings = {
             "stopped": stopped,
             "notes": notes,
             "moved": moved(sessions),
@@ -140,7 +141,7 @@ def diff_op(context: dg.OpExecutionContext, leads: Reference) -> Reference:
         )
         total = combined(change_sets.values())
         with run.engine.begin() as connection:
-            findings = {
+            findings: Findings = {
                 "change_set": asdict(total),
                 "change_sets": {name: asdict(one) for name, one in change_sets.items()},
             }
@@ -168,7 +169,7 @@ def push_op(context: dg.OpExecutionContext, changes: Reference) -> Iterator[dg.O
             unknown += fill_links(sessions)
     session = sessions[0]
     with run.engine.begin() as connection:
-        findings = {"unanswered": unknown, "fights": fights.sentences(connection, client)}
+        findings: Findings = {"unanswered": unknown, "fights": fights.sentences(connection, client)}
         runs.add_findings(connection, client, run.run_id, findings)
         runs.finish(connection, client, run.run_id, state="succeeded", message=None)
         summary = runs.summary(connection, run.run_id)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from typing import Any
 
 import dagster as dg
 from sqlalchemy import Engine
@@ -17,6 +16,7 @@ from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.adoption import NotAdopted
 from reconciler_dagster.core.due import is_due
+from reconciler_dagster.core.findings import Findings
 from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.core.sync import SyncMap
@@ -72,7 +72,7 @@ class ClientRun:
         *,
         dry_run: bool = False,
         answers_requests: bool = False,
-        findings: dict[str, Any] | None = None,
+        findings: Findings | None = None,
     ) -> None:
         """Open the client's summary. One that is not to be had (unknown, or busy) gets a summary
         that says so; another run may be at work for it, which must not be disturbed.
@@ -82,7 +82,7 @@ class ClientRun:
             sessions = self.sessions(client_id, dry_run=dry_run)
             guard = [str(one) for session in sessions for one in problems(session.guard)]
         except EXPLAINED as error:
-            noted = (findings or {}) | _findings_of(error)
+            noted: Findings = {**(findings or {}), **_findings_of(error)}
             with self.engine.begin() as connection:
                 runs.refuse(
                     connection, client_id, self.run_id, self.purpose, scope, told(error), noted
@@ -99,8 +99,11 @@ class ClientRun:
             )
             if crowd := deployments.crowd(connection):
                 guard.append(crowd)
-            noted = {"guard": list(dict.fromkeys(guard)), "new_syncs": self.left_out(client_id)}
-            noted |= findings or {}
+            noted = {
+                "guard": list(dict.fromkeys(guard)),
+                "new_syncs": self.left_out(client_id),
+                **(findings or {}),
+            }
             runs.add_findings(connection, client_id, self.run_id, noted)
 
     @contextmanager
@@ -183,7 +186,7 @@ class ClientRun:
         lock = client_lock(self.engine, client_id, self.run_id, PATIENCE_SECONDS, seconds=seconds)
         self._held.enter_context(lock)
 
-    def _note_failure(self, client_id: str, why: str, findings: dict[str, Any]) -> None:
+    def _note_failure(self, client_id: str, why: str, findings: Findings) -> None:
         with self.engine.begin() as connection:
             runs.finish(connection, client_id, self.run_id, state="failed", message=why[:2000])
             runs.add_findings(connection, client_id, self.run_id, findings)
@@ -214,7 +217,7 @@ def _moved(session: Session) -> list[str]:
         return bindings.tell(connection, session.pair, session.run_id)
 
 
-def _findings_of(error: Exception) -> dict[str, Any]:
+def _findings_of(error: Exception) -> Findings:
     return {"misconfigured": True} if isinstance(error, ConfigurationError) else {}
 
 

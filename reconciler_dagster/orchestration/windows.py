@@ -17,6 +17,7 @@ import dagster as dg
 from dagster_shared.utils.warnings import BetaWarning
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster.core.findings import Findings
 from reconciler_dagster.core.windows import FIRST_MONTH, months_scope, months_until
 from reconciler_dagster.engine.change_set import ChangeSet, combined
 from reconciler_dagster.engine.coming import linked
@@ -111,7 +112,7 @@ def _list(
 ) -> metadata.Metadata:
     """One client's months, unless they were listed ahead of this run."""
     scope = str(months_scope(months[0], months[-1]))
-    run.start(client, scope, dry_run=config.dry_run, findings={"months": months, **dict(config)})
+    run.start(client, scope, dry_run=config.dry_run, findings=_asked_for(months, config))
     told: dict[str, metadata.Metadata] = {}
     change_sets: dict[str, ChangeSet] = {}
     with run.step(client, dry_run=config.dry_run) as sessions:
@@ -134,7 +135,7 @@ def _list(
             listing.stage_listed(session, listed, listing.key_of(session))
             change_sets[session.map.name] = change_set
             told[session.map.name] = _metadata(session, listed, change_set)
-        findings = {
+        findings: Findings = {
             "stopped": [why for session in sessions for why in session.bound.problems],
             "notes": list(dict.fromkeys(note for s in sessions for note in s.notes)),
             "moved": moved(sessions),
@@ -144,6 +145,15 @@ def _list(
         with run.engine.begin() as connection:
             runs.add_findings(connection, client, run.run_id, findings)
     return metadata.together(told)
+
+
+def _asked_for(months: list[str], config: WindowConfig) -> Findings:
+    return {
+        "months": months,
+        "dry_run": config.dry_run,
+        "allow_mass_clear": config.allow_mass_clear,
+        "allow_refusals": config.allow_refusals,
+    }
 
 
 def _metadata(session: Session, listed: list[Listed], change_set: ChangeSet) -> metadata.Metadata:
@@ -224,7 +234,7 @@ def _reconcile(
         if not dry_run:
             unanswered += fill_links(sessions, in_turns=True)
     with run.engine.begin() as connection:
-        findings = {
+        findings: Findings = {
             "unanswered": unanswered,
             "doubts": doubts,
             "fights": fights.sentences(connection, client),

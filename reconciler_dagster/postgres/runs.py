@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.core.findings import Findings
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.encoding import storable
 from reconciler_dagster.postgres.listed import are_listed
@@ -81,7 +82,7 @@ def refuse(
     purpose: str,
     scope: str,
     message: str,
-    findings: dict[str, Any],
+    findings: Findings,
 ) -> None:
     """A run that could not have its client: a failed summary; none where there is no such client.
 
@@ -125,9 +126,7 @@ def add_counts(
     return dict(total or {})
 
 
-def add_findings(
-    connection: Connection, client_id: str, run_id: str, findings: dict[str, Any]
-) -> None:
+def add_findings(connection: Connection, client_id: str, run_id: str, findings: Findings) -> None:
     """Note what a step found out, beside its counts."""
     noted = storable(connection, dump(redacted_values(findings)))
     connection.execute(
@@ -149,7 +148,7 @@ class Summary:
     scope: str
     state: str
     counts: dict[str, int]
-    findings: dict[str, Any]
+    findings: Findings
     message: str | None
 
 
