@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from reconciler_dagster.airtable.base import PAGE
-from reconciler_dagster.airtable.errors import NotSent
-from reconciler_dagster.airtable.transport import ATTEMPTS, LOCKOUTS_BORNE
 from reconciler_dagster.core.rehearsal import WORTH_READING_BACK
+from reconciler_dagster.core.source import ATTEMPTS, LOCKOUTS_BORNE, PAGE, NotSent, Unavailable
 from reconciler_dagster.engine import deletions, send
 from reconciler_dagster.engine.ahead import Ahead, Reading, read_now
 from reconciler_dagster.engine.diff import Staged, load
@@ -118,7 +116,7 @@ def push_all(
         lost += bool(pushed.unknown)
         if pushed.why is None:
             continue
-        if pushed.why.status in (502, 503):
+        if isinstance(pushed.why, Unavailable):
             failures += 1
             time.sleep(min(2**failures, 40) * session.settings.retry_seconds)
         else:  # the next reading waits until the lock-out is over
@@ -212,7 +210,7 @@ def _finish(session: Session, pulled: Pulled, staged: Staged, pushed: Pushed) ->
             echo = _read_echo(session, moment)
             if echo is not None:
                 moment, seen = echo[0], seen | echo[1]
-                ago = datetime.now(UTC) - session.base.transport.earliest_here
+                ago = datetime.now(UTC) - session.base.clock.noted_at
         if len(seen) > cursor.LONGEST_LEFT_OUT:
             seen = set()
         with session.writing() as connection:
@@ -239,7 +237,7 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
     """
     # Two seconds more: one is cut off from Airtable's times, one is lost to the answer's way here.
     time.sleep(SEEN_MARGIN.total_seconds() + 2)
-    session.base.transport.earliest = None
+    session.base.clock.reset()
     found: dict[str, StagedRecord] = {}
     field_ids = session.bound.field_ids
     for page in session.base.changed_since(session.table_id, field_ids, moment):
@@ -254,7 +252,7 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
     with session.engine.begin() as connection:
         own = own_writes.runs(connection, session.pair, found)
         own_writes.forget(connection, session.pair, own)
-    return session.base.transport.earliest or datetime.now(UTC), set(found)
+    return session.base.clock.earliest or datetime.now(UTC), set(found)
 
 
 def chunks(items: list[str], size: int) -> Iterator[list[str]]:
