@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 
 import pytest
 from pydantic import SecretStr
@@ -16,7 +17,14 @@ from reconciler_dagster.airtable.errors import MonthlyLimitReached
 from reconciler_dagster.airtable.filters import created_between, modified_since
 from reconciler_dagster.airtable.owner import token_owner
 from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.core.source import OutcomeUnknown, Refused
+from reconciler_dagster.core.source import (
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    Source,
+    SourceError,
+    Unavailable,
+)
 from reconciler_dagster.postgres.bucket import Slot
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 
@@ -59,6 +67,30 @@ def base(sandbox: SandboxClient) -> Base:
 
 def field_id(base: Base, name: str) -> str:
     return next(f.id for f in base.schema("Leads").fields if f.name == name)
+
+
+VERBS = sorted(name for name in vars(Source) if not name.startswith("_"))
+
+
+def test_a_base_is_a_source(base: Base) -> None:
+    assert VERBS == ["changed_since", "clock", "created_between", "read", "schema", "write"]
+    source: Source = base
+    assert source.clock.calls == 0
+    for verb in set(VERBS) - {"clock"}:
+        assert signature(getattr(Base, verb)) == signature(getattr(Source, verb)), verb
+
+
+@pytest.mark.parametrize(
+    ("status", "meant"), [(429, NotSent), (502, Unavailable), (503, Unavailable)]
+)
+def test_a_write_that_was_certainly_not_carried_out_is_told_as_such(
+    sandbox: SandboxClient, base: Base, status: int, meant: type[SourceError]
+) -> None:
+    record_id, table = min(sandbox.records()), base.schema("Leads").id
+    sandbox.fault("status", method="PATCH", status=status)
+    with pytest.raises(NotSent, match=f"^Airtable answered {status} ") as told:
+        base.write(table, {record_id: {}})
+    assert type(told.value) is meant
 
 
 def test_the_schema_comes_with_types_and_options(base: Base) -> None:
