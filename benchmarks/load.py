@@ -19,9 +19,9 @@ from unittest.mock import patch
 
 import psycopg
 
-from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.scope import EVERYTHING
+from reconciler_dagster.core.source import SourceError
 from reconciler_dagster.postgres import bucket
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
@@ -126,7 +126,7 @@ def _hour(acme: World, ids: list[str]) -> None:
         if minute % 15 == 14:
             try:
                 acme.sync()
-            except (AirtableError, ConfigurationError):
+            except (SourceError, ConfigurationError):
                 failed += 1
     acme.sandbox.clear_faults()
     acme.sync()

@@ -6,22 +6,15 @@ Fields are named by id throughout, so that a rename in Airtable changes nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import requests
 
-from reconciler_dagster.airtable.errors import (
-    NO_CALL,
-    AirtableError,
-    NotSent,
-    NotUnderstood,
-    OutcomeUnknown,
-)
+from reconciler_dagster.airtable.errors import NO_CALL, IteratorLost, NotUnderstood
 from reconciler_dagster.airtable.filters import by_ids, created_between, modified_since
 from reconciler_dagster.airtable.token import Token, default_token
 from reconciler_dagster.airtable.transport import Bucket, Transport
@@ -29,49 +22,18 @@ from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.normal import pick
 from reconciler_dagster.core.pairs import AirtableField
 from reconciler_dagster.core.records import is_record_id
+from reconciler_dagster.core.source import PAGE, Clock, OutcomeUnknown, Record, TableSchema
 from reconciler_dagster.core.values import printable
 
 if TYPE_CHECKING:
     from pyairtable import Api
     from pyairtable.formulas import Formula
 
-PAGE = 100
-BATCH = 10
 RESTARTS = 5
 BASE_ID = re.compile(r"app[A-Za-z0-9]{14}")
 # The transport sets the header of each call.
 _SET_LATER = "set by the transport"
 FIELD_ID = re.compile(r"fld[A-Za-z0-9]{14}")
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record as listed. ``cells``: by field id, empty ones left out."""
-
-    id: str
-    created_time: datetime
-    cells: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class TableSchema:
-    """A table in Airtable's metadata."""
-
-    id: str
-    name: str
-    fields: tuple[AirtableField, ...]
-
-    def named(self, fit: Callable[[str], str]) -> TableSchema:
-        """The same with each name as ``fit`` gives it: as the portal's database can store it."""
-        fields = (
-            replace(
-                field,
-                name=fit(field.name),
-                choices=None if field.choices is None else tuple(map(fit, field.choices)),
-            )
-            for field in self.fields
-        )
-        return replace(self, name=fit(self.name), fields=tuple(fields))
 
 
 class Base:
@@ -94,6 +56,11 @@ class Base:
             settings.lockout_seconds,
             settings.retry_seconds,
         )
+
+    @property
+    def clock(self) -> Clock:
+        """Airtable's time."""
+        return self.transport.clock
 
     @cached_property
     def _api(self) -> Api:
@@ -156,8 +123,8 @@ class Base:
                     if page is None:
                         return
                     yield [_record(cast(Mapping[str, Any], record)) for record in page]
-            except AirtableError as error:
-                if error.kind != "LIST_RECORDS_ITERATOR_NOT_AVAILABLE" or not left:
+            except IteratorLost:
+                if not left:
                     raise
 
     def changed_since(
@@ -205,13 +172,8 @@ class Base:
             with self._asking():
                 answered = table.batch_update(cast(Any, records), use_field_ids=True)
             return [_record(cast(Mapping[str, Any], record)) for record in answered]
-        except NotSent:
-            raise
-        except AirtableError as error:
-            lost = error.status is None or error.status >= 500 or isinstance(error, NotUnderstood)
-            if lost:
-                raise OutcomeUnknown(error.status, error.kind, error.message) from None
-            raise
+        except NotUnderstood as error:
+            raise OutcomeUnknown(str(error), error.reason) from None
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

@@ -9,6 +9,14 @@ from typing import Any
 import requests
 
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.source import (
+    Forbidden,
+    NotAsRemembered,
+    NotLetIn,
+    OutcomeUnknown,
+    Refused,
+    SourceError,
+)
 from reconciler_dagster.core.values import printable
 
 NO_ANSWER = "check the network and AIRTABLE_ENDPOINT_URL"
@@ -22,15 +30,7 @@ NO_CALL = (
 )
 
 
-class AirtableError(Exception):
-    """An answer that is not data. ``status``: HTTP, or None where no answer came."""
-
-    def __init__(self, status: int | None, kind: str, message: str) -> None:
-        super().__init__(f"Airtable answered {status or 'nothing'} {kind}: {message}".rstrip(": "))
-        self.status, self.kind, self.message = status, kind, message
-
-
-class TokenRefused(ConfigurationError):
+class TokenRefused(ConfigurationError, NotLetIn):
     """Airtable does not accept a token: it was revoked, has expired, or never was one."""
 
 
@@ -38,25 +38,40 @@ class ScopeLost(ConfigurationError):
     """Airtable knows the token, and does not permit with it what every run needs."""
 
 
-class NotUnderstood(AirtableError):
+class NotUnderstood(SourceError):
     """An answer of status 200 that is not what was asked for. Nothing of it is used."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(200, "an answer that cannot be understood", what)
+        super().__init__(*said(200, "an answer that cannot be understood", what))
 
 
-class OutcomeUnknown(AirtableError):
-    """A write whose answer never came: it may or may not have been carried out."""
+class IteratorLost(NotAsRemembered):
+    """Airtable has forgotten how far a listing had come: it is begun anew."""
 
 
-class NotSent(AirtableError):
-    """A write that was certainly not carried out. It waited, or would have to: what it is about
-    must be read again before it is sent.
-    """
+class TooManyCalls(SourceError):
+    """A 429 that outlasts all patience."""
 
 
-class MonthlyLimitReached(AirtableError):
+class MonthlyLimitReached(SourceError):
     """The workspace's calls of this month are used up: no retry helps until the month turns."""
+
+
+# What an answer's status means; see Airtable facts, section 4. What is not here is told as it is,
+# and ends the run.
+_MEANT: dict[int, type[SourceError]] = {
+    403: Forbidden,
+    404: NotAsRemembered,
+    413: Refused,
+    422: NotAsRemembered,
+    429: TooManyCalls,
+}
+
+
+def said(status: int | None, kind: str, message: str) -> tuple[str, str]:
+    """What Airtable said, for a person, and the reason alone. ``status``: None for no answer."""
+    sentence = f"Airtable answered {status or 'nothing'} {kind}: {message}".rstrip(": ")
+    return sentence, message or kind
 
 
 def error_of(response: requests.Response) -> tuple[str, str]:
@@ -110,5 +125,8 @@ def from_response(response: requests.Response, base_id: str) -> Exception:
             "and that the token has access to the base and the scope schema.bases:read."
         )
     if kind == "PUBLIC_API_BILLING_LIMIT_EXCEEDED":
-        return MonthlyLimitReached(status, kind, message)
-    return AirtableError(status, kind, message)
+        return MonthlyLimitReached(*said(status, kind, message))
+    if status == 422 and kind == "LIST_RECORDS_ITERATOR_NOT_AVAILABLE":
+        return IteratorLost(*said(status, kind, message))
+    meant = OutcomeUnknown if status >= 500 else _MEANT.get(status, SourceError)
+    return meant(*said(status, kind, message))

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reconciler_dagster.airtable.base import Base, Record, TableSchema
+from reconciler_dagster.airtable.base import Base
 from reconciler_dagster.config import Settings
+from reconciler_dagster.core.source import Record, TableSchema
 
 
 class _Now(NamedTuple):

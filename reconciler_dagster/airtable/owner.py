@@ -9,13 +9,13 @@ import requests
 from reconciler_dagster.airtable.errors import (
     NO_ANSWER,
     NO_CALL,
-    AirtableError,
-    MonthlyLimitReached,
     NotUnderstood,
-    OutcomeUnknown,
+    TooManyCalls,
     from_response,
+    said,
 )
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.source import OutcomeUnknown, SourceError
 from reconciler_dagster.core.values import printable
 
 # All that a run needs, and nothing that it does not.
@@ -44,7 +44,7 @@ class Owner:
 
 def token_owner(settings: Settings, token: str | None = None) -> Owner:
     """Of a token; of AIRTABLE_API_KEY unless given. Raises ConfigurationError (TokenRefused) where
-    it is not accepted, AirtableError for any other answer and for none.
+    it is not accepted, SourceError for any other answer and for none.
     """
     try:
         response = requests.get(
@@ -55,7 +55,7 @@ def token_owner(settings: Settings, token: str | None = None) -> Owner:
     except ValueError:  # also of requests' own: an address or a header that cannot be sent
         raise ConfigurationError(NO_CALL) from None
     except (requests.RequestException, OSError) as error:
-        raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
+        raise OutcomeUnknown(*said(None, type(error).__name__, NO_ANSWER)) from None
     if response.status_code >= 400:
         raise from_response(response, "")
     try:
@@ -71,10 +71,10 @@ def is_limited(settings: Settings, token: str) -> bool:
     """Whether Airtable takes no call of the token's user just now, of whatever base."""
     try:
         token_owner(settings, token)
-    except (MonthlyLimitReached, ConfigurationError):
+    except TooManyCalls:
+        return True
+    except (SourceError, ConfigurationError):
         return False
-    except AirtableError as error:
-        return error.status == 429
     return False
 
 
@@ -82,6 +82,6 @@ def missing_scopes(settings: Settings, token: str) -> list[str] | None:
     """The scopes that a run needs and the token lacks; None where Airtable does not tell."""
     try:
         owner = token_owner(settings, token)
-    except (AirtableError, ConfigurationError):
+    except (SourceError, ConfigurationError):
         return None
     return None if owner.scopes is None else owner.missing

@@ -20,28 +20,32 @@ import orjson
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from reconciler_dagster import tracing
 from reconciler_dagster.airtable.errors import (
     NO_ANSWER,
     NO_CALL,
-    AirtableError,
     MonthlyLimitReached,
-    NotSent,
     NotUnderstood,
-    OutcomeUnknown,
     TokenRefused,
     error_of,
     from_response,
+    said,
 )
 from reconciler_dagster.airtable.token import Token
 from reconciler_dagster.airtable.wire import Journey, time_requests
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.source import (
+    ATTEMPTS,
+    LOCKOUTS_BORNE,
+    Clock,
+    NotSent,
+    OutcomeUnknown,
+    Unavailable,
+)
 from reconciler_dagster.effects import effect
 
-ATTEMPTS = 6
-LOCKOUTS_BORNE = 20
 # A write that had to wait longer than this for its slot is not sent: somebody may have edited the
 # record meanwhile, and Airtable knows no "only if unchanged".
 WRITE_WAITS_SECONDS = 5.0
@@ -82,11 +86,9 @@ class Bucket(Protocol):
 class Transport(HTTPAdapter):
     """A requests adapter for one base and one purpose.
 
-    ``calls``: requests sent on the wire, retries included; ``answered``: those that brought an
-    answer, whatever it says. ``earliest``: a moment on Airtable's
-    clock that is certainly not later than the first answer of this run (None before it);
-    ``earliest_here``: our clock then. ``may_write``: called at the last moment before a write goes
-    out; raises where it must not. ``wait_for_token``: called with the token before each call;
+    ``clock``: counts the requests sent on the wire, retries included; ``answered``: those that
+    brought an answer, whatever it says. ``may_write``: called at the last moment before a write
+    goes out; raises where it must not. ``wait_for_token``: called with the token before each call;
     waits until one more may be made with it. ``base_locked_out``: called after a 429 that has
     locked the base out, with the token and for how many seconds. ``not_permitted``: called after a
     403 with the token, the scope that the call needs, and whether nothing of it is permitted,
@@ -114,13 +116,12 @@ class Transport(HTTPAdapter):
         self._wait = wait_exponential_jitter(
             multiplier=retry_seconds, max=40 * retry_seconds, jitter=retry_seconds
         )
-        self.calls = self.answered = 0
+        self.clock = Clock(datetime.now(UTC))
+        self.answered = 0
         self.may_write: Callable[[], None] = lambda: None
         self.wait_for_token: Callable[[str], object] = lambda token: None
         self.base_locked_out: Callable[[str, float], object] = lambda token, seconds: None
         self.not_permitted: Callable[[str, str, bool], object] = lambda token, scope, general: None
-        self.earliest: datetime | None = None
-        self.earliest_here = datetime.now(UTC)
 
     def send(  # type: ignore[override]
         self, request: requests.PreparedRequest, **options: Any
@@ -128,7 +129,7 @@ class Transport(HTTPAdapter):
         """Send until there is an answer that is worth something; a write only once.
 
         Raises OutcomeUnknown for a write without an answer, NotSent for one that was not carried
-        out and may be sent again, AirtableError for an error answer, MonthlyLimitReached, and
+        out and may be sent again, another SourceError for an error answer, and
         ConfigurationError for a bad base, TokenRefused among them.
         """
         options["timeout"] = TIMEOUT
@@ -150,7 +151,7 @@ class Transport(HTTPAdapter):
         if not _reads(request):
             return self._send_once(request, options)
         for attempt in Retrying(
-            retry=retry_if_exception(_worth_retrying),
+            retry=retry_if_exception_type(OutcomeUnknown),
             wait=self._wait,
             stop=stop_after_attempt(ATTEMPTS),
             reraise=True,
@@ -175,12 +176,13 @@ class Transport(HTTPAdapter):
         asked = time.monotonic()
         slot = self._turn()
         if time.monotonic() - asked > WRITE_WAITS_SECONDS:
-            raise NotSent(None, "not sent", "the write waited too long for its slot")
+            raise NotSent(*said(None, "not sent", "the write waited too long for its slot"))
         response = self._call(request, options, slot)
         # 502 and 503 are documented as safe to retry (Airtable facts, section 4); for the other
         # ones only a look at the record can tell whether the write was carried out.
         if response.status_code in (429, 502, 503):
-            raise NotSent(response.status_code, *error_of(response))
+            meant = NotSent if response.status_code == 429 else Unavailable
+            raise meant(*said(response.status_code, *error_of(response)))
         return self._good(response)
 
     def _turn(self) -> Slot:
@@ -193,7 +195,7 @@ class Transport(HTTPAdapter):
         self, request: requests.PreparedRequest, options: Mapping[str, Any], slot: Slot
     ) -> requests.Response:
         """One request on the wire. After a 429 everybody keeps away from the base."""
-        self.calls += 1
+        self.clock.calls += 1
         self._slot = slot
         self._journey.left, self._journey.delay = time.monotonic(), None
         try:
@@ -204,12 +206,12 @@ class Transport(HTTPAdapter):
                 response = super().send(request, **options)
             response.content  # noqa: B018 - the body is read here, where its loss is handled
         except requests.exceptions.InvalidHeader as error:  # of the answer: ours was checked before
-            raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
+            raise OutcomeUnknown(*said(None, type(error).__name__, NO_ANSWER)) from None
         except ValueError:  # an address or a header that nothing can be sent with
-            self.calls -= 1
+            self.clock.calls -= 1
             raise ConfigurationError(NO_CALL) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise OutcomeUnknown(None, type(error).__name__, NO_ANSWER) from None
+            raise OutcomeUnknown(*said(None, type(error).__name__, NO_ANSWER)) from None
         self.answered += 1
         elapsed = time.monotonic() - self._journey.left
         self._keep_time(response, elapsed)
@@ -253,9 +255,7 @@ class Transport(HTTPAdapter):
             date = parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
         except (KeyError, ValueError):
             return
-        earliest = date - timedelta(seconds=math.ceil(elapsed))
-        if self.earliest is None or earliest < self.earliest:
-            self.earliest, self.earliest_here = earliest, datetime.now(UTC)
+        self.clock.note(date - timedelta(seconds=math.ceil(elapsed)), datetime.now(UTC))
 
     def _lockout(self, response: requests.Response) -> float:
         try:
@@ -280,12 +280,6 @@ def _reads(request: requests.PreparedRequest) -> bool:
     return request.method == "GET" or str(request.url).split("?")[0].endswith("listRecords")
 
 
-def _worth_retrying(error: BaseException) -> bool:
-    if not isinstance(error, AirtableError) or isinstance(error, MonthlyLimitReached):
-        return False
-    return error.status is None or error.status >= 500
-
-
 def _require_whole_json(response: requests.Response) -> None:
     try:
         answer = orjson.loads(response.content)
@@ -294,7 +288,7 @@ def _require_whole_json(response: requests.Response) -> None:
         try:
             answer = response.json()
         except (ValueError, RecursionError):
-            raise AirtableError(None, "truncated", "the answer is no whole JSON") from None
+            raise OutcomeUnknown(*said(None, "truncated", "the answer is no whole JSON")) from None
     rows = answer.get("records", answer.get("tables")) if isinstance(answer, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise NotUnderstood("neither records nor tables")

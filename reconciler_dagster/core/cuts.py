@@ -14,7 +14,8 @@ from datetime import datetime
 from itertools import pairwise
 
 from reconciler_dagster.core.scope import Scope
-from reconciler_dagster.core.windows import PAGE, SAMPLED_CHAIN
+from reconciler_dagster.core.source import PAGE
+from reconciler_dagster.core.windows import SAMPLED_CHAIN
 
 
 def pieces_of_known(created: Sequence[datetime], window: Scope, most: int) -> list[Scope]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from reconciler_dagster.core.source import BATCH, PAGE
+
 # A report is shown again where a figure has grown by more than this since, and by more than this
 # part of what was shown.
 MOVED_ALLOWED = 10
 MOVED_ALLOWED_SHARE = 0.01
-# Records that a call lists or reads, and that one writes.
-_PAGE, _BATCH = 100, 10
 # Own writes of one run that would fill most of the next listing's first page.
 WORTH_READING_BACK = 80
 
@@ -116,11 +116,11 @@ def expected_calls(listed: int, outbound: int, sendable: int) -> int:
 
     ``outbound``: records with a cell for Airtable; ``sendable``: those of which it takes one.
     """
-    pages, looks = max(1, math.ceil(listed / _PAGE)), math.ceil(outbound / _PAGE)
-    writes = looks * math.ceil(sendable / looks / _BATCH) if looks else 0
+    pages, looks = max(1, math.ceil(listed / PAGE)), math.ceil(outbound / PAGE)
+    writes = looks * math.ceil(sendable / looks / BATCH) if looks else 0
     if looks and sendable == outbound:  # full hundreds
-        writes = math.ceil(outbound / _BATCH)
-    echo = math.ceil(sendable / _PAGE) if sendable > WORTH_READING_BACK else 0
+        writes = math.ceil(outbound / BATCH)
+    echo = math.ceil(sendable / PAGE) if sendable > WORTH_READING_BACK else 0
     return 1 + pages + looks + writes + echo
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.source import PAGE
 
 # The first month is open to the past: older records belong to it.
 FIRST_MONTH = "2022-01-01"
-PAGE = 100
 
 
 def months_until(now: datetime) -> list[str]:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from reconciler_dagster import tracing
-from reconciler_dagster.airtable.base import Record
+from reconciler_dagster.core.source import Record
 from reconciler_dagster.engine.send import FRESH_SECONDS
 from reconciler_dagster.engine.session import Session
 

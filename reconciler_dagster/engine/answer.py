@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from reconciler_dagster.airtable.errors import NotSent
 from reconciler_dagster.core.answer import Verdict, judge
 from reconciler_dagster.core.reading import Row, from_postgres
+from reconciler_dagster.core.source import NotSent
 from reconciler_dagster.core.values import UNKNOWN, Value
 from reconciler_dagster.engine.diff import Staged
 from reconciler_dagster.engine.session import Session

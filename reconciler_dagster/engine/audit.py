@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import text
 
 from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.source import PAGE
 from reconciler_dagster.core.windows import (
-    PAGE,
     allowance,
     cycle_hours,
     stalest_window,

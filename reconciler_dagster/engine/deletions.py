@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler_dagster.airtable.base import PAGE, Record
 from reconciler_dagster.core.deletions import (
     State,
     after_absence,
@@ -18,6 +17,7 @@ from reconciler_dagster.core.deletions import (
     too_many,
 )
 from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.source import PAGE, Record
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, journal, leads, tombstones, windows
 

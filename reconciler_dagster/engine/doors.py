@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from reconciler_dagster.airtable.base import Base
-from reconciler_dagster.airtable.errors import ScopeLost
+from reconciler_dagster.airtable.errors import DEFAULT_REFUSED, ScopeLost
 from reconciler_dagster.airtable.owner import is_limited, missing_scopes
 from reconciler_dagster.airtable.token import Token
 from reconciler_dagster.config import Settings
-from reconciler_dagster.engine.tokens import lacking, token_of
+from reconciler_dagster.core.source import Source
+from reconciler_dagster.engine import tokens
 from reconciler_dagster.postgres.bucket import Bucket
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.token_bucket import TokenBucket
@@ -37,16 +38,19 @@ class Doors:
     may_write: Callable[[], None]
     # One for all doors of the run: see airtable.token.
     token: Token = field(init=False)
-    _opened: list[Base] = field(default_factory=list)
-    _idle: list[Base] = field(default_factory=list)
+    _opened: list[Source] = field(default_factory=list)
+    _idle: list[Source] = field(default_factory=list)
     # Of each token that was refused something: what it lacks, None where that is not told.
     _missing: dict[str, list[str] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.token = token_of(self.settings, self.engine, self.client)
+        self.token = Token(
+            lambda: tokens.current(self.settings, self.engine, self.client),
+            lambda: tokens.refused(self.engine, self.client) or DEFAULT_REFUSED,
+        )
         self._token_bucket = TokenBucket(self.engine, self.client.base_id)
 
-    def open(self) -> Base:
+    def open(self) -> Source:
         """A door that is not shared with another thread."""
         bucket = Bucket(
             self.engine,
@@ -64,7 +68,7 @@ class Doors:
         return opened
 
     @contextmanager
-    def borrowed(self) -> Iterator[Base]:
+    def borrowed(self) -> Iterator[Source]:
         """A door that nobody else uses within the block; its connection is kept."""
         try:
             opened = self._idle.pop()
@@ -92,9 +96,9 @@ class Doors:
         if missing is None and general:
             missing = [needed]
         if missing:
-            raise ScopeLost(lacking(self.engine, self.client, missing))
+            raise ScopeLost(tokens.lacking(self.engine, self.client, missing))
 
     @property
     def calls(self) -> int:
         """Calls sent on the wire so far."""
-        return sum(base.transport.calls for base in self._opened)
+        return sum(source.clock.calls for source in self._opened)

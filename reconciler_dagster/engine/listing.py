@@ -12,13 +12,11 @@ from datetime import UTC, datetime
 from threading import Event
 
 from reconciler_dagster import tracing
-from reconciler_dagster.airtable.base import Base, Record
-from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.cuts import pieces_of_base_sample, pieces_of_known, pieces_of_sample
 from reconciler_dagster.core.parts import PART
 from reconciler_dagster.core.place import Place
 from reconciler_dagster.core.scope import Scope
-from reconciler_dagster.core.windows import PAGE
+from reconciler_dagster.core.source import PAGE, NotAsRemembered, Record, Source
 from reconciler_dagster.engine.pull import looks_off, stage
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import baseline, staging, windows
@@ -93,9 +91,7 @@ def list_window(
     """
     try:
         window = _Listing(session, scope, key, progress, sample).run()
-    except AirtableError as error:
-        if error.status not in (403, 404, 422):
-            raise
+    except NotAsRemembered:
         session.check_mapping(force=True, anew=True)
         return _Listing(session, scope, key, progress, sample).run()
     bound = session.bound
@@ -183,7 +179,8 @@ class _Listing:
         """One chain, in a thread of its own. ``sampling``: nothing is known of the piece."""
         session = self._session
         with session.borrowed_base() as base:
-            calls_before, base.transport.earliest = base.transport.calls, None
+            calls_before = base.clock.calls
+            base.clock.reset()
             chain = _Chain(datetime.now(UTC), datetime.now(UTC))
             in_part = PART
             for page, advance in self._pages(base, piece):
@@ -202,9 +199,9 @@ class _Listing:
                         chain.pieces = pieces
                         break
                 sampling = False
-            chain.moment = base.transport.earliest or chain.moment
-            chain.noted_at = base.transport.earliest_here
-            chain.calls = base.transport.calls - calls_before
+            chain.moment = base.clock.earliest or chain.moment
+            chain.noted_at = base.clock.noted_at
+            chain.calls = base.clock.calls - calls_before
         return chain
 
     def _give_up(self, chain: _Chain) -> None:
@@ -214,7 +211,7 @@ class _Listing:
         chain.parts.clear()
         chain.listed.clear()
 
-    def _pages(self, base: Base, piece: Scope) -> Iterator[tuple[list[Record], int]]:
+    def _pages(self, base: Source, piece: Scope) -> Iterator[tuple[list[Record], int]]:
         """The pages, each with where the count of advances stood before it was asked for."""
         advance = self._advance()
         table_id, field_ids = self._session.table_id, self._session.bound.field_ids

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from reconciler_dagster.airtable.base import Record
-from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.core.bound import BoundMap
 from reconciler_dagster.core.reading import from_airtable, refuse
 from reconciler_dagster.core.scope import EVERYTHING, Scope
+from reconciler_dagster.core.source import NotAsRemembered, Record
 from reconciler_dagster.engine.foreseen import with_options_now
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
@@ -73,9 +72,7 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
     scope = _reach(session, chosen)
     try:
         found = _stage_scope(session, scope, also)
-    except AirtableError as error:
-        if error.status not in (403, 404, 422):
-            raise
+    except NotAsRemembered:
         session.check_mapping(force=True, anew=True)
         scope = _reach(session, chosen)
         found = _stage_scope(session, scope, also)
@@ -83,8 +80,8 @@ def pull_airtable(session: Session, scope: Scope) -> Pulled:
         if looks_off(session, session.key, found.bound):
             found = _stage_scope(session, scope, also)
     pulled = Pulled(
-        moment=(session.base.transport.earliest or datetime.now(UTC)).isoformat(),
-        noted_at=session.base.transport.earliest_here.isoformat(),
+        moment=(session.base.clock.earliest or datetime.now(UTC)).isoformat(),
+        noted_at=session.base.clock.noted_at.isoformat(),
         window=(_iso(scope.start), _iso(scope.end)) if scope.is_window else None,
         listed=len(found.listed),
         staged=len(found.listed | found.read),
@@ -187,7 +184,7 @@ def _list(session: Session, scope: Scope) -> set[str]:
     since, settled = start.modified_since, start.modified_since - SEEN_MARGIN
     pages = source.changed_since(table, field_ids, since - session.overlap, left_out, settled)
     listed = _stage_pages(session, pages, scope)
-    now = source.transport.earliest
+    now = source.clock.earliest
     if now is not None and now - start.age < settled:
         # Airtable's clock ran backward: edits since then bear times from before the cursor.
         pages = source.changed_since(table, field_ids, now - start.age - session.overlap)

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from reconciler_dagster.airtable.base import PAGE
-from reconciler_dagster.airtable.errors import NotSent
-from reconciler_dagster.airtable.transport import ATTEMPTS, LOCKOUTS_BORNE
 from reconciler_dagster.core.parts import in_parts
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.rehearsal import WORTH_READING_BACK
+from reconciler_dagster.core.source import ATTEMPTS, LOCKOUTS_BORNE, PAGE, NotSent, Unavailable
 from reconciler_dagster.engine import deletions, send
 from reconciler_dagster.engine.ahead import Ahead, Reading, read_now
 from reconciler_dagster.engine.diff import Staged, load, parts
@@ -127,7 +125,7 @@ def push_all(
         lost += bool(pushed.unknown)
         if pushed.why is None:
             continue
-        if pushed.why.status in (502, 503):
+        if isinstance(pushed.why, Unavailable):
             failures += 1
             time.sleep(min(2**failures, 40) * session.settings.retry_seconds)
         else:  # the next reading waits until the lock-out is over
@@ -222,7 +220,7 @@ def _finish(session: Session, pulled: Pulled, read: set[str], pushed: Pushed) ->
             echo = _read_echo(session, moment)
             if echo is not None:
                 moment, seen = echo[0], seen | echo[1]
-                ago = datetime.now(UTC) - session.base.transport.earliest_here
+                ago = datetime.now(UTC) - session.base.clock.noted_at
         if len(seen) > cursor.LONGEST_LEFT_OUT:
             seen = set()
     with session.writing() as connection:
@@ -250,7 +248,7 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
     """
     # Two seconds more: one is cut off from Airtable's times, one is lost to the answer's way here.
     time.sleep(SEEN_MARGIN.total_seconds() + 2)
-    session.base.transport.earliest = None
+    session.base.clock.reset()
     found: set[str] = set()
     for page in session.base.changed_since(session.table_id, session.bound.field_ids, moment):
         records = {record.record_id: record for record in decode(session, page)}
@@ -260,7 +258,7 @@ def _read_echo(session: Session, moment: datetime) -> tuple[datetime, set[str]] 
     with session.engine.begin() as connection:
         own = own_writes.runs(connection, session.pair, found)
         own_writes.forget(connection, session.pair, own)
-    return session.base.transport.earliest or datetime.now(UTC), found
+    return session.base.clock.earliest or datetime.now(UTC), found
 
 
 def _all_agreed(session: Session, records: Mapping[str, StagedRecord]) -> bool:

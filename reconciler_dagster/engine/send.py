@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from reconciler_dagster import tracing
-from reconciler_dagster.airtable.base import BATCH
-from reconciler_dagster.airtable.errors import AirtableError, NotSent, OutcomeUnknown
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.reading import Row
+from reconciler_dagster.core.source import BATCH, Forbidden, NotSent, OutcomeUnknown, Refused
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.engine.answer import Sent, acknowledge
 from reconciler_dagster.engine.diff import Staged
@@ -20,10 +19,6 @@ from reconciler_dagster.engine.pull import decode
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import journal, quarantine
 from reconciler_dagster.postgres.quarantine import Refusal
-
-# Refusals that are about the data; halving finds the cell (Airtable facts, section 4).
-REFUSALS = frozenset({403, 404, 413, 422})
-
 
 # What was read this long ago is read again before more is sent: whoever edits a record between
 # the reading and the writing is overwritten, and Airtable has no way to prevent it.
@@ -166,9 +161,7 @@ def _send(
         sent.unsent |= set(batch)
         sent.why = error
         return
-    except AirtableError as error:
-        if error.status not in REFUSALS:
-            raise
+    except Refused as error:  # about the data: halving finds the cell
         # Down to one cell in any case, so that each round settles something.
         parts = _halves(batch, session.map.fields)
         for number, part in enumerate(parts):
@@ -200,12 +193,12 @@ def _halves(batch: Mapping[str, Row], fields: FieldMap) -> list[dict[str, Row]]:
     return [{record_id: {c: row[c] for c in row if c in half}} for half in halves if middle]
 
 
-def _refuse(session: Session, batch: Mapping[str, Row], error: AirtableError, sent: Sent) -> None:
+def _refuse(session: Session, batch: Mapping[str, Row], error: Refused, sent: Sent) -> None:
     ((record_id, row),) = batch.items()
-    if error.status == 403:
+    if isinstance(error, Forbidden):
         with sent.lock:
             session.forbidden.update(row.keys())
     for column, value in row.items():
         name = session.fields[column].airtable
-        reason = f"Airtable refuses {name}: {error.message or error.kind}"
+        reason = f"Airtable refuses {name}: {error.reason}"
         sent.refused.append(Refusal(record_id, column, "to_airtable", reason, value))

@@ -12,13 +12,13 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine, text
 
-from reconciler_dagster.airtable.base import Base
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.binding import bind
 from reconciler_dagster.core.bound import BoundMap
 from reconciler_dagster.core.fields import FieldMap
 from reconciler_dagster.core.guard import Facts
 from reconciler_dagster.core.place import Place, PlaceChanged, moved
+from reconciler_dagster.core.source import Source
 from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.engine.counts import Counts
@@ -76,7 +76,7 @@ class Session:
         return f"{self.run_id} {self.map.name}"
 
     @cached_property
-    def base(self) -> Base:
+    def base(self) -> Source:
         """The client's base, behind the shared call budget."""
         return self._doors.open()
 
@@ -93,7 +93,7 @@ class Session:
         with at_once(self.engine) as connection:
             adoption.require(connection, self.client.id, self.map.name)
 
-    def borrowed_base(self) -> AbstractContextManager[Base]:
+    def borrowed_base(self) -> AbstractContextManager[Source]:
         """A door to the base that nobody else uses within the block; its connection is kept."""
         return self._doors.borrowed()
 

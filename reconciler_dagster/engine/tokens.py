@@ -14,8 +14,6 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from reconciler_dagster import environment
-from reconciler_dagster.airtable.errors import DEFAULT_REFUSED
-from reconciler_dagster.airtable.token import Token
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.postgres import client_tokens
 from reconciler_dagster.postgres.client_tokens import SEALED, Kind, Reference
@@ -27,29 +25,25 @@ VARIABLE = re.compile(r"AIRTABLE_\w*")
 _LONGEST_TOKEN = 4096
 
 
-def token_of(settings: Settings, portal: Engine, client: Client) -> Token:
-    """The token for a run of this client. Nothing is read before the first call."""
+def current(settings: Settings, portal: Engine, client: Client) -> str:
+    """The token for a run of this client. Raises what ``read`` does."""
+    return read(settings, client, _own(portal, client))
 
-    def current() -> Reference | None:
-        with portal.connect() as connection:
-            return client_tokens.reference(connection, client.id)
 
-    def refused() -> str:
-        own = current()
-        if own is None:
-            return DEFAULT_REFUSED
-        return (
-            f"{_whose(client, own)} is not accepted by Airtable: give "
-            "it a valid one, `reconciler tokens set --help`. The other clients go on."
-        )
-
-    return Token(lambda: read(settings, client, current()), refused)
+def refused(portal: Engine, client: Client) -> str | None:
+    """What to tell where the client's own token is not accepted; None where it has none."""
+    own = _own(portal, client)
+    if own is None:
+        return None
+    return (
+        f"{_whose(client, own)} is not accepted by Airtable: give "
+        "it a valid one, `reconciler tokens set --help`. The other clients go on."
+    )
 
 
 def lacking(portal: Engine, client: Client, scopes: list[str]) -> str:
     """What to tell where a token may not do what a run does."""
-    with portal.connect() as connection:
-        own = client_tokens.reference(connection, client.id)
+    own = _own(portal, client)
     whose = _whose(client, own) if own else where(own)
     return (
         f"{whose} lacks {' and '.join(scopes)} in the base of {client.name}: give the token "
@@ -69,6 +63,11 @@ def read(settings: Settings, client: Client, own: Reference | None) -> str:
             f"{_whose(client, own)} is not usable: {why}. Put a valid "
             "token there, or give the client another one with `reconciler tokens set`."
         ) from None
+
+
+def _own(portal: Engine, client: Client) -> Reference | None:
+    with portal.connect() as connection:
+        return client_tokens.reference(connection, client.id)
 
 
 def _whose(client: Client, own: Reference) -> str:

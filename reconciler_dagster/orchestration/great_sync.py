@@ -25,8 +25,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.source import PAGE
 from reconciler_dagster.core.windows import (
-    PAGE,
     grouped,
     month_of,
     months_until,

@@ -10,8 +10,8 @@ from itertools import islice
 
 import dagster as dg
 
-from reconciler_dagster.airtable.errors import TokenRefused
 from reconciler_dagster.core.parts import PART
+from reconciler_dagster.core.source import NotLetIn
 from reconciler_dagster.core.windows import grouped, months_scope, unknown_grouped
 from reconciler_dagster.engine.listing import CHAINS, Progress, Window, list_window
 from reconciler_dagster.engine.session import Session
@@ -134,6 +134,6 @@ def listed_ahead(
                 failed = [error for part in waiting.pop(number) if (error := part.exception())]
                 waiting |= {n: begin(n) for n in islice(numbers, 1)}
                 for error in failed:
-                    if isinstance(error, TokenRefused):  # every run would be told so, at a call
+                    if isinstance(error, NotLetIn):  # every run would be told so, at a call
                         raise error
                 yield groups[number], None if failed else f"{sessions[0].run_id}/{number}"

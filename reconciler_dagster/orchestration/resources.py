@@ -12,13 +12,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler_dagster import tracing
-from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.adoption import NotAdopted
 from reconciler_dagster.core.due import is_due
 from reconciler_dagster.core.findings import Findings
 from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
+from reconciler_dagster.core.source import SourceError
 from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.session import Purpose, Session
@@ -41,7 +41,7 @@ EXPLAINED = (
     ConfigurationError,
     Unfit,
     NotAdopted,
-    AirtableError,
+    SourceError,
     ClientBusy,
     LeaseLost,
     PlaceChanged,

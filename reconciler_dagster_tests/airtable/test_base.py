@@ -7,15 +7,24 @@ import time
 import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 
 import pytest
 from pydantic import SecretStr
 
 from reconciler_dagster.airtable.base import Base
-from reconciler_dagster.airtable.errors import AirtableError, MonthlyLimitReached, OutcomeUnknown
+from reconciler_dagster.airtable.errors import MonthlyLimitReached
 from reconciler_dagster.airtable.filters import created_between, modified_since
 from reconciler_dagster.airtable.owner import token_owner
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.source import (
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    Source,
+    SourceError,
+    Unavailable,
+)
 from reconciler_dagster.postgres.bucket import Slot
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 
@@ -60,6 +69,30 @@ def field_id(base: Base, name: str) -> str:
     return next(f.id for f in base.schema("Leads").fields if f.name == name)
 
 
+VERBS = sorted(name for name in vars(Source) if not name.startswith("_"))
+
+
+def test_a_base_is_a_source(base: Base) -> None:
+    assert VERBS == ["changed_since", "clock", "created_between", "read", "schema", "write"]
+    source: Source = base
+    assert source.clock.calls == 0
+    for verb in set(VERBS) - {"clock"}:
+        assert signature(getattr(Base, verb)) == signature(getattr(Source, verb)), verb
+
+
+@pytest.mark.parametrize(
+    ("status", "meant"), [(429, NotSent), (502, Unavailable), (503, Unavailable)]
+)
+def test_a_write_that_was_certainly_not_carried_out_is_told_as_such(
+    sandbox: SandboxClient, base: Base, status: int, meant: type[SourceError]
+) -> None:
+    record_id, table = min(sandbox.records()), base.schema("Leads").id
+    sandbox.fault("status", method="PATCH", status=status)
+    with pytest.raises(NotSent, match=f"^Airtable answered {status} ") as told:
+        base.write(table, {record_id: {}})
+    assert type(told.value) is meant
+
+
 def test_the_schema_comes_with_types_and_options(base: Base) -> None:
     schema = base.schema("Leads")
     by_name = {field.name: field for field in schema.fields}
@@ -88,7 +121,7 @@ def test_every_call_on_the_wire_is_counted(sandbox: SandboxClient, base: Base) -
     list(base.records(table, None, [field_id(base, "Email")]))
     sandbox.fault("status", status=503, method="GET")
     list(base.records(table, None, []))
-    assert base.transport.calls == len(sandbox.calls())
+    assert base.clock.calls == len(sandbox.calls())
 
 
 def test_a_modification_in_the_asked_second_is_listed(sandbox: SandboxClient, base: Base) -> None:
@@ -134,7 +167,7 @@ def test_a_patch_is_all_or_nothing_and_answers_whole_records(
     first, second = sorted(sandbox.records())[:2]
     hrq, email = field_id(base, "HRQ Status"), field_id(base, "Email")
     table = base.schema("Leads").id
-    with pytest.raises(AirtableError, match="INVALID_MULTIPLE_CHOICE_OPTIONS"):
+    with pytest.raises(Refused, match="INVALID_MULTIPLE_CHOICE_OPTIONS"):
         base.write(table, {first: {hrq: "Archive"}, second: {hrq: "Nowhere"}})
     assert sandbox.record(first)["fields"].get("HRQ Status") != "Archive"
     (answer,) = base.write(table, {first: {hrq: "Archive"}})
@@ -234,7 +267,7 @@ def test_a_call_that_cannot_be_made_is_a_wrong_setting_and_no_answer(
             call()
         assert "AIRTABLE_API_KEY and AIRTABLE_ENDPOINT_URL" in str(refused.value)
         assert "two" not in str(refused.value)
-    assert base.transport.calls == 0
+    assert base.clock.calls == 0
 
 
 @pytest.mark.parametrize("status", [403, 413])
@@ -243,7 +276,7 @@ def test_a_page_without_a_reason_is_told_by_its_status(
 ) -> None:
     table = base.schema("Leads").id
     sandbox.fault("status", status=status, body="<html>Blocked</html>", times=None)
-    with pytest.raises(AirtableError) as refused:
+    with pytest.raises(Refused) as refused:
         list(base.records(table, None, []))
     sandbox.clear_faults()
     assert str(refused.value).startswith(f"Airtable answered {status} ")

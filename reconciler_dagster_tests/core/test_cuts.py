@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from reconciler_dagster.core.cuts import pieces_of_base_sample, pieces_of_known, pieces_of_sample
 from reconciler_dagster.core.scope import Scope
-from reconciler_dagster.core.windows import PAGE, months_scope, months_until, unknown_grouped
+from reconciler_dagster.core.source import PAGE
+from reconciler_dagster.core.windows import months_scope, months_until, unknown_grouped
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=300)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler_dagster.airtable.base import BATCH
+from reconciler_dagster.core.source import BATCH
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests.crash.busy import Copies
 from reconciler_dagster_tests.crash.nursery import Nursery

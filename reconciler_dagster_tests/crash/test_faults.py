@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
+from reconciler_dagster.core.source import SourceError
 from reconciler_dagster_tests.crash.busy import Copies, busy_copies, end_state
 from reconciler_dagster_tests.model import invariants
 from reconciler_dagster_tests.world import World
@@ -53,7 +53,7 @@ class Cases:
             case.sandbox.fault(**fault)
         try:
             case.sync()
-        except (AirtableError, ConfigurationError):
+        except (SourceError, ConfigurationError):
             assert fault is not None
         finally:
             self.hits = sum(armed["hits"] for armed in case.sandbox.faults())

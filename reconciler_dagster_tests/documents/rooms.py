@@ -13,6 +13,9 @@ BESIDE = "beside"
 # Modules beside the packages that belong to one: Dagster's entry point.
 MOVED = {"definitions": "orchestration"}
 
+# Functions of Airtable's formulas that a filter of records needs.
+_FORMULA = re.compile(r"\b(?:RECORD_ID|CREATED_TIME|LAST_MODIFIED_TIME|IS_AFTER|DATETIME_PARSE)\(")
+
 Arrow = tuple[str, str]
 
 
@@ -22,8 +25,35 @@ def imports() -> set[Arrow]:
     for path in PACKAGE.rglob("*.py"):
         here = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
         for module in _imported(ast.parse(path.read_text())):
-            if (there := room(module)) != here:
+            ours = module.startswith(f"{PACKAGE.name}.")
+            if ours and (there := room(module)) != here:
                 found.add((here, there))
+    return found
+
+
+def importers(module: str, folder: Path = PACKAGE) -> set[str]:
+    """Every file in a folder that imports a module or what is in it, wherever in the file."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.py")
+        if any(
+            f"{name}.".startswith(f"{module}.") for name in _imported(ast.parse(path.read_text()))
+        )
+    }
+
+
+def foreign_words(source: str) -> list[str]:
+    """What a file above ``airtable`` says that only Airtable's own room should know: the status of
+    an answer, or a function of a formula. Docstrings may.
+    """
+    found = []
+    tree = ast.parse(source)
+    told = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in ("status", "status_code"):
+            found.append(f"line {node.lineno}: .{node.attr}")
+        elif isinstance(node, ast.Constant) and id(node) not in told:
+            found += [f"line {node.lineno}: {word}" for word in _FORMULA.findall(str(node.value))]
     return found
 
 
@@ -45,7 +75,7 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             names = [node.module or ""]
         else:
             continue
-        yield from (name for name in names if name.startswith(f"{PACKAGE.name}."))
+        yield from names
 
 
 def drawn(mermaid: str) -> tuple[set[Arrow], set[Arrow]]:

@@ -12,7 +12,16 @@ import platformdirs
 import pytest
 from playwright.sync_api import sync_playwright
 
-from reconciler_dagster_tests.documents.rooms import PACKAGE, ROOT, drawn, imports, reduced
+from reconciler_dagster.core import source
+from reconciler_dagster_tests.documents.rooms import (
+    PACKAGE,
+    ROOT,
+    drawn,
+    foreign_words,
+    importers,
+    imports,
+    reduced,
+)
 from reconciler_dagster_tests.model import invariants
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
@@ -22,6 +31,8 @@ PICTURES = {
     for number, block in enumerate(re.findall(r"```mermaid\n(.*?)```", path.read_text(), re.DOTALL))
 }
 MERMAID = "11.12.0"
+# The engine's one door to a base, and the two commands that look at Airtable on purpose.
+MAY_IMPORT_AIRTABLE = {"engine/doors.py", "cli/map.py", "cli/looking/clients.py"}
 
 
 def test_the_arrows_are_the_imports() -> None:
@@ -36,6 +47,64 @@ def test_the_arrows_are_the_imports() -> None:
 def test_only_the_picture_s_arrow_points_up() -> None:
     _, dotted = drawn(PICTURES["architecture.md 0"])
     assert dotted == {("orchestration", "cli")}, "an arrow that points up is a debt: pay it back"
+
+
+def test_airtable_is_known_to_nobody_above_it_but_its_door() -> None:
+    """All others ask a `core.source.Source`."""
+    above = {name for name in importers("reconciler_dagster.airtable") if _room(name) != "airtable"}
+    assert above == MAY_IMPORT_AIRTABLE
+    assert {_room(name) for name in importers("pyairtable")} == {"airtable"}
+
+
+@pytest.mark.parametrize("room", ["core", "postgres", "engine", "components"])
+def test_no_status_and_no_formula_stands_above_airtable(room: str) -> None:
+    found = {
+        str(path.relative_to(PACKAGE)): words
+        for path in (PACKAGE / room).rglob("*.py")
+        if (words := foreign_words(path.read_text()))
+    }
+    assert found == {}
+
+
+def test_errors_of_a_source_have_a_meaning_and_no_status() -> None:
+    """So that mypy refuses to compare one, in whichever room."""
+    errors = [one for one in vars(source).values() if isinstance(one, type)]
+    errors = [one for one in errors if issubclass(one, source.SourceError)]
+    assert len(errors) >= 7
+    for error in errors:
+        assert vars(error("told", "why")) == {"reason": "why"}
+        assert not hasattr(error, "status")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("if error.status == 403: pass", [".status"]),
+        ("a = error.status\nif a in (502, 503): pass", [".status"]),
+        ("match answer:\n case x if x.status_code: pass", [".status_code"]),
+        ("f = f'IS_AFTER(CREATED_TIME(), {when})'", ["IS_AFTER(", "CREATED_TIME("]),
+        ("f = 'RECORD_ID() = 1'", ["RECORD_ID("]),
+        ('"""As CREATED_TIME() is compared."""\nstatus = 1\nprint(status)', []),
+    ],
+)
+def test_what_only_airtable_should_know_is_found(text: str, found: list[str]) -> None:
+    assert [word.partition(": ")[2] for word in foreign_words(text)] == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from reconciler_dagster import airtable",
+        "from reconciler_dagster.airtable import errors",
+        "from reconciler_dagster.airtable.base import Base",
+        "def late():\n    import reconciler_dagster.airtable.errors as e",
+    ],
+)
+def test_whoever_imports_it_is_found(text: str, tmp_path: Path) -> None:
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "new.py").write_text(text)
+    (tmp_path / "engine" / "other.py").write_text("import reconciler_dagster.airtables")
+    assert importers("reconciler_dagster.airtable", tmp_path) == {"engine/new.py"}
 
 
 def test_every_package_is_drawn() -> None:
@@ -70,6 +139,10 @@ def test_every_invariant_is_listed_with_its_function() -> None:
         if callable(one) and (doc := re.match(r"\d+", one.__doc__ or ""))
     }
     assert {int(number): name for number, name in rows} == told
+
+
+def _room(name: str) -> str:
+    return name.partition("/")[0]
 
 
 @pytest.fixture(scope="module")

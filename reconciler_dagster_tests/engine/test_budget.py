@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from reconciler_dagster import effects
-from reconciler_dagster.airtable.errors import AirtableError
+from reconciler_dagster.core.source import SourceError
 from reconciler_dagster.engine.listing import sample_base
 from reconciler_dagster_tests import windows
 from reconciler_dagster_tests.model.stage import Killed
@@ -120,7 +120,7 @@ def test_another_integration_costs_one_lock_out_and_no_call_within_it(acme: Worl
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(acme.sync), pool.submit(windows.sweep, acme)]
         for run in runs:
-            with suppress(AirtableError):
+            with suppress(SourceError):
                 run.result()
     seen = arrivals(acme)
     refused = [time for time, status in seen if status == 429]

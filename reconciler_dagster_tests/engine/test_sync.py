@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from reconciler_dagster.airtable.errors import AirtableError, MonthlyLimitReached
+from reconciler_dagster.airtable.errors import MonthlyLimitReached
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
+from reconciler_dagster.core.source import SourceError
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
@@ -165,7 +166,7 @@ def test_a_portal_edit_after_an_unanswered_write_is_not_lost_to_our_own_write(ac
     acme.update(record_id, hrq_status="Archive")
     acme.sandbox.fault("cut_after_commit", method="PATCH")
     acme.sandbox.fault("status", status=500, method="GET", skip=2, times=None)
-    with pytest.raises(AirtableError):
+    with pytest.raises(SourceError):
         acme.sync()
     acme.sandbox.clear_faults()
     acme.update(record_id, hrq_status="Qualified")

@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine
 from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster import effects
-from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.source import SourceError
 from reconciler_dagster.postgres.lock import LeaseLost
 from reconciler_dagster_tests.model import invariants
 from reconciler_dagster_tests.model.memory import Edit, Memory
@@ -33,7 +33,7 @@ from reconciler_dagster_tests.model.people import (
 )
 from reconciler_dagster_tests.world import World
 
-FAILURES = (AirtableError, ConfigurationError, DBAPIError, LeaseLost, PlaceChanged)
+FAILURES = (SourceError, ConfigurationError, DBAPIError, LeaseLost, PlaceChanged)
 # What one history leaves to the next: the field map's bindings and the call budget.
 KEPT = (
     "alembic_version",

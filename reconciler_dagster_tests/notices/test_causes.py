@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from reconciler_dagster.airtable.errors import AirtableError
+from reconciler_dagster.airtable.errors import MonthlyLimitReached, said
 from reconciler_dagster.airtable.owner import NEEDED_SCOPES
 from reconciler_dagster.core.month import USED_UP
 from reconciler_dagster.orchestration import pacing
@@ -184,7 +184,8 @@ def test_a_workspace_without_calls_is_left_alone_until_the_month_turns(stage: St
 
 
 def test_our_sentence_of_the_month_begins_as_expected() -> None:
-    error = AirtableError(429, "PUBLIC_API_BILLING_LIMIT_EXCEEDED", "API billing plan limit …")
+    answer = said(429, "PUBLIC_API_BILLING_LIMIT_EXCEEDED", "API billing plan limit …")
+    error = MonthlyLimitReached(*answer)
     assert str(error).startswith(USED_UP)
 
 

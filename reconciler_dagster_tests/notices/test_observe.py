@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.brakes import FIGHT_RUNS
-from reconciler_dagster.engine.tokens import lacking, token_of
+from reconciler_dagster.engine.tokens import lacking
+from reconciler_dagster.engine.tokens import refused as why_refused
 from reconciler_dagster.notices import heartbeat
 from reconciler_dagster.notices.decide import Cause
 from reconciler_dagster.notices.failures import kind_of
@@ -142,7 +143,8 @@ def refused(office: Office, client: str, kind: Kind, name: str | None) -> None:
         sealed = b"sealed" if kind == "table" else None
         client_tokens.put(connection, client, Reference(kind, name, sealed))
         found = find_client(connection, client)
-    message = token_of(office.settings(), office.engine, found)._refused()
+    message = why_refused(office.engine, found)
+    assert message is not None
     assert kind_of(message) == "token_refused"
     office.ran(client, message)
 

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.airtable.owner import token_owner
+from reconciler_dagster.core.source import SourceError
 from reconciler_dagster.postgres import token_bucket
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
@@ -152,7 +152,7 @@ def test_a_429_to_a_user_keeps_every_base_of_its_token_from_calling(
     acme, beta = both
     acme.sandbox.switch(calls_per_second_and_user=1)
     for _ in range(2):
-        with suppress(AirtableError):
+        with suppress(SourceError):
             token_owner(acme.settings)
     acme.sandbox.switch(calls_per_second_and_user=50)
     with ThreadPoolExecutor(2) as pool:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from reconciler_dagster.airtable.errors import AirtableError
 from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.source import SourceError
 from reconciler_dagster_tests.model.invariants import everything
 from reconciler_dagster_tests.world import World
 
@@ -41,7 +41,7 @@ CLEARED_BY_NAME = {**GOOD, "fields": {"Company": "keyed by name"}}
 def test_a_listing_that_is_none_moves_nothing(acme: World, answer: Any) -> None:
     before = everything(acme)
     acme.sandbox.fault("status", status=200, body=answer, method="GET", times=None)
-    with pytest.raises(AirtableError):
+    with pytest.raises(SourceError):
         acme.sync()
     acme.sandbox.clear_faults()
     assert everything(acme) == before
@@ -52,7 +52,7 @@ def test_cells_keyed_by_name_are_not_cleared_cells(acme: World) -> None:
     record = acme.sandbox.record(record_id)
     lie = {"id": record_id, "createdTime": record["createdTime"], "fields": record["fields"]}
     acme.sandbox.fault("status", status=200, body={"records": [lie]}, method="GET")
-    with pytest.raises(AirtableError, match="not keyed by field id"):
+    with pytest.raises(SourceError, match="not keyed by field id"):
         acme.sync()
     acme.assert_converged()
 
@@ -123,7 +123,7 @@ def test_metadata_that_is_nonsense_stops_the_run_and_no_field(acme: World, table
     acme.sql("DELETE FROM reconciler.table_binding")
     before = everything(acme)
     acme.sandbox.fault("status", status=200, body=json.dumps(tables), path="meta", times=None)
-    with pytest.raises((AirtableError, ConfigurationError)):
+    with pytest.raises((SourceError, ConfigurationError)):
         acme.sync()
     acme.sandbox.clear_faults()
     assert everything(acme) == before
