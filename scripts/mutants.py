@@ -149,7 +149,7 @@ MUTANTS = [
         "keep no conflicts",
         "a_conflict_ends",
         ENGINE + "local.py",
-        "record.conflicts(connection, pair, session.run_id, conflicts)",
+        "record.add_conflicts(connection, pair, session.run_id, conflicts)",
         "pass",
     ),
     Mutant(

@@ -49,7 +49,7 @@ from reconciler_dagster.effects import effect
 # A write that had to wait longer than this for its slot is not sent: somebody may have edited the
 # record meanwhile, and Airtable knows no "only if unchanged".
 WRITE_WAITS_SECONDS = 5.0
-TIMEOUT = (10.0, 60.0)
+CALL_TIMEOUT = (10.0, 60.0)
 # Airtable's is 30 s; a proxy in between may ask for anything.
 LONGEST_LOCKOUT_SECONDS = 3600.0
 # A guess on the safe side: a slot given away costs a fraction of a second, a 429 costs everybody
@@ -132,7 +132,7 @@ class Transport(HTTPAdapter):
         out and may be sent again, another SourceError for an error answer, and
         ConfigurationError for a bad base, TokenRefused among them.
         """
-        options["timeout"] = TIMEOUT
+        options["timeout"] = CALL_TIMEOUT
         with self._token.trial():
             while True:
                 value = self._token.value

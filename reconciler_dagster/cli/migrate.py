@@ -11,7 +11,7 @@ from reconciler_dagster.core.guard import problems
 from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.portal.tables import require_public
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.guard import look
+from reconciler_dagster.postgres.guard import read_facts
 from reconciler_dagster.postgres.losses import losses
 from reconciler_dagster.postgres.migrate import (
     downgrade,
@@ -107,7 +107,7 @@ def _leave_it(as_json: bool) -> None:
 def _tell_what_is_left(portal: Engine, syncs: list[SyncMap]) -> None:
     """What no migration can mend, on stderr; then the command ends with 1."""
     with portal.connect() as connection:
-        found = (problems(look(connection, watched)) for watched in tables_of(syncs))
+        found = (problems(read_facts(connection, watched)) for watched in tables_of(syncs))
         left = list(dict.fromkeys(str(problem) for each in found for problem in each))
     for problem in left:
         click.echo(problem, err=True)

@@ -38,9 +38,9 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     from reconciler_dagster.core.guard import problems
     from reconciler_dagster.core.sync import Pair
     from reconciler_dagster.postgres import adoption, fights
-    from reconciler_dagster.postgres.guard import look
+    from reconciler_dagster.postgres.guard import read_facts
     from reconciler_dagster.postgres.portal import chosen_clients, open_portal
-    from reconciler_dagster.postgres.report import drift_report, together
+    from reconciler_dagster.postgres.report import drift_report, of_client
     from reconciler_dagster.postgres.trigger import Watched
     from reconciler_dagster.syncs.in_force import maps
 
@@ -58,7 +58,7 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     with portal.connect() as connection:
         of_months = stored.the_months(connection, settings)
         reports = [
-            together({pair.sync: drift_report(connection, pair) for pair in own}) for own in pairs
+            of_client({pair.sync: drift_report(connection, pair) for pair in own}) for own in pairs
         ]
         guards = [
             list(
@@ -66,7 +66,7 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
                     str(problem)
                     for pair in own
                     for problem in problems(
-                        look(connection, Watched(pair.table, pair.sync), pair.client_id)
+                        read_facts(connection, Watched(pair.table, pair.sync), pair.client_id)
                     )
                 )
             )

@@ -7,7 +7,7 @@ import sys
 import click
 
 from reconciler_dagster.supervisor.plan import PORTS
-from reconciler_dagster.supervisor.stack import LEADS, ChildDied, Stack
+from reconciler_dagster.supervisor.stack import DEMO_LEADS, ChildDied, Stack
 
 _PORT = click.IntRange(1, 65535)
 
@@ -19,7 +19,7 @@ _PORT = click.IntRange(1, 65535)
 @click.option(
     "--leads",
     type=click.IntRange(0),
-    default=LEADS,
+    default=DEMO_LEADS,
     show_default=True,
     help="Leads to seed in a new sandbox.",
 )

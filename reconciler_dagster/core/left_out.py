@@ -46,7 +46,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Found:
+class WriteResult:
     """How a lead was written. ``why``: of each cell that was left out; ``held``: why nothing of the
     lead could be written.
     """
@@ -57,7 +57,7 @@ class Found:
 
 
 # Is told None where the attempt was taken.
-Search = Generator[Attempt, Trouble | None, Found]
+Search = Generator[Attempt, Trouble | None, WriteResult]
 Ways = Mapping[str, Sequence[Way]]
 _Step = Generator[Attempt, Trouble | None, Trouble | None]
 
@@ -75,13 +75,17 @@ def search(ways: Ways, first: Trouble) -> Search:
         held = trouble
         trouble = yield from _leave_all_out(ways, out, why)
         if trouble is not None:
-            return Found(held=held)
+            return WriteResult(held=held)
         why.clear()
         yield from _put_back(out, why)
     if len(out) > 1 or any(way is not ways[column][0] for column, way in out.items()):
         yield from _improve(ways, out, why)
     trouble = yield Attempt(dict(out), for_good=True)
-    return Found(held=trouble) if trouble else Found(out, {column: why[column] for column in out})
+    return (
+        WriteResult(held=trouble)
+        if trouble
+        else WriteResult(out, {column: why[column] for column in out})
+    )
 
 
 def _by_name(ways: Ways, trouble: Trouble, out: dict[str, Way], why: dict[str, Trouble]) -> _Step:

@@ -113,14 +113,14 @@ def unknown_grouped(months: Sequence[str], sample: Sequence[datetime] = ()) -> l
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownRecord:
     """A lead as the audit sees it; ``verified_at`` is None where it never was compared in full."""
 
     created_time: datetime
     verified_at: datetime | None
 
 
-def stalest_window(leads: Sequence[Known], most: int, before: datetime) -> Scope | None:
+def stalest_window(leads: Sequence[KnownRecord], most: int, before: datetime) -> Scope | None:
     """The window that begins at the stalest lead; None where all were verified since ``before``.
 
     ``leads``: in order of creation. Window after window this walks through the whole base, gaps
@@ -133,7 +133,7 @@ def stalest_window(leads: Sequence[Known], most: int, before: datetime) -> Scope
     return window_at(leads, stalest.created_time, most)
 
 
-def window_at(leads: Sequence[Known], moment: datetime, most: int) -> Scope:
+def window_at(leads: Sequence[KnownRecord], moment: datetime, most: int) -> Scope:
     """The window that begins with the second of ``moment`` and holds ``most`` leads.
 
     It never ends between two leads of one second, and holds that second at least. Before the
@@ -153,7 +153,7 @@ def window_at(leads: Sequence[Known], moment: datetime, most: int) -> Scope:
     )
 
 
-def _same_second(one: Known, other: Known) -> bool:
+def _same_second(one: KnownRecord, other: KnownRecord) -> bool:
     return _second(one.created_time) == _second(other.created_time)
 
 

@@ -102,11 +102,11 @@ def acknowledge(
         )
         over = [conflict for (r, c), conflict in staged.to_tell.items() if c in agreed.get(r, ())]
         if over:
-            record.conflicts(connection, pair, session.run_id, over)
+            record.add_conflicts(connection, pair, session.run_id, over)
             session.counts.conflicts += len(over)
         quarantine.release_sent(connection, pair, agreed)
         written = [_history(staged, c, c.before, c.told) for c in taken if c.told != c.before]
-        record.history(connection, pair, session.run_id, "airtable", written)
+        record.add_history(connection, pair, session.run_id, "airtable", written)
         fights.count_turns(connection, pair, session.run_id, "airtable", written)
         own_writes.count(connection, pair, session.run_id, _of_nobody(staged, taken))
     session.lags.in_airtable(records)
@@ -180,7 +180,7 @@ def _respell(
         for cell in cells
         if cell.column in applied.written.get(cell.record_id, ())
     ]
-    record.history(connection, pair, session.run_id, "postgres", history)
+    record.add_history(connection, pair, session.run_id, "postgres", history)
     derived.work_out(connection, pair, applied.written, [row for _, row in found.values()])
     session.counts.local_writes += sum(bool(columns) for columns in applied.written.values())
     refused = {(refusal.record_id, refusal.field) for refusal in applied.refused}

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
+from reconciler_dagster.core import staging_key
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.core.source import PAGE
 from reconciler_dagster.core.windows import (
@@ -23,7 +24,7 @@ from reconciler_dagster.engine.windows import discard, preview, reconcile
 from reconciler_dagster.postgres import baseline, derived, tombstones, windows
 
 # Leads a window: few enough that a repair in it is a small thing.
-WINDOW_LEADS = 5 * PAGE
+AUDITED_LEADS = 5 * PAGE
 # Hours that an overdraft is remembered.
 HOURS_LOOKED_BACK = 24
 # An absence is looked at a second time after this long.
@@ -65,7 +66,7 @@ def audit(session: Session) -> Audited:
             derived.work_out(connection, session.pair)
     out.cycle_hours = cycle_hours(leads, session.settings.audit_calls_per_hour)
     while (scope := _next_window(session, started)) and str(scope) not in out.windows:
-        key = f"{session.key}/{len(out.windows)}"
+        key = staging_key.beneath(session.key, len(out.windows))
         window = list_window(session, scope, key)
         change_set = preview(session, window)
         out.windows.append(str(scope))
@@ -105,4 +106,4 @@ def _next_window(session: Session, started: datetime) -> Scope | None:
         leads = windows.known_leads(connection, pair)
     if missing is not None:
         return window_at(leads, missing, PAGE)
-    return stalest_window(leads, min(WINDOW_LEADS, left * PAGE), started)
+    return stalest_window(leads, min(AUDITED_LEADS, left * PAGE), started)

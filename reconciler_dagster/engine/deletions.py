@@ -102,7 +102,7 @@ def _conclude(
         reason = suspicion or "A complete listing of its window does not have the record."
         absences.append(tombstones.Absence(record_id, state, listings, reason))
     with session.writing() as connection:
-        tombstones.absent(connection, session.pair, session.run_id, absences)
+        tombstones.note_absent(connection, session.pair, session.run_id, absences)
         session.counts.deletions += tombstones.bury(
             connection, session.pair, session.run_id, buried
         )
@@ -121,6 +121,6 @@ def carry_out_approved(session: Session) -> None:
     there = [record.id for record in found]
     gone = [record_id for record_id in approved if record_id not in there]
     with session.writing() as connection:
-        tombstones.returned(connection, pair, session.run_id, there)
+        tombstones.note_returned(connection, pair, session.run_id, there)
         session.counts.deletions += tombstones.bury(connection, pair, session.run_id, gone)
         journal.close(connection, pair, gone)

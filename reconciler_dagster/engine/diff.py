@@ -115,7 +115,7 @@ def load(session: Session, key: str, record_ids: Collection[str], *, may_assume:
     if waiting:
         anew = with_options_now(session)
         waiting = {cell: value for cell, value in waiting.items() if cell not in anew}
-    together = sides(
+    both = sides(
         records,
         leads,
         baselines,
@@ -125,9 +125,9 @@ def load(session: Session, key: str, record_ids: Collection[str], *, may_assume:
         may_assume=may_assume,
     )
     staged = Staged(
-        key, frozenset(record_ids), records, leads, baselines, together, waiting, own, fought
+        key, frozenset(record_ids), records, leads, baselines, both, waiting, own, fought
     )
-    together.refused += _rewritten(session, staged)
+    both.refused += _rewritten(session, staged)
     return staged
 
 

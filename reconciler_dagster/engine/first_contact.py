@@ -38,14 +38,14 @@ def rehearse_client(sessions: Iterable[Session]) -> Report:
             session.check_mapping(force=True)
             windows[session.map.name] = list_window(session, EVERYTHING, session.key)
         coming = {s.map.name: inserts_of(s, windows[s.map.name]) for s in linked(chosen)}
-        return together([_rehearse_sync(s, windows[s.map.name], coming) for s in chosen])
+        return added_up([_rehearse_sync(s, windows[s.map.name], coming) for s in chosen])
     finally:
         for session in chosen:
             if session.map.name in windows:
                 discard(session, windows[session.map.name])
 
 
-def together(reports: Sequence[Report]) -> Report:
+def added_up(reports: Sequence[Report]) -> Report:
     """What the syncs of a client need, as one report."""
     if len(reports) == 1:
         return reports[0]

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from threading import Event
 
 from reconciler_dagster import tracing
+from reconciler_dagster.core import staging_key
 from reconciler_dagster.core.cuts import pieces_of_base_sample, pieces_of_known, pieces_of_sample
 from reconciler_dagster.core.parts import PART
 from reconciler_dagster.core.place import Place
@@ -167,7 +168,7 @@ class _Listing:
 
     def _submit(self, pool: ThreadPoolExecutor, pieces: list[Scope], *, sampling: bool) -> None:
         for piece in pieces:
-            key = f"{self._key}/{len(self._chains) + len(self._running)}"
+            key = staging_key.beneath(self._key, len(self._chains) + len(self._running))
             self._running.add(pool.submit(tracing.carried(self._list), piece, key, sampling))
 
     def _tell(self) -> None:
@@ -185,7 +186,7 @@ class _Listing:
             in_part = PART
             for page, advance in self._pages(base, piece):
                 if in_part >= PART:
-                    part = new_part(session, f"{key}/{len(chain.parts)}", advance)
+                    part = new_part(session, staging_key.beneath(key, len(chain.parts)), advance)
                     chain.parts.append(part)
                     in_part = 0
                 in_scope = [r for r in page if self._scope.holds(r.created_time)]
@@ -223,7 +224,7 @@ class _Listing:
 
     def _advance(self) -> int:
         with self._session.engine.begin() as connection:
-            return baseline.advances(connection)
+            return baseline.next_advance(connection)
 
     def _window(self) -> Window:
         first = min(self._chains, key=lambda chain: chain.moment)

@@ -27,7 +27,7 @@ from reconciler_dagster.postgres import (
     record,
 )
 from reconciler_dagster.postgres.apply import apply_writes, lead_ids
-from reconciler_dagster.postgres.choices import both
+from reconciler_dagster.postgres.choices import both_values
 from reconciler_dagster.postgres.quarantine import Refusal
 from reconciler_dagster.postgres.writes import Applied, LeadWrite
 
@@ -75,9 +75,9 @@ def write_local(
         fought = fights.count(connection, pair, session.run_id, conflicts)
         conflicts = [c for c in conflicts if (c["record_id"], c["field"]) not in fought]
         staged.to_tell.update(outcome.won_by_postgres(changes, owners, outbound))
-        record.conflicts(connection, pair, session.run_id, conflicts)
+        record.add_conflicts(connection, pair, session.run_id, conflicts)
         told = outcome.written(changes, owners, applied)
-        record.history(connection, pair, session.run_id, "postgres", told)
+        record.add_history(connection, pair, session.run_id, "postgres", told)
         fights.count_turns(connection, pair, session.run_id, "postgres", told)
         settled = leads.settle(
             connection,
@@ -85,7 +85,7 @@ def write_local(
         )
         _quarantine(connection, session, staged, changes, done, applied, outbound)
         own_writes.forget(connection, pair, outcome.no_longer_rewritten(staged, done))
-        fights.over(connection, pair, *outcome.no_longer_fought(staged, done))
+        fights.end(connection, pair, *outcome.no_longer_fought(staged, done))
         if session.writer != "first_contact":  # which works all of it out once, at its end
             rows = [staged.leads[r].row or {} for r in done if r in staged.leads]
             derived.work_out(connection, pair, done, [*rows, *settled.were])
@@ -149,7 +149,7 @@ def _held(session: Session, changes: Mapping[str, LeadChange], done: set[str]) -
             "to_airtable",
             f"{session.map.fields[column].airtable} was edited on both sides: choose with "
             f"`reconciler quarantine choose {record_id} {column} --take airtable` or postgres",
-            both(there, here),
+            both_values(there, here),
         )
         for record_id, change in changes.items()
         if record_id in done

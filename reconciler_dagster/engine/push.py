@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
+from reconciler_dagster.core import staging_key
 from reconciler_dagster.core.parts import in_parts
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.rehearsal import WORTH_READING_BACK
@@ -166,7 +167,7 @@ def push_chunk(
     What moved since the pull goes through the merge like everything else. ``almost_done``: see
     ``send``.
     """
-    key = f"{session.key} push"
+    key = staging_key.beneath(session.key, "push")
     bound = session.bound
     if reading.field_ids != bound.field_ids:
         reading = read_now(session, reading.record_ids)
@@ -210,7 +211,7 @@ def _finish(session: Session, pulled: Pulled, read: set[str], pushed: Pushed) ->
     there = list(read - pushed.gone)
     if there:
         with session.writing() as connection:
-            tombstones.returned(connection, session.pair, session.run_id, there)
+            tombstones.note_returned(connection, session.pair, session.run_id, there)
     deletions.carry_out_approved(session)
     moment = datetime.fromisoformat(pulled.moment)
     ago = datetime.now(UTC) - datetime.fromisoformat(pulled.noted_at)
@@ -231,7 +232,7 @@ def _finish(session: Session, pulled: Pulled, read: set[str], pushed: Pushed) ->
                 connection, session.pair, session.run_id, moment, seen, session.overlap, ago
             )
         if pulled.window is not None:
-            baseline.verified(connection, session.pair, there)
+            baseline.mark_verified(connection, session.pair, there)
         session.counts.quarantined = len(quarantine.records(connection, session.pair))
         session.counts.deletions_pending = decisions.pending(connection, session.pair)
         staging.clear(connection, session.key)

@@ -26,7 +26,7 @@ from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.writes import MADE_ELSE, Applied, LeadWrite
 
 # In one transaction: others wait for their rows no longer than a blink.
-ROWS_AT_A_TIME = 200
+ROWS_TRIED = 200
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -53,7 +53,7 @@ def rehearse(
     out = Rehearsed(refused=list(staged.sides.refused))
     todo = sorted(r for r, change in changes.items() if change.insert or change.to_postgres)
     owners = owners_of(staged, todo)
-    for chunk in in_parts(todo, ROWS_AT_A_TIME):
+    for chunk in in_parts(todo, ROWS_TRIED):
         writes = [write_of(session, staged, r, changes[r], owners[r]) for r in chunk]
         try:
             _rehearse_part(session, writes, triggers, out)

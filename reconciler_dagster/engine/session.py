@@ -13,6 +13,7 @@ from typing import Literal
 from sqlalchemy import Connection, Engine, text
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster.core import staging_key
 from reconciler_dagster.core.binding import bind
 from reconciler_dagster.core.bound import BoundMap
 from reconciler_dagster.core.fields import FieldMap
@@ -37,7 +38,7 @@ SCHEMA_KEPT = timedelta(days=1)
 # Of a person's own sync, where a field or option is missed: it may just have been added.
 _SCHEMA_KEPT_BY_HAND = timedelta(minutes=1)
 # How long a run that takes turns waits for those that go first.
-PATIENCE_SECONDS = 3600.0
+TURN_PATIENCE_SECONDS = 3600.0
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Session:
     @property
     def key(self) -> str:
         """What the run stages under."""
-        return f"{self.run_id} {self.map.name}"
+        return staging_key.of_run(self.run_id, self.map.name)
 
     @cached_property
     def base(self) -> Source:
@@ -279,7 +280,7 @@ class Session:
             self.engine,
             self.client.id,
             self.run_id,
-            PATIENCE_SECONDS,
+            TURN_PATIENCE_SECONDS,
             yielding=True,
             seconds=self.settings.lease_seconds,
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from reconciler_dagster.core import staging_key
 from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.change_set import ChangeSet, combined
 from reconciler_dagster.engine.coming import Coming, inserts
@@ -93,9 +94,9 @@ def reconcile(session: Session, window: Window) -> Reconciled:
         out.doubts += judged.doubts
         out.complete = not judged.cut_short
         if judged.found:
-            key = f"{session.key}/{session.client.id}/found"
+            key = staging_key.beneath(session.key, session.client.id, "found")
             with session.engine.begin() as connection:
-                advance = baseline.advances(connection)
+                advance = baseline.next_advance(connection)
             part = new_part(session, key, advance)
             stage(session, judged.found, key)
             out.unknown += _reconcile_part(session, window, part)
@@ -128,11 +129,11 @@ def _reconcile_part(session: Session, window: Window, part: Part) -> int:
         changes = staged.plan(session)
         outbound = write_inbound(session, staged, changes)
         if not outbound:
-            _verified(session, staged.records)
+            _mark_verified(session, staged.records)
     pushed = push_all(session, outbound, lambda: _locked(session, window))
     if outbound:
         with _locked(session, window):
-            _verified(session, staged.records.keys() - pushed.gone)
+            _mark_verified(session, staged.records.keys() - pushed.gone)
     with session.engine.begin() as connection:
         staging.clear(connection, part.key)
     return len(pushed.unknown)
@@ -165,8 +166,8 @@ def load_part(session: Session, key: str) -> Staged:
     return load(session, key, record_ids, may_assume=False)
 
 
-def _verified(session: Session, record_ids: Iterable[str]) -> None:
+def _mark_verified(session: Session, record_ids: Iterable[str]) -> None:
     there = list(record_ids)
     with session.writing() as connection:
-        tombstones.returned(connection, session.pair, session.run_id, there)
-        baseline.verified(connection, session.pair, there)
+        tombstones.note_returned(connection, session.pair, session.run_id, there)
+        baseline.mark_verified(connection, session.pair, there)

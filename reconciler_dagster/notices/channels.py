@@ -28,7 +28,7 @@ from reconciler_dagster.notices.words import Message
 from reconciler_dagster.redaction import redacted
 from reconciler_dagster.telling import told
 
-TIMEOUT = 10.0
+CHANNEL_TIMEOUT = 10.0
 # Of a whole attempt: a server that sends a byte now and then never lets a read time out.
 LONGEST = 30.0
 NO_ANSWER = "no answer in time"
@@ -144,7 +144,7 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> Answer:
         url,
         data=body,
         headers={"Content-Type": "application/json", "User-Agent": "reconciler", **headers},
-        timeout=TIMEOUT,
+        timeout=CHANNEL_TIMEOUT,
         allow_redirects=False,
         stream=True,
     )
@@ -165,9 +165,9 @@ def _email(settings: NoticeSettings, message: Message, name: str) -> Answer:
     context = ssl.create_default_context(cafile=environment.value("SSL_CERT_FILE"))
     port = parts.port or (465 if secure else 587)
     server = (
-        smtplib.SMTP_SSL(host, port, timeout=TIMEOUT, context=context)
+        smtplib.SMTP_SSL(host, port, timeout=CHANNEL_TIMEOUT, context=context)
         if secure
-        else smtplib.SMTP(host, port, timeout=TIMEOUT)
+        else smtplib.SMTP(host, port, timeout=CHANNEL_TIMEOUT)
     )
     with server:
         server.ehlo()

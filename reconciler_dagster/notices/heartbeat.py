@@ -16,7 +16,7 @@ from reconciler_dagster.telling import told
 
 log = logging.getLogger("reconciler_dagster.notices")
 
-TIMEOUT = 10.0
+HEARTBEAT_TIMEOUT = 10.0
 _OF_EACH = "{client}"
 _ALL = ""
 
@@ -69,7 +69,7 @@ def _call(url: str) -> bool:
     import requests  # slow to import
 
     try:
-        answer = requests.get(url, timeout=TIMEOUT, headers={"User-Agent": "reconciler"})
+        answer = requests.get(url, timeout=HEARTBEAT_TIMEOUT, headers={"User-Agent": "reconciler"})
     except (OSError, ValueError) as error:
         log.warning("the outside monitor could not be called: %s", told(error))
         return False

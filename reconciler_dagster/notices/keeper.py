@@ -152,7 +152,7 @@ class Keeper:
                 return
             answer = send(delivery.message, f"{delivery.id}")
             with self.portal.begin() as connection:
-                store.answered(connection, delivery.id, taken=answer.taken, answer=answer.words)
+                store.note_answer(connection, delivery.id, taken=answer.taken, answer=answer.words)
             if not answer.taken:
                 log.warning("%s did not take notice %s: %s", name, delivery.id, answer.words)
                 return

@@ -184,7 +184,7 @@ def _deletions(view: View) -> Iterator[Cause]:
 
 def _unnoted(view: View) -> Iterator[Cause]:
     """Of paused clients too: what is edited meanwhile must be noted."""
-    looks = (guard.problems(guards.look(view.connection, one)) for one in view.watched)
+    looks = (guard.problems(guards.read_facts(view.connection, one)) for one in view.watched)
     if found := sorted({str(problem) for look in looks for problem in look}):
         detail = " ".join(found)
         for each in adoption.standings(view.connection).values():

@@ -179,7 +179,7 @@ def claim(connection: Connection, channel: str) -> Delivery | None:
     return Delivery(row.id, row.channel, Message(**row.message), row.attempts + 1)
 
 
-def answered(connection: Connection, delivery_id: int, *, taken: bool, answer: str) -> None:
+def note_answer(connection: Connection, delivery_id: int, *, taken: bool, answer: str) -> None:
     """Note what the channel said."""
     connection.execute(
         text(

@@ -40,7 +40,7 @@ class Watcher:
     def end(self) -> None:
         """Look no more; what is being told just now is told."""
         self._ended.set()
-        self._thread.join(heartbeat.TIMEOUT)
+        self._thread.join(heartbeat.HEARTBEAT_TIMEOUT)
 
     def _run(self) -> None:
         while not self._ended.is_set():

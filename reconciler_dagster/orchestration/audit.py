@@ -15,7 +15,7 @@ from reconciler_dagster.core.findings import Findings
 from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.engine import deletions
 from reconciler_dagster.engine.audit import Audited, audit
-from reconciler_dagster.engine.session import PATIENCE_SECONDS, Session
+from reconciler_dagster.engine.session import TURN_PATIENCE_SECONDS, Session
 from reconciler_dagster.orchestration import groups, metadata
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.environments import SCHEDULE_STATUS
@@ -192,7 +192,9 @@ def _decide(run: WindowRun, session: Session, config: DecisionConfig, state: Sta
         )
     session.bound  # noqa: B018 - another base is met under the lock, which it takes itself
     seconds = run.settings.lease_seconds
-    held = client_lock(run.engine, session.client.id, run.run_id, PATIENCE_SECONDS, seconds=seconds)
+    held = client_lock(
+        run.engine, session.client.id, run.run_id, TURN_PATIENCE_SECONDS, seconds=seconds
+    )
     with held:
         deletions.carry_out_approved(session)
     with run.engine.connect() as connection:

@@ -19,7 +19,7 @@ from reconciler_dagster.orchestration.resources import ClientRun
 from reconciler_dagster.orchestration.verdicts import unanswered
 from reconciler_dagster.postgres import adoption, fights, rehearsals, runs
 from reconciler_dagster.postgres.clients import active_clients
-from reconciler_dagster.postgres.guard import look
+from reconciler_dagster.postgres.guard import read_facts
 from reconciler_dagster.postgres.migrate import tables_of
 from reconciler_dagster.postgres.runs import Summary
 from reconciler_dagster.syncs.in_force import definitions, maps
@@ -60,7 +60,7 @@ def _unnoted(connection: Connection, run: ClientRun) -> list[str]:
     now = [
         str(problem)
         for watched in tables_of(maps(run.settings).values())
-        for problem in guard.problems(look(connection, watched))
+        for problem in guard.problems(read_facts(connection, watched))
     ]
     found = [s.findings.get("guard", []) for s in runs.summaries(connection, run.run_id)]
     return list(dict.fromkeys([*now, *chain.from_iterable(found)]))

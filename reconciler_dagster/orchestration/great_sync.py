@@ -46,7 +46,7 @@ from reconciler_dagster.orchestration.execute import (
 )
 from reconciler_dagster.orchestration.listing import (
     LISTED_AHEAD_TAG,
-    WINDOW_LEADS,
+    LISTED_LEADS,
     listed_ahead,
 )
 from reconciler_dagster.orchestration.metadata import attention_of_client, attention_of_findings
@@ -199,7 +199,7 @@ class _GreatSync:
 
     def _groups(self, months: list[str]) -> tuple[list[list[str]], Progress]:
         """The months that are to be done, in groups, one a run."""
-        left, by_sync = known.Left(months), dict[str, dict[str, int]]()
+        left, by_sync = known.MonthsLeft(months), dict[str, dict[str, int]]()
         with self.portal.begin() as connection:
             for session in self.ahead:
                 known_of = known.leads_by_month(connection, session.pair)
@@ -225,7 +225,7 @@ class _GreatSync:
             groups = max(cut, key=len)
             return groups, Progress(len(groups), len(groups) * len(cut), None)
         leads = sum((Counter(one) for one in by_sync.values()), Counter[str]())
-        groups = grouped(left.months, leads, WINDOW_LEADS)
+        groups = grouped(left.months, leads, LISTED_LEADS)
         calls = sum(
             max(1, math.ceil(sum(one.get(month, 0) for month in group) / PAGE))
             for group in groups

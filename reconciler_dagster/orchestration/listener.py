@@ -53,7 +53,7 @@ from reconciler_dagster.telling import told
 
 CHANNEL = "reconciler_manual_sync"
 # Between two signs of life. With each it sends itself a notice, to know that they arrive.
-BEAT_SECONDS = 15.0
+LISTENER_BEAT_SECONDS = 15.0
 # Between two looks where notices do not arrive.
 DEAF_SECONDS = 1.0
 # A connection that is dead without having been closed hears nothing either.
@@ -178,7 +178,7 @@ class Listener:
             connection.execute(
                 text("SELECT pg_notify(:channel, :echo)"), {"channel": CHANNEL, "echo": self._echo}
             )
-        self._beat_at = time.monotonic() + BEAT_SECONDS
+        self._beat_at = time.monotonic() + LISTENER_BEAT_SECONDS
 
     def _note(self) -> None:
         with self._portal.begin() as connection:

@@ -10,6 +10,7 @@ from itertools import islice
 
 import dagster as dg
 
+from reconciler_dagster.core import staging_key
 from reconciler_dagster.core.parts import PART
 from reconciler_dagster.core.source import NotLetIn
 from reconciler_dagster.core.windows import grouped, months_scope, unknown_grouped
@@ -20,7 +21,7 @@ from reconciler_dagster.postgres import windows as known
 
 # Leads listed as one window, and windows listed at a time: one chain of pages cannot use up the
 # call budget (about 150 ms a call against 210 ms a slot, and the pages have to be stored too).
-WINDOW_LEADS = 2 * PART
+LISTED_LEADS = 2 * PART
 LISTED_AT_A_TIME = 2
 # At first contact a window is mostly one chain, so that fewer end in a page that is not full.
 FIRST_LISTED_AT_A_TIME = CHAINS
@@ -45,7 +46,7 @@ def list_groups(
     """The months in groups, several of them listed at a time."""
     with session.engine.connect() as connection:
         leads = known.leads_by_month(connection, session.pair)
-    groups = grouped(months, leads, WINDOW_LEADS) if leads else unknown_grouped(months)
+    groups = grouped(months, leads, LISTED_LEADS) if leads else unknown_grouped(months)
     session.bound, session.users  # noqa: B018 - read once, before there are threads
 
     def one(number: int) -> Listed:
@@ -60,7 +61,7 @@ def list_groups(
                     f"{records}{about} records in {calls} calls"
                 )
 
-        return list_months(session, group, f"{key_of(session)}/{number}", progress)
+        return list_months(session, group, staging_key.beneath(key_of(session), number), progress)
 
     with ThreadPoolExecutor(LISTED_AT_A_TIME, thread_name_prefix="list") as pool:
         return list(pool.map(one, range(len(groups))))
@@ -80,12 +81,12 @@ def list_months(
 
 def key_of(session: Session) -> str:
     """What a run's listing is staged under: a run may have several clients."""
-    return f"{session.key}/{session.client.id}"
+    return staging_key.beneath(session.key, session.client.id)
 
 
 def ahead_key_of(session: Session, listed_as: str) -> str:
     """What a listing ahead of a run is staged under. ``listed_as``: the value of the run's tag."""
-    return f"{listed_as} {session.map.name}"
+    return staging_key.of_run(listed_as, session.map.name)
 
 
 def stage_listed(session: Session, listed: list[Listed], key: str) -> None:
@@ -120,7 +121,7 @@ def listed_ahead(
         stage_listed(session, [list_months(session, group, key, sample=sample)], key)
 
     def begin(number: int) -> list[Future[None]]:
-        as_ = f"{sessions[0].run_id}/{number}"
+        as_ = staging_key.beneath(sessions[0].run_id, number)
         return [pool.submit(list_one, session, groups[number], as_) for session in sessions]
 
     at_a_time = FIRST_LISTED_AT_A_TIME if samples else LISTED_AT_A_TIME
@@ -136,4 +137,7 @@ def listed_ahead(
                 for error in failed:
                     if isinstance(error, NotLetIn):  # every run would be told so, at a call
                         raise error
-                yield groups[number], None if failed else f"{sessions[0].run_id}/{number}"
+                yield (
+                    groups[number],
+                    None if failed else staging_key.beneath(sessions[0].run_id, number),
+                )

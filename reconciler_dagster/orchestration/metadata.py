@@ -49,10 +49,10 @@ def _rows(session: Session) -> str:
 
 def of_leads(told: Mapping[str, Metadata]) -> Metadata:
     """What the leads' assets say: of the other syncs only where a run was over these alone."""
-    return told.get(MAIN) or together(told)
+    return told.get(MAIN) or of_all_syncs(told)
 
 
-def together(told: Mapping[str, Metadata]) -> Metadata:
+def of_all_syncs(told: Mapping[str, Metadata]) -> Metadata:
     """By sync: of the leads by their own names, of the others after the sync's."""
     return {
         key if sync == MAIN or key in ("client", "base") else f"{sync}: {key}": value

@@ -35,7 +35,7 @@ log = logging.getLogger("reconciler_dagster.runs")
 
 PURPOSE_TAG = "reconciler/purpose"
 # How long a run waits for another one that writes for the same client.
-PATIENCE_SECONDS = 600.0
+RUN_PATIENCE_SECONDS = 600.0
 # Failures whose message is written for a person.
 EXPLAINED = (
     ConfigurationError,
@@ -183,7 +183,9 @@ class ClientRun:
     def _lock(self, client_id: str) -> None:
         """Hold the client until the run ends. Raises ClientBusy where another does not let go."""
         seconds = self.settings.lease_seconds
-        lock = client_lock(self.engine, client_id, self.run_id, PATIENCE_SECONDS, seconds=seconds)
+        lock = client_lock(
+            self.engine, client_id, self.run_id, RUN_PATIENCE_SECONDS, seconds=seconds
+        )
         self._held.enter_context(lock)
 
     def _note_failure(self, client_id: str, why: str, findings: Findings) -> None:

@@ -144,7 +144,7 @@ def _list(
         }
         with run.engine.begin() as connection:
             runs.add_findings(connection, client, run.run_id, findings)
-    return metadata.together(told)
+    return metadata.of_all_syncs(told)
 
 
 def _asked_for(months: list[str], config: WindowConfig) -> Findings:

@@ -15,7 +15,7 @@ from reconciler_dagster.portal.models import AskedSync, DeltaSync, RequestId, Sy
 from reconciler_dagster.portal.openapi import errors
 from reconciler_dagster.portal.problems import Problem
 from reconciler_dagster.portal.state import Portal, SignedIn, ThePortal
-from reconciler_dagster.postgres.report import drift_report, together
+from reconciler_dagster.postgres.report import drift_report, of_client
 
 router = APIRouter(prefix="/api/admin/sync", tags=["Sync"])
 
@@ -77,6 +77,6 @@ def _report(
     """Of all syncs of a client, in words for this user."""
     maps = [shown.map for shown in portal.shown(client.airtable_base_id).values()]
     pairs = [Pair(str(client.id), own) for own in maps]
-    return together(
+    return of_client(
         {pair.sync: plain.report(user, drift_report(connection, pair)) for pair in pairs}
     )

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Value
-from reconciler_dagster.portal.rows import Seen, named
+from reconciler_dagster.portal.rows import ShownRow, named
 from reconciler_dagster.portal.shown import Shown
 from reconciler_dagster.postgres.held import TOLD_SINGLY
 
@@ -25,7 +25,7 @@ class Entry:
 
     what: RowMapping
     shown: Shown | None
-    row: Seen
+    row: ShownRow
 
     @property
     def field(self) -> str:
@@ -80,7 +80,7 @@ def _entries(
             each,
             shown.get(each["sync"]),
             seen.get(each["sync"], {}).get(each["record_id"])
-            or Seen(each["record_id"], each["record_id"]),
+            or ShownRow(each["record_id"], each["record_id"]),
         )
         for each in found
     ]

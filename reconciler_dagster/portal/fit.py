@@ -78,7 +78,7 @@ RECORD_ID: Final = "airtable_record_id"
 
 
 @dataclass(frozen=True)
-class Found:
+class PortalCatalogue:
     """What the catalogue says. ``types``: by table of ``public`` and column, whoever may read it.
     ``columns``: of each table, those that the role may see. ``elsewhere``: by schema, the tables
     that it has, where its leads are a portal's. ``has_leads``: whether a row is in
@@ -98,7 +98,7 @@ class Found:
         return not self.types and not self.elsewhere
 
 
-def problems(found: Found, fields: FieldMap) -> list[Problem]:
+def problems(found: PortalCatalogue, fields: FieldMap) -> list[Problem]:
     """What is wrong with the portal's tables; ``fields``: what is mapped."""
     if away := in_another_schema(found):
         return [away]
@@ -115,7 +115,7 @@ def problems(found: Found, fields: FieldMap) -> list[Problem]:
     ]
 
 
-def in_another_schema(found: Found) -> Problem | None:
+def in_another_schema(found: PortalCatalogue) -> Problem | None:
     """The portal's tables are not where the engine looks for them."""
     if not found.elsewhere or found.has_leads:
         return None
@@ -143,7 +143,7 @@ def identifier(name: str) -> str:
     return name if plain and not name[0].isdigit() else '"' + name.replace('"', '""') + '"'
 
 
-def _unreadable(found: Found) -> Iterator[Problem]:
+def _unreadable(found: PortalCatalogue) -> Iterator[Problem]:
     for table in found.types.keys() - found.columns.keys():
         yield Problem(
             f"The database role {found.role} may not read public.{table}.",
@@ -152,7 +152,7 @@ def _unreadable(found: Found) -> Iterator[Problem]:
         )
 
 
-def _missing_tables(found: Found) -> Iterator[Problem]:
+def _missing_tables(found: PortalCatalogue) -> Iterator[Problem]:
     for table in TABLES:
         if table not in found.types:
             there = ", ".join(f"public.{name}" for name in found.types)
@@ -164,7 +164,7 @@ def _missing_tables(found: Found) -> Iterator[Problem]:
             )
 
 
-def _missing_columns(found: Found) -> Iterator[Problem]:
+def _missing_columns(found: PortalCatalogue) -> Iterator[Problem]:
     for table, types in found.types.items():
         for name, needed in TABLES[table].items():
             whose = "No run" if needed.by_runs else "The portal's API"
@@ -184,7 +184,7 @@ def _missing_columns(found: Found) -> Iterator[Problem]:
                 )
 
 
-def _of_claims(found: Found) -> Iterator[Problem]:
+def _of_claims(found: PortalCatalogue) -> Iterator[Problem]:
     claimed = _column(found, "claimed_by")
     if claimed is None or claimed.type not in _TEXT:
         return
@@ -201,7 +201,7 @@ def _of_claims(found: Found) -> Iterator[Problem]:
     )
 
 
-def _without_zone(found: Found, fields: FieldMap) -> Iterator[Problem]:
+def _without_zone(found: PortalCatalogue, fields: FieldMap) -> Iterator[Problem]:
     naive = [c for c in found.columns.get("leads", ()) if c.type == "timestamp"]
     if not naive:
         return
@@ -224,7 +224,7 @@ def _without_zone(found: Found, fields: FieldMap) -> Iterator[Problem]:
     )
 
 
-def _misfits(found: Found, fields: FieldMap) -> Iterator[Problem]:
+def _misfits(found: PortalCatalogue, fields: FieldMap) -> Iterator[Problem]:
     """Mapped columns that cannot hold their field's values at all."""
     there = found.types.get("leads")
     for mapped in fields if there else ():
@@ -241,7 +241,7 @@ def _misfits(found: Found, fields: FieldMap) -> Iterator[Problem]:
             yield Problem(f"'{mapped.airtable}' is stopped: {why}.", "Change the column back.")
 
 
-def _not_filled(found: Found, fields: FieldMap) -> Iterator[Problem]:
+def _not_filled(found: PortalCatalogue, fields: FieldMap) -> Iterator[Problem]:
     for sentence in unfilled(fields, found.columns.get("leads", ()), "leads"):
         what, _, remedy = sentence.partition("; ")
         yield Problem(f"{what}:", remedy)
@@ -257,5 +257,5 @@ def _not_filled(found: Found, fields: FieldMap) -> Iterator[Problem]:
         )
 
 
-def _column(found: Found, name: str) -> Column | None:
+def _column(found: PortalCatalogue, name: str) -> Column | None:
     return next((c for c in found.columns.get("leads", ()) if c.name == name), None)

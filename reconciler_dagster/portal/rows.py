@@ -28,7 +28,7 @@ _SEEN = """
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShownRow:
     """A row as people know it. ``path``: its page, below the console; None where it is gone.
     ``key``: its primary key, ``row_id``: what the engine knows it by.
     """
@@ -43,7 +43,7 @@ class Seen:
 
 def named(
     connection: Connection, client_id: UUID, shown: Shown, record_ids: Iterable[str]
-) -> dict[str, Seen]:
+) -> dict[str, ShownRow]:
     """The rows of these records, by record id; those that are gone are missing."""
     asked = _asked(shown.map.table, "WHERE {record_id} = ANY(:ids) AND {is_own}")
     found = connection.execute(
@@ -52,7 +52,7 @@ def named(
     return {row.record_id: _seen(shown, row) for row in found}
 
 
-def find(connection: Connection, client_id: UUID, shown: Shown, record_id: str) -> Seen:
+def find(connection: Connection, client_id: UUID, shown: Shown, record_id: str) -> ShownRow:
     """One row; raises a 404 problem where there is none."""
     found = named(connection, client_id, shown, [record_id])
     if record_id not in found:
@@ -62,7 +62,7 @@ def find(connection: Connection, client_id: UUID, shown: Shown, record_id: str) 
 
 def listed(
     connection: Connection, client_id: UUID, shown: Shown, search: str, limit: int
-) -> Sequence[Seen]:
+) -> Sequence[ShownRow]:
     """The rows that have a record and whose title has these words, by title; one more than
     ``limit`` where there are more.
     """
@@ -89,9 +89,11 @@ def _parameters(client_id: UUID, shown: Shown) -> dict[str, Any]:
     return {**Pair(str(client_id), shown.map).keys, "title": list(shown.title)}
 
 
-def _seen(shown: Shown, row: Any) -> Seen:
+def _seen(shown: Shown, row: Any) -> ShownRow:
     own = f"/leads/{row.key}" if shown.name == MAIN else f"{shown.path}/{row.record_id}"
-    return Seen(row.title or row.record_id, row.record_id, own, row.is_active, row.key, row.row_id)
+    return ShownRow(
+        row.title or row.record_id, row.record_id, own, row.is_active, row.key, row.row_id
+    )
 
 
 def write(connection: Connection, table: Table, key: Any, values: Mapping[str, Any]) -> None:
@@ -112,7 +114,7 @@ def write(connection: Connection, table: Table, key: Any, values: Mapping[str, A
     )
 
 
-def lock(connection: Connection, client_id: UUID, shown: Shown, record_id: str) -> Seen:
+def lock(connection: Connection, client_id: UUID, shown: Shown, record_id: str) -> ShownRow:
     """A row that is there in Airtable too, locked until the transaction ends; raises 404 or 409."""
     table = shown.map.table
     connection.execute(

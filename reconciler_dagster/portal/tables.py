@@ -12,7 +12,7 @@ from reconciler_dagster.core.table import Table
 from reconciler_dagster.portal.fit import (
     RECORD_ID,
     TABLES,
-    Found,
+    PortalCatalogue,
     identifier,
     in_another_schema,
     required,
@@ -47,7 +47,7 @@ _NOBODYS = """
 """
 
 
-def look(connection: Connection) -> Found:
+def look(connection: Connection) -> PortalCatalogue:
     """What is there of a portal."""
     tables = {"tables": [*TABLES, "campaigns"], "record_id": RECORD_ID}
     types: dict[str, dict[str, str]] = {}
@@ -55,7 +55,7 @@ def look(connection: Connection) -> Found:
         types.setdefault(table, {})[column] = type_
     elsewhere = {row[0]: list(row[1]) for row in connection.execute(text(_ELSEWHERE), tables)}
     columns = {t: found for t in types if (found := columns_there(connection, _named(t)))}
-    return Found(
+    return PortalCatalogue(
         role=connection.execute(text("SELECT current_user")).scalar_one(),
         types=types,
         columns=columns,

@@ -23,7 +23,7 @@ from reconciler_dagster.postgres.trigger import Watched
 # Of one try. Postgres looks for deadlocks after a second: until then we are out of everybody's way.
 _TRY_MS = 500
 _PAUSE_SECONDS = 0.5
-PATIENCE_SECONDS = 300.0
+MIGRATION_PATIENCE_SECONDS = 300.0
 # A statement that took too long, a lock that could not be had, a deadlock all the same.
 _IN_THE_WAY = ("57014", "55P03", "40P01")
 
@@ -44,7 +44,7 @@ def take_all(
     connection: Connection,
     watched: Iterable[Watched],
     say: Callable[[str], None],
-    patience: float = PATIENCE_SECONDS,
+    patience: float = MIGRATION_PATIENCE_SECONDS,
 ) -> None:
     """Keep everybody else from the engine's tables, those that are watched and those beside them,
     until the transaction ends. ``say``: told once, where it has to wait.

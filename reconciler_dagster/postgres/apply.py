@@ -25,7 +25,7 @@ from reconciler_dagster.postgres.names import quoted, statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.statements import Insert, Update
-from reconciler_dagster.postgres.writes import Applied, LeadWrite, Took
+from reconciler_dagster.postgres.writes import Applied, LeadWrite, WriteRecorder
 
 
 def apply_writes(
@@ -46,7 +46,7 @@ def apply_writes(
     # What is refused has to be refused at the statement, not at the commit, where it stops all.
     connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     catalogue = Catalogue(connection, pair.table)
-    took = Took(pair.map, fields, users, applied)
+    took = WriteRecorder(pair.map, fields, users, applied)
     free = _lock_unchanged(connection, pair, updates)
     applied.deferred |= {w.record_id for w in updates if w.record_id not in free}
     updates = [write for write in updates if write.record_id in free]
@@ -68,7 +68,7 @@ def _insert(
     pair: Pair,
     writes: Sequence[LeadWrite],
     catalogue: Catalogue,
-    took: Took,
+    took: WriteRecorder,
 ) -> None:
     insert = Insert(pair.client_id, catalogue)
     written = write_each(connection, insert, catalogue, pair.map.fields, writes)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, DBAPIError
 
 from reconciler_dagster.core.fields import FieldMap
-from reconciler_dagster.core.left_out import Attempt, Found, LeftOut, Search, Trouble, search
+from reconciler_dagster.core.left_out import Attempt, LeftOut, Search, Trouble, WriteResult, search
 from reconciler_dagster.core.together import waiting
 from reconciler_dagster.core.values import printable
 from reconciler_dagster.postgres.catalogue import Catalogue
@@ -45,7 +45,7 @@ class Written:
     """
 
     row: dict[str, Any] | None
-    found: Found = field(default_factory=Found)
+    found: WriteResult = field(default_factory=WriteResult)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class _Leads:
         ways = self._statement.ways(write, row) if also else {}
         return {**left_out, **{column: ways[column][0] for column in also if ways[column]}}
 
-    def _whole(self, record_id: str, found: Found) -> Found:
+    def _whole(self, record_id: str, found: WriteResult) -> WriteResult:
         """What was found, with why those cells were left out too."""
         left_out = self._along(record_id, found.left_out)
         also = waiting(found.left_out, left_out, self._fields)

@@ -154,7 +154,7 @@ def forget(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> Non
     )
 
 
-def verified(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> None:
+def mark_verified(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> None:
     """Note that these records were compared in full just now, all at the same moment."""
     connection.execute(
         text(
@@ -165,7 +165,7 @@ def verified(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> N
     )
 
 
-def advances(connection: Connection) -> int:
+def next_advance(connection: Connection) -> int:
     """Where the count of advances stands now."""
     return int(connection.execute(text("SELECT nextval('reconciler.advance')")).scalar_one())
 

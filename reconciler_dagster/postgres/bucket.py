@@ -26,7 +26,7 @@ from reconciler_dagster.postgres.connection import at_once
 # How long after an urgent caller asked the others stand back; a delta's calls follow each other
 # faster.
 URGENT_SECONDS = 1.0
-POLL_SECONDS = 0.25
+SLOT_POLL_SECONDS = 0.25
 # The share of the spare by which a call may be late and cost nothing. The rest is for ways there
 # that differ without anybody here seeing it.
 UNTOLD = 1 / 4
@@ -130,7 +130,7 @@ class Bucket:
                     slot = connection.execute(_TAKE, self._slot).one_or_none()
                 if slot is not None and not slot.wait:
                     return Slot(began, slot.arrives)
-                time.sleep(POLL_SECONDS if slot is None else float(slot.wait))
+                time.sleep(SLOT_POLL_SECONDS if slot is None else float(slot.wait))
 
     def arrived_late(self, slot: Slot, delay: float) -> Slot:
         """Tell that the call of a slot may have arrived so many seconds after it. Returns the slot

@@ -13,7 +13,7 @@ from reconciler_dagster.postgres.staging import dump
 Side = Literal["airtable", "postgres"]
 
 
-def both(there: Value, here: Value) -> dict[str, Value]:
+def both_values(there: Value, here: Value) -> dict[str, Value]:
     """The two values, as they wait in quarantine."""
     return {"airtable": there, "postgres": here}
 

@@ -172,7 +172,7 @@ def fought(connection: Connection, pair: Pair, record_ids: Iterable[str]) -> Map
     return {(row.record_id, row.field): Fought(row.losing, row.whatever) for row in rows}
 
 
-def over(
+def end(
     connection: Connection, pair: Pair, cells: Iterable[Cell], agreeing: Iterable[Cell]
 ) -> None:
     """Somebody has given the cells another value. ``agreeing``: both sides hold the same; as long

@@ -138,7 +138,7 @@ _TROUBLES = """
 """
 
 
-def look(connection: Connection, watched: Watched, client_id: str | None = None) -> Facts:
+def read_facts(connection: Connection, watched: Watched, client_id: str | None = None) -> Facts:
     """What the catalogue says of a table that is watched, and of the rights of this role.
 
     ``client_id``: whose trouble is told, that is, what its runs have not made up for yet.
@@ -195,7 +195,7 @@ def _expected(watched: Watched) -> dict[str, Any]:
 
 def require(connection: Connection, pair: Pair) -> Facts:
     """A look before a run; Unfit where nothing can be carried over as things stand."""
-    facts = look(connection, Watched(pair.table, pair.sync), pair.client_id)
+    facts = read_facts(connection, Watched(pair.table, pair.sync), pair.client_id)
     stopping = [str(problem) for problem in judged.problems(facts) if problem.stops]
     if stopping:
         raise Unfit(" ".join(stopping))
@@ -226,7 +226,7 @@ def mend(connection: Connection, watched: Watched) -> list[str]:
 
     Returns what was wrong and is no more; empty where there was nothing to mend.
     """
-    facts = look(connection, watched)
+    facts = read_facts(connection, watched)
     wrong = list(judged.unwatched(facts))
     if not wrong or facts.kind not in ("r", "p"):
         return []
@@ -239,13 +239,13 @@ def mend(connection: Connection, watched: Watched) -> list[str]:
             trigger.put_trigger(connection, watched, name)
         elif states != {"A"}:
             trigger.enable(connection, watched, name)
-    left = list(judged.unwatched(look(connection, watched)))
+    left = list(judged.unwatched(read_facts(connection, watched)))
     return [what for what in wrong if what not in left]
 
 
 def is_table(connection: Connection, watched: Watched) -> bool:
     """Whether triggers can be put there: it may be gone, or a view in its place."""
-    return look(connection, watched).kind in ("r", "p")
+    return read_facts(connection, watched).kind in ("r", "p")
 
 
 def remove_strays(connection: Connection, watched: Iterable[Watched]) -> None:
@@ -276,5 +276,5 @@ def to_install(connection: Connection, watched: Iterable[Watched]) -> list[str]:
     return [
         f"{regclass(one.table)}, for the sync {one.sync}: {what}"
         for one in watched
-        for what in judged.unwatched(look(connection, one))
+        for what in judged.unwatched(read_facts(connection, one))
     ]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 
 @dataclass(frozen=True)
-class Seen:
+class Lease:
     """A lease as it was found.
 
     ``holder``: its process (``processes.this_process``). ``expired``: by Postgres' clock, or let
@@ -30,7 +30,7 @@ class Seen:
     wanted: bool
 
 
-def look(connection: Connection, client_id: str, run_id: str) -> Seen:
+def read(connection: Connection, client_id: str, run_id: str) -> Lease:
     """The lease of a client, as seen by a run that wants it. Waits for nobody."""
     while True:
         row = connection.execute(
@@ -45,7 +45,7 @@ def look(connection: Connection, client_id: str, run_id: str) -> Seen:
             {"client_id": client_id, "run_id": run_id},
         ).one_or_none()
         if row is not None:
-            return Seen(*row)
+            return Lease(*row)
         connection.execute(
             text(
                 "INSERT INTO reconciler.lease (client_id, run_id, fence, holder, expires_at) "
@@ -57,7 +57,7 @@ def look(connection: Connection, client_id: str, run_id: str) -> Seen:
 
 
 def take(
-    connection: Connection, client_id: str, run_id: str, holder: str, seconds: float, seen: Seen
+    connection: Connection, client_id: str, run_id: str, holder: str, seconds: float, seen: Lease
 ) -> int | None:
     """Take the lease exactly as it was seen: the new fence.
 

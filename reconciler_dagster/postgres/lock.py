@@ -22,7 +22,7 @@ from reconciler_dagster.postgres import lease
 from reconciler_dagster.postgres.connection import at_once
 from reconciler_dagster.processes import has_ended, this_process
 
-POLL_SECONDS = 0.5
+LOCK_POLL_SECONDS = 0.5
 LEASE_SECONDS = 30.0
 # How long somebody who waits is seen after the last look; of a dead one no longer.
 WAITING_SECONDS = 5.0
@@ -157,7 +157,7 @@ def _take(
         while True:
             asked = _now()
             with at_once(engine) as connection:
-                seen = lease.look(connection, client_id, run_id)
+                seen = lease.read(connection, client_id, run_id)
                 if waiting.may_take(seen, yielding):
                     own = this_process()
                     fence = lease.take(connection, client_id, run_id, own, seconds, seen)
@@ -173,7 +173,7 @@ def _take(
                     f"Run {seen.run_id} is writing for client {client_id}: "
                     "try again when it is done."
                 )
-            time.sleep(POLL_SECONDS / 5 if yielding else POLL_SECONDS)
+            time.sleep(LOCK_POLL_SECONDS / 5 if yielding else LOCK_POLL_SECONDS)
     finally:
         if waiting.noted:
             with suppress(*_AWAY), at_once(engine) as connection:
@@ -188,7 +188,7 @@ class _Waiting:
         self._last: tuple[int, object] | None = None
         self._since = 0.0
 
-    def may_take(self, seen: lease.Seen, yielding: bool) -> bool:
+    def may_take(self, seen: lease.Lease, yielding: bool) -> bool:
         """Whether the lease has no living holder, and nobody goes first.
 
         Postgres' clock may be set back while somebody holds a lease: what was not renewed for its
@@ -202,7 +202,7 @@ class _Waiting:
         return free and not (yielding and seen.wanted)
 
 
-def _left(seen: lease.Seen) -> bool:
+def _left(seen: lease.Lease) -> bool:
     """Whether it is of this very process, which could not give it back when it was done."""
     ours = seen.holder == this_process()
     return ours and all(held.fence != seen.fence for held in list(_HELD.values()))

@@ -15,7 +15,7 @@ from reconciler_dagster.postgres.names import filled
 from reconciler_dagster.postgres.staging import dump
 
 
-def conflicts(
+def add_conflicts(
     connection: Connection, pair: Pair, run_id: str, rows: Iterable[Mapping[str, Any]]
 ) -> None:
     """Keep what lost. Rows: record_id, lead_id, field, kind, baseline, winning, losing."""
@@ -34,7 +34,7 @@ def conflicts(
     )
 
 
-def history(
+def add_history(
     connection: Connection,
     pair: Pair,
     run_id: str,

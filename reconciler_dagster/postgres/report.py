@@ -133,7 +133,7 @@ def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
 _OF_THE_CLIENT = ("client_id", "company_name", "last_success_at", "last_failure")
 
 
-def together(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def of_client(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A client's report: that of the leads, or of its first sync where it has none, and under
     ``syncs`` that of each sync, without what is the client's.
     """

@@ -14,7 +14,7 @@ from reconciler_dagster.core.retention import KEPT, Kept
 from reconciler_dagster.postgres import totals
 from reconciler_dagster.postgres.connection import at_once
 
-PART = 1000
+ROWS_AT_A_TIME = 1000
 # Whichever process comes first after so long drops what is old; a process asks once a minute.
 EVERY_SECONDS, ASKED_EVERY_SECONDS = 600.0, 60.0
 # Nobody who has something else to do is kept for longer; the next one goes on.
@@ -55,14 +55,14 @@ def prune(engine: Engine, settings: Settings, seconds: float = math.inf) -> bool
     deadline = time.monotonic() + seconds
     while True:
         with at_once(engine) as connection:
-            more = prune_part(connection, settings) == PART
+            more = prune_part(connection, settings) == ROWS_AT_A_TIME
         if not more or time.monotonic() > deadline:
             return more
 
 
 def prune_part(connection: Connection, settings: Settings) -> int:
     """Drop a part of each table's rows that are too old. Returns the most that went of one table:
-    ``PART`` where more may be left.
+    ``ROWS_AT_A_TIME`` where more may be left.
     """
     totals.count(connection)
     return max(_prune(connection, kept, days_of(kept, settings)) for kept in KEPT)
@@ -77,7 +77,7 @@ def _prune(connection: Connection, kept: Kept, days: int) -> int:
             f"clock_timestamp() - make_interval(days => :days) AND {kept.where} "
             "LIMIT :part FOR UPDATE SKIP LOCKED))"
         ),
-        {"days": days, "part": PART},
+        {"days": days, "part": ROWS_AT_A_TIME},
     ).rowcount
 
 

@@ -15,9 +15,9 @@ from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.postgres.connection import at_once
 from reconciler_dagster.processes import has_ended
 
-BEAT_SECONDS = 5.0
+RUN_BEAT_SECONDS = 5.0
 # Two signs have not come.
-SILENT_SECONDS = 2 * BEAT_SECONDS
+SILENT_SECONDS = 2 * RUN_BEAT_SECONDS
 _AWAY = (SQLAlchemyError, ConfigurationError)
 
 
@@ -30,7 +30,7 @@ def beating(portal: Engine, run_id: str, process: str) -> Iterator[None]:
         while True:
             with suppress(*_AWAY), at_once(portal) as connection:
                 note(connection, run_id, process)
-            if over.wait(BEAT_SECONDS):
+            if over.wait(RUN_BEAT_SECONDS):
                 return
 
     with at_once(portal) as connection:
@@ -41,7 +41,7 @@ def beating(portal: Engine, run_id: str, process: str) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join(BEAT_SECONDS)
+        thread.join(RUN_BEAT_SECONDS)
         with suppress(*_AWAY), at_once(portal) as connection:
             forget(connection, run_id)
 
@@ -89,7 +89,7 @@ def is_silent(portal: Engine, run_id: str) -> bool:
         if before is not None and beat.silent < before:
             return False
         before = beat.silent
-        time.sleep(BEAT_SECONDS / 5)
+        time.sleep(RUN_BEAT_SECONDS / 5)
 
 
 def forget(connection: Connection, run_id: str) -> None:

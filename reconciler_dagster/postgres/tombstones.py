@@ -100,7 +100,9 @@ class Absence:
     reason: str
 
 
-def absent(connection: Connection, pair: Pair, run_id: str, absences: Iterable[Absence]) -> None:
+def note_absent(
+    connection: Connection, pair: Pair, run_id: str, absences: Iterable[Absence]
+) -> None:
     """Note absences."""
     rows = [asdict(absence) | {"reason": redacted(absence.reason)} for absence in absences]
     connection.execute(
@@ -212,7 +214,7 @@ def _free(connection: Connection, pair: Pair, record_ids: Collection[str]) -> li
     return [record_id for record_id in record_ids if record_id in free or record_id not in leads]
 
 
-def returned(connection: Connection, pair: Pair, run_id: str, record_ids: list[str]) -> int:
+def note_returned(connection: Connection, pair: Pair, run_id: str, record_ids: list[str]) -> int:
     """Records that Airtable has after all: what was under way is cancelled, what was deactivated
     is active again, under the same lead id. Within ``connection.writing``. Returns how many.
     """

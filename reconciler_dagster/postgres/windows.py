@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.core.sync import Pair
-from reconciler_dagster.core.windows import FIRST_MONTH, Known
+from reconciler_dagster.core.windows import FIRST_MONTH, KnownRecord
 from reconciler_dagster.postgres.names import filled
 
 # Leads known to be missing are looked after as deletions; they are never verified.
@@ -51,13 +51,13 @@ _EXPECTED = """(
 )"""
 
 
-def known_leads(connection: Connection, pair: Pair) -> list[Known]:
+def known_leads(connection: Connection, pair: Pair) -> list[KnownRecord]:
     """Every lead that ought to be listed, in order of creation."""
     rows = connection.execute(
         text(f"SELECT b.created_time, b.verified_at {_PRESENT} ORDER BY b.created_time"),
         pair.keys,
     )
-    return [Known(*row) for row in rows]
+    return [KnownRecord(*row) for row in rows]
 
 
 def oldest_verified(connection: Connection, pair: Pair) -> tuple[int, datetime | None]:
@@ -169,7 +169,7 @@ def covered_since(
 
 
 @dataclass(frozen=True)
-class Left:
+class MonthsLeft:
     """The months that a Great Sync has still to do. ``since``: when the one that was cut off began,
     where these are what is left of it.
     """
@@ -180,7 +180,7 @@ class Left:
 
 def left_of_great_sync(
     connection: Connection, pairs: Sequence[Pair], months: Sequence[str], *, afresh: bool
-) -> Left:
+) -> MonthsLeft:
     """Of a Great Sync over some syncs that was cut off, the months that are left of any of them;
     else all of them.
 
@@ -191,13 +191,13 @@ def left_of_great_sync(
         open_ = [left for left in found if left is not None]
         if len(open_) == len(pairs) and any(left.months for left in open_):
             left_over = sorted({month for left in open_ for month in left.months})
-            return Left(left_over, min(left.since for left in open_ if left.since))
+            return MonthsLeft(left_over, min(left.since for left in open_ if left.since))
     for pair in pairs:
         _begin_great_sync(connection, pair, months)
-    return Left(list(months))
+    return MonthsLeft(list(months))
 
 
-def _left_of(connection: Connection, pair: Pair, months: Sequence[str]) -> Left | None:
+def _left_of(connection: Connection, pair: Pair, months: Sequence[str]) -> MonthsLeft | None:
     row = connection.execute(
         text(
             "SELECT array(SELECT m FROM unnest(g.months) AS m WHERE NOT EXISTS ("
@@ -210,7 +210,7 @@ def _left_of(connection: Connection, pair: Pair, months: Sequence[str]) -> Left 
         ),
         {**pair.keys, "months": list(months)},
     ).one_or_none()
-    return None if row is None else Left(list(row[0]), row[1])
+    return None if row is None else MonthsLeft(list(row[0]), row[1])
 
 
 def _begin_great_sync(connection: Connection, pair: Pair, months: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from reconciler_dagster.core.codecs import Codec
 from reconciler_dagster.core.fields import FieldMap
-from reconciler_dagster.core.left_out import Found
+from reconciler_dagster.core.left_out import WriteResult
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.core.values import Directory, Unreadable
@@ -69,7 +69,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Took:
+class WriteRecorder:
     """Notes what Postgres made of a write: cells may have been left out, a trigger of the portal
     may change or drop it, and what is not there must not count as agreed. ``fields``: those in use.
     """
@@ -79,7 +79,7 @@ class Took:
     users: Directory
     applied: Applied
 
-    def update(self, write: LeadWrite, row: Mapping[str, Any] | None, found: Found) -> None:
+    def update(self, write: LeadWrite, row: Mapping[str, Any] | None, found: WriteResult) -> None:
         """``row``: the lead after the write; None where it was not written."""
         why = {column: trouble.reason for column, trouble in found.why.items()}
         if row is None:
@@ -88,7 +88,7 @@ class Took:
         stands = self._stands(write, write.values, row, why)
         self.applied.written.setdefault(write.record_id, set()).update(stands)
 
-    def insert(self, write: LeadWrite, row: Mapping[str, Any], found: Found) -> None:
+    def insert(self, write: LeadWrite, row: Mapping[str, Any], found: WriteResult) -> None:
         """``row``: the new lead."""
         why = {column: trouble.reason for column, trouble in found.why.items()}
         told = {c: v for c, v in write.row.items() if c in write.values or c in why}

@@ -45,7 +45,7 @@ from reconciler_dagster.supervisor.plan import (
 )
 from reconciler_dagster.syncs.in_force import maps
 
-LEADS = 2000
+DEMO_LEADS = 2000
 _READY_CEILING = 180
 _LONGEST_SOCKET = 100
 
@@ -66,7 +66,7 @@ class Stack:
     """Everything that one `reconciler up` started."""
 
     def __init__(
-        self, ports: dict[str, int], leads: int = LEADS, may_migrate: Asked = lambda: False
+        self, ports: dict[str, int], leads: int = DEMO_LEADS, may_migrate: Asked = lambda: False
     ) -> None:
         self._wanted, self._leads, self._may_migrate = PORTS | ports, leads, may_migrate
         self._state = state_dir().resolve()

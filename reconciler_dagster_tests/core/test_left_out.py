@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler_dagster.core.left_out import Attempt, Found, Trouble, Way, search
+from reconciler_dagster.core.left_out import Attempt, Trouble, Way, WriteResult, search
 
 BOTH = (Way.DEFAULT, Way.NULL)
 # What an attempt is refused for; None where it is taken.
 Database = Callable[[Mapping[str, Way]], Trouble | None]
 
 
-def run(ways: Mapping[str, tuple[Way, ...]], database: Database) -> tuple[Found, list[Attempt]]:
+def run(
+    ways: Mapping[str, tuple[Way, ...]], database: Database
+) -> tuple[WriteResult, list[Attempt]]:
     """Carry a search out."""
     first = database({})
     assert first is not None

@@ -30,7 +30,7 @@ def ids(acme: World, count: int) -> list[str]:
 def told(acme: World) -> list[str]:
     with acme.engine.connect() as connection:
         watched = trigger.Watched(acme.map.table, acme.map.name)
-        facts = guard.look(connection, watched, acme.client.id)
+        facts = guard.read_facts(connection, watched, acme.client.id)
     return [str(problem) for problem in problems(facts)]
 
 

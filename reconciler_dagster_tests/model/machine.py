@@ -228,7 +228,7 @@ class Histories(Linked, Owners, Forms, Leases, Trigger, Consent):
             for each in (fault, *more):
                 self.world.sandbox.fault(**each)
             self.world.sandbox.switch(largest_page=2)  # for iterators to be lost
-            with patch.object(transport, "TIMEOUT", (1.0, 0.3)):
+            with patch.object(transport, "CALL_TIMEOUT", (1.0, 0.3)):
                 self.world.sync()
         invariants.budget(self.world)
 

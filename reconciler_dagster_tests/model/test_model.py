@@ -44,7 +44,7 @@ def shared(
     url = postgres_server.create_database("model", template=migrated_template)
     with (
         world(url, leads=0, base_ids=BASES[:1]) as here,
-        patch.object(lock, "POLL_SECONDS", 0.02),
+        patch.object(lock, "LOCK_POLL_SECONDS", 0.02),
         patch.object(diff, "PART", 3),  # so that every history has runs of several parts
         patch.object(fights, "FIGHT_RUNS", 1000),  # people here do the same thing again and again
     ):

@@ -103,7 +103,7 @@ def test_a_mail_server_that_does_not_know_the_password(
     web: Endpoint, box: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server lets go of whoever tries a second way without saying so.
-    monkeypatch.setattr("reconciler_dagster.notices.channels.TIMEOUT", 1.0)
+    monkeypatch.setattr("reconciler_dagster.notices.channels.CHANNEL_TIMEOUT", 1.0)
     url = box.url.replace("pass%20word", "other")
     answer = channels(notice_settings(web, box, smtp_url=url))["email"](SAID, "41")
     assert not answer.taken

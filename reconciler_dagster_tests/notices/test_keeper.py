@@ -128,7 +128,7 @@ def test_what_is_over_before_it_could_be_told_is_told_as_over_alone(office: Offi
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks do not wait for a channel, which is not given up while the test lasts."""
     monkeypatch.setattr("reconciler_dagster.notices.keeper.TELLING_SECONDS", 0.0)
-    for name in ("TIMEOUT", "LONGEST"):
+    for name in ("CHANNEL_TIMEOUT", "LONGEST"):
         monkeypatch.setattr(f"reconciler_dagster.notices.channels.{name}", 120.0)
 
 

@@ -173,7 +173,7 @@ def test_a_run_over_a_client_that_is_not_to_be_had_says_so(
     assert [row[0] for row in told] == ["delta", "audit", "great_sync"]
     assert {row[2] for row in told} == {"failed"}
 
-    monkeypatch.setattr(resources, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(resources, "RUN_PATIENCE_SECONDS", 0.1)
     with client_lock(acme.engine, acme.client.id, "another run", 1):
         (busy,) = sync_clients(acme.settings, instance, None, SyncConfig())
     assert busy.attention == [

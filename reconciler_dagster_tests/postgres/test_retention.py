@@ -65,7 +65,7 @@ def summary(db: Engine, days: int, state: str, seconds: int = 1) -> None:
 def test_a_part_at_a_time_until_all_that_is_old_is_gone(db: Engine) -> None:
     history(db, 31, 25)
     history(db, 29, 5)
-    with patch.object(retention, "PART", 10):
+    with patch.object(retention, "ROWS_AT_A_TIME", 10):
         with db.begin() as connection:
             assert retention.prune_part(connection, SETTINGS) == 10
         assert count(db, "history") == 20
@@ -94,7 +94,7 @@ def test_one_process_at_a_time_prunes_and_not_before_the_interval_is_over(db: En
 
 def test_what_is_left_when_the_time_is_up_goes_with_the_next_one(db: Engine) -> None:
     history(db, 31, 25)
-    with patch.multiple(retention, PART=10, AT_A_TIME_SECONDS=-1.0):
+    with patch.multiple(retention, ROWS_AT_A_TIME=10, AT_A_TIME_SECONDS=-1.0):
         for left in (15, 5, 0):
             retention.prune_when_due(db, SETTINGS)
             assert count(db, "history") == left

@@ -15,7 +15,7 @@ from reconciler_dagster.core.adoption import State as Consent
 from reconciler_dagster.core.guard import problems
 from reconciler_dagster.postgres import adoption, deployments, guarded
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.guard import look
+from reconciler_dagster.postgres.guard import read_facts
 from reconciler_dagster.postgres.listener import doorbell
 from reconciler_dagster.postgres.migrate import is_current, tables_of
 from reconciler_dagster.postgres.pooler import pooling
@@ -49,7 +49,7 @@ def noted(settings: Settings, portal: Engine) -> tuple[State, str]:
     """Whether every edit is noted, and no row hidden."""
     with portal.connect() as connection:
         watched = tables_of(maps(settings).values())
-        found = [problem for one in watched for problem in problems(look(connection, one))]
+        found = [problem for one in watched for problem in problems(read_facts(connection, one))]
     if not found:
         return (
             "ok",

@@ -25,7 +25,7 @@ from reconciler_dagster.orchestration.warm.parent import preload
 from reconciler_dagster.outlets import guard
 
 # How long a worker that is told to stop waits for its runs. Docker and Kubernetes are told 90 s.
-PATIENCE_SECONDS = 60.0
+TASK_PATIENCE_SECONDS = 60.0
 
 guard()
 broker.use()
@@ -52,7 +52,7 @@ def _end_in_time(**_: Any) -> None:
     """No new run begins now, and those at work are waited for; what takes too long ends its part,
     in order, before whoever stops the worker loses patience.
     """
-    timer = threading.Timer(PATIENCE_SECONDS, _interrupt_runs)
+    timer = threading.Timer(TASK_PATIENCE_SECONDS, _interrupt_runs)
     timer.daemon = True
     timer.start()
 
