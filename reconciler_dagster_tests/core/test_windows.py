@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reconciler_dagster.core.windows import (
     FIRST_MONTH,
-    Known,
+    KnownRecord,
     allowance,
     contiguous,
     cycle_hours,
@@ -78,7 +78,7 @@ known_leads = st.lists(
     st.tuples(st.integers(0, 400), st.none() | st.integers(0, 50)), min_size=1, max_size=60
 ).map(
     lambda rows: [
-        Known(
+        KnownRecord(
             datetime(2026, 1, 1, tzinfo=UTC) + timedelta(milliseconds=300 * created),
             None if verified is None else NOW - timedelta(hours=verified + 1),
         )
@@ -89,7 +89,7 @@ known_leads = st.lists(
 
 @given(known_leads, st.integers(1, 20))
 def test_the_stalest_lead_is_in_its_window_and_the_window_is_no_larger_than_it_must(
-    leads: list[Known], most: int
+    leads: list[KnownRecord], most: int
 ) -> None:
     window = stalest_window(leads, most, before=NOW)
     assert window is not None
@@ -105,7 +105,7 @@ def test_the_stalest_lead_is_in_its_window_and_the_window_is_no_larger_than_it_m
 
 
 @given(known_leads, st.integers(1, 20))
-def test_window_after_window_the_whole_base_is_proved(leads: list[Known], most: int) -> None:
+def test_window_after_window_the_whole_base_is_proved(leads: list[KnownRecord], most: int) -> None:
     """Also what lies before, between and after the known leads."""
     times = [lead.created_time for lead in leads]
     between = [times[0] - timedelta(days=900), *times, times[-1] + timedelta(days=900)]
@@ -115,7 +115,7 @@ def test_window_after_window_the_whole_base_is_proved(leads: list[Known], most: 
         if window is None:
             break
         leads = [
-            Known(lead.created_time, NOW) if window.holds(lead.created_time) else lead
+            KnownRecord(lead.created_time, NOW) if window.holds(lead.created_time) else lead
             for lead in leads
         ]
         seen |= {moment for moment in between if window.holds(moment)}

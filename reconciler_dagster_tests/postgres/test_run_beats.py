@@ -18,7 +18,7 @@ ELSEWHERE = "host-b another-boot/pid:[1] 17 4711"
 
 @pytest.fixture
 def portal(portal_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    monkeypatch.setattr(run_beats, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(run_beats, "RUN_BEAT_SECONDS", 0.2)
     own = engine(portal_db)
     yield own
     own.dispose()
