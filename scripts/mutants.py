@@ -848,6 +848,20 @@ MUTANTS = [
         "return sorted(set(_record_ids(cell)[:1])) or None",
     ),
     Mutant(
+        "know no row on which nothing is agreed yet",
+        "before_the_engine_are_known",
+        POSTGRES + "rows.py",
+        "WHERE {may_be_own} AND coalesce({record_id}, '') <> '' AND NOT EXISTS (",
+        "WHERE {is_own} AND coalesce({record_id}, '') <> '' AND NOT EXISTS (",
+    ),
+    Mutant(
+        "send a link to another client's row",
+        "another_clients_row_is_not_sent",
+        POSTGRES + "rows.py",
+        "AND b.client_id <> :client_id)",
+        "AND false)",
+    ),
+    Mutant(
         "fill a link with another client's row",
         "row_of_another_client",
         POSTGRES + "rows.py",

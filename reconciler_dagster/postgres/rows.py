@@ -13,9 +13,12 @@ from reconciler_dagster.core.table import Table
 from reconciler_dagster.core.values import Rows
 from reconciler_dagster.postgres.names import quoted, statement
 
+# Those on which nothing is agreed yet among them: at first contact that is all.
 _KEYS = """
     SELECT to_jsonb(l.{key}), {record_id} FROM {table} l
-    WHERE {is_own} AND coalesce({record_id}, '') <> ''
+    WHERE {may_be_own} AND coalesce({record_id}, '') <> '' AND NOT EXISTS (
+        SELECT FROM reconciler.baseline b
+        WHERE b.sync = :sync AND b.record_id = {record_id} AND b.client_id <> :client_id)
 """
 _ONE = "SELECT to_jsonb(l.{key}) FROM {table} l WHERE {record_id} = :record_id AND {may_be_own}"
 

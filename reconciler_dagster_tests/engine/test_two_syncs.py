@@ -96,6 +96,45 @@ def test_a_link_whose_row_is_not_there_waits_and_is_filled_by_the_run_that_bring
     assert waiting(two) == []
 
 
+def test_links_of_rows_that_were_there_before_the_engine_are_known(two: Crm) -> None:
+    """Another program has filled the tables: what agrees is no conflict, and nothing is rewritten;
+    a link that Airtable does not have is carried over.
+    """
+    firm = two.firms.add({"Name": "Acme"})
+    same = two.deals.add({"Name": "Same", "Firm": [firm]})
+    bare = two.deals.add({"Name": "Bare"})
+    two.acme.sql("INSERT INTO crm.firms (airtable_id, name) VALUES (:r, 'Acme')", r=firm)
+    for name, record_id in (("Same", same), ("Bare", bare)):
+        two.acme.sql(
+            "INSERT INTO crm.deals (airtable_id, name, is_open, firm_id) "
+            "SELECT :r, :name, true, id FROM crm.firms",
+            r=record_id,
+            name=name,
+        )
+    two.sync()
+    assert two.acme.sql("SELECT field, winning_value FROM reconciler.conflict") == []
+    assert waiting(two) == []
+    assert (cells(two, same)["Firm"], cells(two, bare)["Firm"]) == ([firm], [firm])
+
+
+def test_a_link_to_another_clients_row_is_not_sent(two: Crm) -> None:
+    """Where no column says whose a row is, its record does."""
+    mine = two.firms.add({"Name": "Mine"})
+    first = two.deals.add({"Name": "First", "Firm": [mine]})
+    two.sync()
+    two.acme.sql(
+        "INSERT INTO reconciler.baseline (client_id, sync, record_id, lead_id, created_time, fields)"
+        " VALUES (gen_random_uuid(), 'firms', 'recOfAnother00000', gen_random_uuid(), now(), '{}')"
+    )
+    two.acme.sql("INSERT INTO crm.firms (airtable_id, name) VALUES ('recOfAnother00000', 'Theirs')")
+    two.acme.sql("UPDATE crm.deals SET firm_id = (SELECT id FROM crm.firms WHERE name = 'Theirs')")
+    assert two.sync().remote_writes == 0
+    ((_, field, direction, reason),) = waiting(two)
+    assert (field, direction) == ("firm_id", "to_airtable")
+    assert "which has no record in Airtable yet" in reason
+    assert cells(two, first)["Firm"] == [mine]
+
+
 def test_several_links_wait_until_all_their_rows_are_there(two: Crm) -> None:
     two.acme.sql("ALTER TABLE crm.deals ADD COLUMN partner_ids bigint[]")
     table = next(f["options"] for f in two.deals.fields() if f["name"] == "Firm")["linkedTableId"]
