@@ -123,7 +123,8 @@ def test_a_link_to_another_clients_row_is_not_sent(two: Crm) -> None:
     first = two.deals.add({"Name": "First", "Firm": [mine]})
     two.sync()
     two.acme.sql(
-        "INSERT INTO reconciler.baseline (client_id, sync, record_id, lead_id, created_time, fields)"
+        "INSERT INTO reconciler.baseline "
+        "(client_id, sync, record_id, lead_id, created_time, fields)"
         " VALUES (gen_random_uuid(), 'firms', 'recOfAnother00000', gen_random_uuid(), now(), '{}')"
     )
     two.acme.sql("INSERT INTO crm.firms (airtable_id, name) VALUES ('recOfAnother00000', 'Theirs')")
