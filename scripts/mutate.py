@@ -37,6 +37,7 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_lease.py",
     "reconciler_dagster_tests/engine/test_database.py",
     "reconciler_dagster_tests/engine/test_two_syncs.py",
+    "reconciler_dagster_tests/engine/test_parts.py",
     "reconciler_dagster_tests/core/test_policies.py",
     "reconciler_dagster_tests/syncs/test_resolve.py",
     "reconciler_dagster_tests/syncs/test_reading.py",
@@ -90,7 +91,8 @@ def main() -> int:
 def _files(mutant: Mutant) -> list[str]:
     """Where its examples may stand: to read all of the tests takes longer than to run one."""
     names = mutant.example.split(" or ")
-    return [f for f in EXAMPLES if any(name in f + (ROOT / f).read_text() for name in names)]
+    found = [f for f in EXAMPLES if any(name in f + (ROOT / f).read_text() for name in names)]
+    return found or sys.exit(f"'{mutant.what}': no file of EXAMPLES has {mutant.example}.")
 
 
 def _copy(folder: Path) -> None:
