@@ -95,6 +95,9 @@ class Stage(RuleBasedStateMachine):
         if edit is not None:
             write(self.world, act.side, record_id, act.column, edit.value)
             self.memory.note(record_id, act.column, edit)
+            cell = self.memory.cells[record_id, act.column]
+            if act.side == "airtable" and is_bad(edit.value) and not cell.held["portal"]:
+                cell.lenient = cell.forgotten = True  # the portal's new lead is blank there
             self._observe()
 
     def _edit(self, act: Act, record_id: str, remote: Any, local: Any) -> Edit | None:
