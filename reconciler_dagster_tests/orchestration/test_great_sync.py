@@ -27,6 +27,8 @@ from reconciler_dagster_tests.orchestration.conftest import failed_checks, great
 from reconciler_dagster_tests.windows import inactive, next_hour, states, sweep
 from reconciler_dagster_tests.world import ANN, World, world
 
+pytestmark = pytest.mark.minutes
+
 KILLS = 10
 
 
@@ -230,6 +232,7 @@ def portal_rows(acme: World) -> list[str]:
 # A process that has imported everything already, and forks one Great Sync for each line it reads.
 NURSERY = """
 import os, sys
+import reconciler_dagster.cli.great_sync
 from reconciler_dagster.cli import main
 from reconciler_dagster.config import Settings
 load = Settings.load
