@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -21,6 +22,17 @@ from pathlib import Path
 from typing import Any
 
 IN, OUT, ERR = "in", "out", "err"
+# What commands, and what they use, import only when they are at it.
+_LATER = (
+    "dagster._core.execution.execute_in_process",
+    "dagster._core.instance.factory",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.sqlite_storage",
+    "pandas",
+    "pyairtable.formulas",
+    "reconciler_dagster.notices.watcher",
+    "reconciler_dagster.orchestration.storage",
+)
 
 
 def reconciler(
@@ -50,7 +62,7 @@ def _ask(asked: dict[str, Any]) -> int:
 def _nursery() -> subprocess.Popen[str]:
     """One for all calls of this process, with which it ends."""
     process = subprocess.Popen(
-        [sys.executable, __file__],
+        [sys.executable, "-P", __file__],  # this folder is not where imports look
         # A pool of threads, which pandas brings, is nothing to fork.
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
@@ -63,12 +75,18 @@ def _nursery() -> subprocess.Popen[str]:
     return process
 
 
-def _serve() -> None:
-    """Returns in each process that is to be a call."""
+def load() -> None:
+    """Import what a call would, but for the definitions, which depend on its environment."""
     from reconciler_dagster.cli.group import COMMANDS
 
-    for where, _ in COMMANDS.values():
-        importlib.import_module(where.partition(":")[0])
+    for module in (*(where.partition(":")[0] for where, _ in COMMANDS.values()), *_LATER):
+        importlib.import_module(module)
+    gc.freeze()  # else each call looks through all of it, when it ends at the latest
+
+
+def _serve() -> None:
+    """Returns in each process that is to be a call."""
+    load()
     while line := sys.stdin.readline():
         child = os.fork()
         if child == 0:
@@ -87,7 +105,6 @@ def _become(asked: dict[str, Any]) -> None:
     os.environ.update(asked["env"])
     time.tzset()
     os.chdir(asked["cwd"])
-    sys.path[0] = str(Path(sys.executable).parent)
     sys.argv = [str(Path(sys.executable).with_name("reconciler")), *asked["arguments"]]
 
 

@@ -232,9 +232,10 @@ def portal_rows(acme: World) -> list[str]:
 # A process that has imported everything already, and forks one Great Sync for each line it reads.
 NURSERY = """
 import os, sys
-import reconciler_dagster.cli.great_sync
 from reconciler_dagster.cli import main
 from reconciler_dagster.config import Settings
+from reconciler_dagster_tests import program
+program.load()
 load = Settings.load
 Settings.load = lambda: load().model_copy(update={"calls_per_second": 1000})
 for _ in sys.stdin:
