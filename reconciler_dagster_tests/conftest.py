@@ -5,6 +5,7 @@ Under pytest-xdist each worker has a server and a state folder of its own.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -59,6 +60,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Memory is given back. Xdist's workers have TMPDIR from the process that made it."""
     if _OURS in config.stash:
         shutil.rmtree(config.stash[_OURS], ignore_errors=True)
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported by now is no garbage: it is not looked through any more."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
