@@ -31,7 +31,7 @@ test-fast: $(READY) ## The pure tests, and those of the engine that find most.
 	$(BIN)/pytest -n 2 --dist worksteal $(FAST_TESTS)
 
 test: lint types ## Lint, types and all tests.
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-worlds: $(READY) ## The engine's tests behind PgBouncer, and on an odd database.
 	RECONCILER_TEST_DATABASE=pooled $(BIN)/pytest -n 3 $(ENGINE_TESTS)

@@ -5,12 +5,15 @@ Under pytest-xdist each worker has a server and a state folder of its own.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import settings
 
@@ -26,6 +29,47 @@ settings.load_profile("steady")
 
 _NUMBERS = itertools.count(1)
 _SERVER = SERVERS[os.environ.get("RECONCILER_TEST_DATABASE", "")]
+
+_MEMORY = Path("/dev/shm")
+_ROOM = 6 << 30
+_OURS = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every temporary file of the tests, and of the processes they start, is in memory where there
+    is room: most of the time of a test's own database is the disk's. A TMPDIR that is set stands.
+    """
+    if "TMPDIR" in os.environ or not _has_room(_MEMORY):
+        return
+    folder = Path(tempfile.mkdtemp(prefix="reconciler-", dir=_MEMORY))
+    folder.chmod(0o1777)  # as /tmp: under root, Postgres runs as another user
+    os.environ["TMPDIR"] = str(folder)
+    tempfile.tempdir = None
+    config.stash[_OURS] = folder
+
+
+def _has_room(folder: Path) -> bool:
+    if not os.access(folder, os.W_OK):
+        return False
+    at = os.statvfs(folder)
+    free = min(at.f_bavail * at.f_frsize, psutil.virtual_memory().available)
+    return free >= _ROOM and not at.f_flag & os.ST_NOEXEC
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Memory is given back. Xdist's workers have TMPDIR from the process that made it."""
+    if _OURS in config.stash:
+        shutil.rmtree(config.stash[_OURS], ignore_errors=True)
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported by now is no garbage: it is not looked through any more."""
+    gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,6 +4,7 @@ console, the demo and the sandbox.
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -25,7 +26,8 @@ COMMON = {"created_at", "updated_at", "lead_id", "is_active", "sent_at", "first_
 COMMON |= {"airtable_record_id"}
 
 
-def names() -> set[str]:
+@functools.cache
+def names() -> frozenset[str]:
     """Tables, columns and fields of the shipped definitions that are no plain words; what is one
     beside its capital, as it stands in code: in quotes.
     """
@@ -38,7 +40,7 @@ def names() -> set[str]:
         found |= {name if re.search(r"\w[ _]\w", name) else f'"{name}"' for name in fields}
         if definition.postgres.log:
             found.add(definition.postgres.log.table)
-    return {name for name in found - COMMON if len(name) > 3}
+    return frozenset(name for name in found - COMMON if len(name) > 3)
 
 
 def named(text: str) -> list[str]:

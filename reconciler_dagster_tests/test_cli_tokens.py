@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from reconciler_dagster.airtable.owner import NEEDED_SCOPES
 from reconciler_dagster.sandbox.world import ALL_SCOPES
 from reconciler_dagster.sealing import fresh_key
-from reconciler_dagster_tests.test_cli import PROGRAM
+from reconciler_dagster_tests.program import reconciler
 from reconciler_dagster_tests.world import World, world
 
 BASES = ("appAcme0000000000", "appBeta0000000000")
@@ -35,15 +34,8 @@ class Operator:
         }
 
     def __call__(self, *arguments: str, entered: str = "") -> tuple[int, str]:
-        done = subprocess.run(
-            [PROGRAM, *arguments],
-            cwd=self.folder,
-            env=os.environ | self.env,
-            input=entered,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        env = os.environ | self.env
+        done = reconciler(*arguments, env=env, cwd=self.folder, entered=entered)
         assert "Traceback" not in done.stderr, done.stderr
         assert OWN not in done.stdout + done.stderr
         return done.returncode, done.stdout + done.stderr

@@ -15,6 +15,7 @@ import pytest
 
 from reconciler_dagster.cli import doctor
 from reconciler_dagster_tests.adopted import ADOPT
+from reconciler_dagster_tests.program import reconciler
 
 PROGRAM = [sys.executable, "-c", "from reconciler_dagster.cli import main; main()"]
 NOWHERE = "postgresql://127.0.0.1:1/nowhere"
@@ -23,8 +24,8 @@ NOWHERE = "postgresql://127.0.0.1:1/nowhere"
 @pytest.fixture
 def run(tmp_path: Path, portal_db: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     def call(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *arguments],
+        return reconciler(
+            *arguments,
             cwd=tmp_path,
             env=os.environ
             | {
@@ -33,10 +34,6 @@ def run(tmp_path: Path, portal_db: str) -> Callable[..., subprocess.CompletedPro
                 "RECONCILER_STATE_DIR": str(tmp_path / "state"),
             }
             | env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
         )
 
     return call

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,9 @@ from sqlalchemy import text
 
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
+from reconciler_dagster_tests.program import reconciler
 
 PAGE = (Path(__file__).parents[1] / "docs" / "a-second-domain.md").read_text()
-PROGRAM = str(Path(sys.executable).with_name("reconciler"))
 TYPES: dict[str, dict[str, Any]] = {
     "text": {"type": "singleLineText"},
     "e-mail": {"type": "email"},
@@ -92,14 +90,7 @@ class Page:
         return dict(self.sql(query, id=record_id)[0][0])
 
     def call(self, line: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [PROGRAM, *shlex.split(line)[1:]],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = reconciler(*shlex.split(line)[1:], env=self.env, cwd=self.folder)
         assert done.returncode == code, f"{line}: {done.stdout}\n{done.stderr}"
         return done.stdout
 

@@ -29,6 +29,8 @@ from reconciler_dagster.supervisor.plan import Plan, substitutes
 from reconciler_dagster.supervisor.stack import Stack
 from reconciler_dagster.syncs.reading import SHIPPED, read_folder
 
+pytestmark = pytest.mark.minutes
+
 PROGRAM = Path(sys.executable).with_name("reconciler")
 PORTS = {"dagster": 23000, "sandbox": 28765, "portal": 28000}
 _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -6,6 +6,7 @@ run, negative where a signal ended it, and how many effects it had. So a kill -9
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -81,6 +82,7 @@ class Nursery:
 
 
 def main() -> None:
+    gc.freeze()  # what has been imported is looked through by no run
     for number, line in enumerate(sys.stdin):
         reader, writer = os.pipe()
         child = os.fork()

@@ -16,6 +16,8 @@ import pytest
 from reconciler_dagster.orchestration.warm import client
 from reconciler_dagster_tests.deployment import UNFINISHED, Deployment, deployed, eventually
 
+pytestmark = pytest.mark.minutes
+
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Deployment]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,10 @@ from typing import Any
 import pytest
 
 from reconciler_dagster_tests.documents.rooms import ROOT
+from reconciler_dagster_tests.program import reconciler
 from reconciler_dagster_tests.world import World, world
 
 PAGE = ROOT / "docs" / "reference" / "json.md"
-PROGRAM = [sys.executable, "-c", "from reconciler_dagster.cli import main; main()"]
 HEAD = """<!-- Written by the test documents/test_json.py with WRITE_REFERENCE=1. -->
 
 # What commands print
@@ -88,14 +86,7 @@ def printed(
         found = {}
         for command in COMMANDS:
             line = command.format(record=record, client=here.client.id).split()
-            done = subprocess.run(
-                [*PROGRAM, *line, "--json"],
-                env=env,
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = reconciler(*line, "--json", env=env, cwd=folder)
             assert done.stdout, f"{command}: {done.stderr}"
             found[command] = shape(json.loads(done.stdout))
         yield found

@@ -14,6 +14,8 @@ from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests.windows import carried_out, listed, sweep
 from reconciler_dagster_tests.world import ANN, World, world
 
+pytestmark = pytest.mark.minutes
+
 
 def ids(acme: World, count: int) -> list[str]:
     return sorted(acme.sandbox.records())[:count]

@@ -22,6 +22,8 @@ from reconciler_dagster_tests.deployment import Deployment, deployed, eventually
 from reconciler_dagster_tests.notices.receivers import Endpoint, Mailbox, endpoint, mailbox
 from reconciler_dagster_tests.notices.table import note
 
+pytestmark = pytest.mark.minutes
+
 
 @dataclass
 class Place:

@@ -26,7 +26,7 @@ from reconciler_dagster_tests import redis
 from reconciler_dagster_tests.deployment import UNFINISHED, eventually
 from reconciler_dagster_tests.spread import Spread, can_be_apart
 
-pytestmark = redis.needed
+pytestmark = [redis.needed, pytest.mark.minutes]
 LEASE_SECONDS = "6"
 
 

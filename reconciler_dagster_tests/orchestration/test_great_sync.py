@@ -27,6 +27,8 @@ from reconciler_dagster_tests.orchestration.conftest import failed_checks, great
 from reconciler_dagster_tests.windows import inactive, next_hour, states, sweep
 from reconciler_dagster_tests.world import ANN, World, world
 
+pytestmark = pytest.mark.minutes
+
 KILLS = 10
 
 
@@ -232,6 +234,8 @@ NURSERY = """
 import os, sys
 from reconciler_dagster.cli import main
 from reconciler_dagster.config import Settings
+from reconciler_dagster_tests import program
+program.load()
 load = Settings.load
 Settings.load = lambda: load().model_copy(update={"calls_per_second": 1000})
 for _ in sys.stdin:

@@ -21,6 +21,8 @@ from reconciler_dagster.postgres.requests import BY_EDITS
 from reconciler_dagster_tests.deployment import Deployment, deployed, eventually
 from reconciler_dagster_tests.pooler import Pooler
 
+pytestmark = pytest.mark.minutes
+
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Deployment]:

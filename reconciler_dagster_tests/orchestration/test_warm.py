@@ -40,6 +40,8 @@ from reconciler_dagster_tests.orchestration.launching import (
     place_of,
 )
 
+pytestmark = pytest.mark.minutes
+
 SETTINGS = yaml.safe_load(project_file("dagster.yaml").read_text())
 SLOTS = SETTINGS["concurrency"]["runs"]["max_concurrent_runs"]
 SUCCESS, FAILURE, CANCELED, STARTED, QUEUED = (

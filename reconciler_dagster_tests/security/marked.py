@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -14,6 +13,7 @@ from urllib.parse import quote, unquote
 from sqlalchemy import text
 
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster_tests import program
 from reconciler_dagster_tests.world import World
 
 TOKEN = "patMarkedMarked01.5ecretOfAirtable"
@@ -58,21 +58,7 @@ def reconciler(
     arguments: list[str], settings: dict[str, str], folder: Path
 ) -> subprocess.CompletedProcess[str]:
     """The program, from a folder that is nobody's project."""
-    return subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from reconciler_dagster.cli import main; main()",
-            "--debug",
-            *arguments,
-        ],
-        env=os.environ | settings,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return program.reconciler("--debug", *arguments, env=os.environ | settings, cwd=folder)
 
 
 def left_behind(folder: Path, *urls: str) -> str:

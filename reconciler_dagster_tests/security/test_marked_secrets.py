@@ -23,6 +23,8 @@ from reconciler_dagster_tests.security.marked import (
 )
 from reconciler_dagster_tests.world import World, world
 
+pytestmark = pytest.mark.minutes
+
 NOWHERE = "127.0.0.1:1/nowhere"
 HTML = "<html><body>403 Forbidden</body></html>"
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import text
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster_tests.program import reconciler
 from reconciler_dagster_tests.world import World, world
 
 TOKEN = "patSecretSecretSe.cretSecret0123456789"
@@ -37,14 +36,8 @@ def run(acme: World, folder: Path, **environment: str) -> str:
         "RECONCILER_STATE_DIR": str(folder),
         "RECONCILER_RETRY_SECONDS": "0.01",
     }
-    ran = subprocess.run(
-        [sys.executable, "-c", "from reconciler_dagster.cli import main; main()", "--debug", "run"],
-        env=os.environ | settings | environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = os.environ | settings | environment
+    ran = reconciler("--debug", "run", env=env, cwd=folder)
     assert ran.returncode != 0
     assert ran.stderr
     # Dagster's storage with the run's events, and the logs.
