@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -255,4 +256,7 @@ def test_a_sync_that_an_adopted_client_gets_waits_for_a_persons_yes(
     assert call("adopt", "--approve", "--json").exit_code == 0
     assert campaigns_of(new) != before
     assert call("run").exit_code == 0
+    told = call("status").stdout
+    assert re.search(r"\b(stalest|no) campaign was compared", told), "by the table's own word"
+    assert re.search(r"\b(stalest|no) lead was compared", told)
     assert "all of its syncs" in call("adopt").stderr
