@@ -182,7 +182,8 @@ def _show_sync(shown: Shown, report: Mapping[str, Any]) -> None:
         f"in Postgres, never found in Airtable: {report['not_in_airtable']}",
         f"fields that differ from what was agreed on: {_by_field(report['differing_fields'])}",
         f"empty in Airtable, kept in the portal: {_by_field(report['held_back'])}",
-        f"unsettled: {report['unsettled']}, quarantine: {report['quarantine']}, "
+        f"edits in Postgres not carried over yet: {report['unsettled']}, "
+        f"quarantine: {report['quarantine']}, "
         f"deletions waiting: {report['deletions_pending']}, missing: {report['missing']}",
         shown.said(_proof(report)),
     ):
@@ -198,6 +199,8 @@ def _by_field(count: Mapping[str, int]) -> str:
 def _proof(report: Mapping[str, Any]) -> str:
     """How old the proof is that both sides agree."""
     never, oldest = report["never_verified"], report["oldest_verified_at"]
+    if oldest is None and not never:
+        return "no lead to compare: nothing is agreed on yet"
     if oldest is None:
         return f"no lead was compared in full yet; {never} are still to be compared"
     hours = (datetime.now(UTC) - oldest) / timedelta(hours=1)
