@@ -228,6 +228,7 @@ def test_a_sync_that_an_adopted_client_gets_waits_for_a_persons_yes(
     new: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other syncs go on; nor is anything derived in its rows meanwhile."""
+    assert "no lead to compare: nothing is agreed on yet" in call("status").stdout
     assert call("adopt").exit_code == 0
     assert call("adopt", "--approve").exit_code == 0
     monkeypatch.setenv("RECONCILER_SYNCS", "campaigns,leads")
