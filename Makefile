@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 TESTS := reconciler_dagster_tests
 ENGINE_TESTS := $(TESTS)/engine
-# What finds most in little time: less than a minute on two idle cores.
+# What finds most in little time: about a minute on two idle cores.
 FAST_TESTS := $(TESTS)/core $(TESTS)/syncs $(TESTS)/engine/test_sync.py $(TESTS)/engine/test_quarantine.py
 
 .DEFAULT_GOAL := help
@@ -20,32 +20,32 @@ help: ## Show this list.
 demo: $(READY) ## Start everything on this machine; Ctrl-C ends it.
 	@exec $(BIN)/reconciler up
 
-fix: $(READY) ## Format, and mend what the linter can mend safely.
+fix: $(READY) ## Format the code, and mend what the linter can mend safely.
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-hooks: $(READY) ## Have git run lint and types before every commit.
+hooks: $(READY) ## Once: have git check rules, format and types before every commit.
 	$(BIN)/pre-commit install
 
-test-fast: $(READY) ## The pure tests, and those of the engine that find most.
+test-fast: $(READY) ## Run the pure tests, and those of the engine that find most (a minute).
 	$(BIN)/pytest -n 2 --dist worksteal $(FAST_TESTS)
 
-test: lint types ## Lint, types and all tests.
+test: lint types ## Run lint, types and all tests, as CI does (takes long).
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-test-worlds: $(READY) ## The engine's tests behind PgBouncer, and on an odd database.
+test-worlds: $(READY) ## Run the engine's tests behind PgBouncer, and on an odd database.
 	RECONCILER_TEST_DATABASE=pooled $(BIN)/pytest -n 3 $(ENGINE_TESTS)
 	RECONCILER_TEST_DATABASE=odd $(BIN)/pytest -n 3 $(ENGINE_TESTS)
 
-lint: $(READY) ## Ruff: rules and format; bandit.
+lint: $(READY) ## Check rules and format (Ruff) and insecure code (bandit).
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/bandit --quiet -ll -c pyproject.toml -r reconciler_dagster migrations scripts
 
-audit-packages: $(READY) ## pip-audit: known holes of the pinned packages (asks PyPI).
+audit-packages: $(READY) ## Look for known holes of the pinned packages (asks PyPI).
 	$(BIN)/python scripts/audit_packages.py
 
-types: $(READY) ## mypy --strict.
+types: $(READY) ## Check types (mypy, strict).
 	$(BIN)/mypy
 
 lock: ## Resolve the dependencies anew into requirements.lock (needs uv).
@@ -54,7 +54,7 @@ lock: ## Resolve the dependencies anew into requirements.lock (needs uv).
 reference: $(READY) ## Write docs/reference/ anew from the code.
 	$(BIN)/python scripts/reference.py
 
-docs: $(READY) ## Build the documentation's site into build/site; no warning is let through.
+docs: $(READY) ## Build the documentation's site into build/site; a warning fails it.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 release: $(READY) ## Build wheel and sdist, and try the wheel outside the checkout.

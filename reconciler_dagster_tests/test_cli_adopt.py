@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -227,6 +228,7 @@ def test_a_sync_that_an_adopted_client_gets_waits_for_a_persons_yes(
     new: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other syncs go on; nor is anything derived in its rows meanwhile."""
+    assert "no lead to compare: nothing is agreed on yet" in call("status").stdout
     assert call("adopt").exit_code == 0
     assert call("adopt", "--approve").exit_code == 0
     monkeypatch.setenv("RECONCILER_SYNCS", "campaigns,leads")
@@ -255,4 +257,7 @@ def test_a_sync_that_an_adopted_client_gets_waits_for_a_persons_yes(
     assert call("adopt", "--approve", "--json").exit_code == 0
     assert campaigns_of(new) != before
     assert call("run").exit_code == 0
+    told = call("status").stdout
+    assert re.search(r"\b(stalest|no) campaign was compared", told), "by the table's own word"
+    assert re.search(r"\b(stalest|no) lead was compared", told)
     assert "all of its syncs" in call("adopt").stderr

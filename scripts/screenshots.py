@@ -1,4 +1,5 @@
-"""The README's pictures, taken from a running demo: start `reconciler up` first, in a fresh state.
+"""The README's pictures, taken from a running demo: start `reconciler up` first, in a fresh state
+(RECONCILER_STATE_DIR), and run `reconciler great-sync` beside it, with the same state.
 
     python scripts/screenshots.py [--portal URL] [--dagster URL] [--sandbox URL] [--into FOLDER]
 
@@ -87,7 +88,7 @@ def shoot(page: Page, name: str, into: Path, *, full: bool = False) -> None:
 
 def console(page: Page, lead: str, into: Path) -> None:
     page.goto("/console")
-    expect(page.get_by_text("Waiting to be sent")).to_be_visible()
+    expect(page.get_by_text("on the way or in quarantine")).to_be_visible()
     shoot(page, "console-overview", into)
     page.goto(lead)
     shoot(page, "console-lead", into, full=True)
@@ -99,6 +100,7 @@ def console(page: Page, lead: str, into: Path) -> None:
 def dagster(page: Page, address: str, into: Path) -> None:
     page.goto(f"{address}/locations/reconciler/asset-groups/leads/lineage")
     expect(page.get_by_text("reconciled_leads").last).to_be_visible()
+    expect(page.get_by_text("Loading...")).to_have_count(0)
     page.wait_for_timeout(2000)  # the graph moves into place
     shoot(page, "dagster-assets", into)
     page.goto(f"{address}/runs")
@@ -109,7 +111,7 @@ def dagster(page: Page, address: str, into: Path) -> None:
     page.wait_for_timeout(2000)
     shoot(page, "dagster-run", into)
     page.goto(f"{address}/assets/reconciled_windows?view=partitions")
-    expect(page.get_by_text("Partitions Selected")).to_be_visible()
+    expect(page.get_by_text("Missing (0)")).to_be_visible()  # after a Great Sync
     page.wait_for_timeout(4000)
     shoot(page, "dagster-great-sync", into)
 

@@ -12,7 +12,7 @@ from reconciler_dagster.deploying import kubernetes, systemd
 from reconciler_dagster.orchestration.dagster_yaml import LAUNCHERS, as_yaml, content_for
 
 _SLOTS = click.option(
-    "--slots", type=click.IntRange(1, 1000), help="Runs at a time; the project's unless given."
+    "--slots", type=click.IntRange(1, 1000), help="Runs at a time, if not the project's number."
 )
 _IMAGE = click.option("--image", default="reconciler:latest", show_default=True, help="The image.")
 

@@ -27,7 +27,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": 
     "--switch-over",
     "switching_over",
     is_flag=True,
-    help="Look instead whether an older sync is still writing, and what to count before and after.",
+    help="Instead, check whether an older sync still writes, and count what must stay the same.",
 )
 def doctor(as_json: bool, switching_over: bool) -> None:
     """Check settings and surroundings.

@@ -29,10 +29,10 @@ DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.command("great-sync")
 @one_client
-@click.option("--from", "start", type=DAY, help="From the month of this day on, by creation.")
-@click.option("--to", "end", type=DAY, help="Up to and with the month of this day.")
+@click.option("--from", "start", type=DAY, help="First month of creation: any day of it.")
+@click.option("--to", "end", type=DAY, help="Last month of creation: any day of it.")
 @click.option("--dry-run", is_flag=True, help="Only say what would happen; write nothing.")
-@click.option("--allow-mass-clear", is_flag=True, help="Empty many cells in Airtable if need be.")
+@click.option("--allow-mass-clear", is_flag=True, help="Let the runs empty cells of many leads.")
 @allow_refusals_option
 @click.option(
     "--afresh",

@@ -104,7 +104,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
 
 
 @map_.command()
-@click.option("--client", "client_id", help="Id of one client; else as the definitions have it.")
+@click.option("--client", "client_id", help="Id of a client, to see it with its overrides.")
 @as_one_object
 def show(client_id: str | None, as_json: bool) -> None:
     """Print what is in force, for one client or as the definitions have it, and what a base has

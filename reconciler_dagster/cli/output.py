@@ -24,7 +24,7 @@ one_client = click.option(
 allow_refusals_option = click.option(
     "--allow-refusals",
     is_flag=True,
-    help="Go on although Airtable is foreseen to refuse many cells.",
+    help="Go on even if Airtable is expected to refuse many cells.",
 )
 as_one_object = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 

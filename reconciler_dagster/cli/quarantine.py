@@ -53,8 +53,8 @@ def list_(client_id: str | None, as_json: bool) -> None:
         click.echo(f"{counted(len(cells), 'cell')} in quarantine.")
         if cells:
             click.echo(
-                "Once mended, they are tried again by themselves: `reconciler quarantine retry` "
-                "has the next run do it."
+                "Once the cause is corrected, they are tried again by themselves. To have the next "
+                "run try them: `reconciler quarantine retry`."
             )
     raise click.exceptions.Exit(1 if cells else 0)
 

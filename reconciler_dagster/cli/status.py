@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from reconciler_dagster.cli.output import (
 from reconciler_dagster.cli.warm import hand_over
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.adoption import Standing, State
+
+if TYPE_CHECKING:
+    from reconciler_dagster.portal.shown import Shown
 
 # Values without an option that are told one by one.
 OPTIONS_TOLD = 5
@@ -37,6 +40,7 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     from reconciler_dagster.cli import stored
     from reconciler_dagster.core.guard import problems
     from reconciler_dagster.core.sync import Pair
+    from reconciler_dagster.portal.shown import Shown
     from reconciler_dagster.postgres import adoption, fights
     from reconciler_dagster.postgres.guard import read_facts
     from reconciler_dagster.postgres.portal import chosen_clients, open_portal
@@ -55,6 +59,7 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
         [Pair(client.id, sync) for sync in maps(settings, client.base_id).values()]
         for client in clients
     ]
+    shown = [{pair.sync: Shown(pair.map, ()) for pair in own} for own in pairs]
     with portal.connect() as connection:
         of_months = stored.the_months(connection, settings)
         reports = [
@@ -75,8 +80,10 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
         stands = [adoption.standing(connection, client.id) for client in clients]
         fought = [fights.sentences(connection, client.id) for client in clients]
     attention = [
-        [*_new(standing, report), *guard, *fight, *reasons(report)]
-        for standing, guard, fight, report in zip(stands, guards, fought, reports, strict=True)
+        [*_new(standing, report), *guard, *fight, *reasons(report, own)]
+        for standing, guard, fight, report, own in zip(
+            stands, guards, fought, reports, shown, strict=True
+        )
     ]
     reports = [
         report | {"adoption": standing.state.value}
@@ -89,9 +96,9 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
             {"months": [stored.month_as_json(month) for month in of_months]} if of_months else {}
         )
         echo_json(of_clients | of_all)
-    for report, why in zip(reports, attention, strict=True):
+    for report, why, own in zip(reports, attention, shown, strict=True):
         if not as_json:
-            _show(report)
+            _show(report, own)
         for reason in why:
             click.echo(f"{report['company_name']}: {reason}", err=True)
     if not as_json:
@@ -107,20 +114,22 @@ def _new(standing: Standing, report: Mapping[str, Any]) -> list[str]:
     return standing.why_without(report["syncs"])
 
 
-def reasons(report: Mapping[str, Any]) -> list[str]:
-    """Why a client needs a person, each with where to look; empty where all is well."""
+def reasons(report: Mapping[str, Any], shown: Mapping[str, Shown]) -> list[str]:
+    """Why a client needs a person, each with where to look; empty where all is well. ``shown``:
+    what the rows of each sync are called.
+    """
     found = [f"The last run failed: {report['last_failure']}"] if report["last_failure"] else []
     for name, own in report["syncs"].items():
         prefix = f"{name}: " if len(report["syncs"]) > 1 else ""
-        found += [prefix + reason for reason in _of_a_sync(own)]
+        found += [prefix + reason for reason in _of_a_sync(own, shown[name])]
     return found
 
 
-def _of_a_sync(report: Mapping[str, Any]) -> list[str]:
+def _of_a_sync(report: Mapping[str, Any], shown: Shown) -> list[str]:
     from reconciler_dagster.core.drift import unexplained
 
     found = list(report["stopped_fields"])
-    found += _waiting(report["waiting_for_options"])
+    found += _waiting(report["waiting_for_options"], shown)
     others = report["quarantine"] - sum(one["leads"] for one in report["waiting_for_options"])
     if others:
         found.append(
@@ -131,20 +140,20 @@ def _of_a_sync(report: Mapping[str, Any]) -> list[str]:
             f"{counted(waiting, 'deletion')} {'waits' if waiting == 1 else 'wait'} for approval: "
             "see `reconciler deletions list`."
         )
-    return found + unexplained(report)
+    return found + [shown.said(line) for line in unexplained(report)]
 
 
-def _waiting(values: Sequence[Mapping[str, Any]]) -> list[str]:
+def _waiting(values: Sequence[Mapping[str, Any]], shown: Shown) -> list[str]:
     """Values that are no option of Airtable's, one line each, and one for the rarest of many."""
     found = []
     for one in values[:OPTIONS_TOLD]:
         wait = "waits" if one["leads"] == 1 else "wait"
         found.append(
-            f"{counted(one['leads'], 'lead')} {wait} for the option '{one['value']}' of "
+            f"{shown.rows(one['leads'])} {wait} for the option '{one['value']}' of "
             f"{one['airtable']}: add it in Airtable, or choose another value."
         )
     if rest := values[OPTIONS_TOLD:]:
-        number = counted(sum(one["leads"] for one in rest), "lead")
+        number = shown.rows(sum(one["leads"] for one in rest))
         found.append(
             f"{number} more with {len(rest)} other values that are no option in Airtable: "
             "see `reconciler quarantine list`."
@@ -152,15 +161,16 @@ def _waiting(values: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def _show(report: Mapping[str, Any]) -> None:
+def _show(report: Mapping[str, Any], shown: Mapping[str, Shown]) -> None:
     paused = ", paused" if report["adoption"] == State.PAUSED else ""
     click.echo(f"{report['company_name']} ({report['client_id']}){paused}")
     for name, own in report["syncs"].items():
-        _show_sync(name, own)
+        _show_sync(shown[name], own)
     click.echo(f"  last success: {report['last_success_at'] or 'never'}")
 
 
-def _show_sync(name: str, report: Mapping[str, Any]) -> None:
+def _show_sync(shown: Shown, report: Mapping[str, Any]) -> None:
+    name = shown.name
     leads = report["leads"]
     own = report["portal_only"]
     if own:
@@ -172,9 +182,10 @@ def _show_sync(name: str, report: Mapping[str, Any]) -> None:
         f"in Postgres, never found in Airtable: {report['not_in_airtable']}",
         f"fields that differ from what was agreed on: {_by_field(report['differing_fields'])}",
         f"empty in Airtable, kept in the portal: {_by_field(report['held_back'])}",
-        f"unsettled: {report['unsettled']}, quarantine: {report['quarantine']}, "
+        f"edits in Postgres not carried over yet: {report['unsettled']}, "
+        f"quarantine: {report['quarantine']}, "
         f"deletions waiting: {report['deletions_pending']}, missing: {report['missing']}",
-        _proof(report),
+        shown.said(_proof(report)),
     ):
         click.echo(f"  {line}")
     if report["moved"]:
@@ -188,6 +199,8 @@ def _by_field(count: Mapping[str, int]) -> str:
 def _proof(report: Mapping[str, Any]) -> str:
     """How old the proof is that both sides agree."""
     never, oldest = report["never_verified"], report["oldest_verified_at"]
+    if oldest is None and not never:
+        return "no lead to compare: nothing is agreed on yet"
     if oldest is None:
         return f"no lead was compared in full yet; {never} are still to be compared"
     hours = (datetime.now(UTC) - oldest) / timedelta(hours=1)

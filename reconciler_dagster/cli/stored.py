@@ -40,8 +40,8 @@ def month_as_json(month: Month) -> dict[str, Any]:
 def month_in_words(month: Month) -> str:
     """One line."""
     of = f" of {month.limit:,}" if month.limit else ""
-    line = f"calls of this month, {month.workspace}: {month.spent:,}{of}, {month.forecast:,} to be "
-    line += "expected"
+    line = f"calls of this month, {month.workspace}: {month.spent:,}{of} spent, "
+    line += f"{month.forecast:,} expected by its end"
     if month.paused:
         return f"{line}; Airtable takes no more until the month turns (UTC)"
     if month.stretch > 1:

@@ -122,7 +122,7 @@ def rotate() -> None:
                 anew = Reference("table", sealed=keys.seal_anew(sealed))
             except CannotOpen:
                 raise ConfigurationError(
-                    f"The token of client {client} is opened by no key of RECONCILER_TOKEN_KEYS; "
+                    f"No key of RECONCILER_TOKEN_KEYS decrypts the token of client {client}; "
                     "none was changed. Add the old key, or set or unset that client's token first."
                 ) from None
             client_tokens.put(connection, client, anew)

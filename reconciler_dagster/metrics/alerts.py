@@ -39,7 +39,7 @@ ALERTS = (
         f"{names.LAST_SUCCESS.series} > 1800",
         "1m",
         "critical",
-        f"{_OF}: no sync has ended well for 30 minutes.",
+        f"{_OF}: no sync has succeeded for 30 minutes.",
     ),
     Alert(
         "ReconcilerRunsFail",

@@ -80,7 +80,7 @@ class Keeper:
         try:
             self._look()
         except Exception as error:
-            log.warning("the look at what is wrong failed: %s", told(error))
+            log.warning("what is wrong could not be looked up: %s", told(error))
             self.outage.look(told(error))
         else:
             self.outage.look(None)

@@ -108,7 +108,7 @@ _ALL = (
     Kind(
         "no_success",
         Severity.CRITICAL,
-        "No run has ended well for too long",
+        "No run has succeeded for too long",
         "Look whether runs are started at all, and what they wait for: `reconciler status`, and "
         "the queue in Dagster.",
         "runs",
@@ -117,7 +117,8 @@ _ALL = (
         "field_stopped",
         Severity.WARNING,
         "A field is stopped and no longer carried over",
-        "Change the field or the column back, or change the map; the other fields go on.",
+        "Change the field or the column back, or change the definition; the other fields are "
+        "carried over all the same.",
         "console",
     ),
     Kind(
@@ -131,7 +132,7 @@ _ALL = (
     Kind(
         "sides_fight",
         Severity.WARNING,
-        "Another writer fights: it undoes what the engine writes, so these cells are left alone",
+        "Another program undoes what the engine writes, so these cells are left alone",
         "Find what writes them (an automation, a trigger, an older sync) and stop it, then run "
         "`reconciler quarantine retry`.",
         "console",
@@ -139,7 +140,7 @@ _ALL = (
     Kind(
         "adoption_waits",
         Severity.INFO,
-        "A new client waits for a person to approve of its first sync",
+        "A new client waits for a person to approve its first sync",
         "It was rehearsed: look at what it would write, and approve with `reconciler adopt "
         "--approve` or in the console. Until then nothing of the client is written on either side.",
         "console",

@@ -25,8 +25,8 @@ def month_causes(months: Iterable[Month], clients: Iterable[Client], now: dateti
         limit = month.limit or TEAM_PLAN
         assumed = "" if month.limit else ", if it is the Team plan's (set RECONCILER_MONTHLY_CALLS)"
         numbers = (
-            f"workspace {month.workspace}: {month.spent:,} calls are spent, "
-            f"{month.forecast:,} are to be expected, {limit:,} are allowed{assumed}"
+            f"workspace {month.workspace}: {month.spent:,} calls are spent this month, "
+            f"{month.forecast:,} are expected by its end, {limit:,} are allowed{assumed}"
         )
         if month.spent >= LOW * limit:
             found.append(Cause("month_low", month.workspace, "", now, numbers))

@@ -7,6 +7,7 @@ import dagster as dg
 
 from reconciler_dagster import processes
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.core.words import counted
 from reconciler_dagster.orchestration import pacing
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
 from reconciler_dagster.orchestration.assets import ASSETS, run_config
@@ -44,7 +45,7 @@ JUST_SYNCED_SECONDS = 300.0
     job=sync_job,
     cron_schedule="*/15 * * * *",
     default_status=SCHEDULE_STATUS,
-    description="Every 15 minutes, every active client. An outage is covered by the cursor.",
+    description="Every 15 minutes, every active client. After an outage, all that was missed.",
 )
 def every_15_minutes(
     context: dg.ScheduleEvaluationContext,
@@ -64,8 +65,8 @@ def every_15_minutes(
     called_for = [client for client in paced if client.id not in synced]
     if not called_for:
         nobody = (
-            "There is no active client that has not just been synced, or that the month's calls "
-            "are left for."
+            "Nothing is due: there is no active client, each was synced moments ago, or the "
+            "month's calls are used up."
         )
         yield dg.SkipReason("\n".join(left_out) or nobody)
     wanted = [
@@ -125,7 +126,7 @@ def close_dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         dead = _of_these_dead(context.instance, runs.started(connection))
         for run_id in dead:
             runs.abandon(connection, run_id, "The run died before it could end.")
-    return dg.SkipReason(f"{len(dead)} runs had left something open.")
+    return dg.SkipReason(f"Closed what {counted(len(dead), 'killed run')} had left open.")
 
 
 def _of_these_dead(instance: dg.DagsterInstance, run_ids: list[str]) -> list[str]:

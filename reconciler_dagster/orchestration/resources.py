@@ -47,7 +47,9 @@ EXPLAINED = (
     PlaceChanged,
     StagingLost,
 )
-NOTHING_LISTED = "This run has nothing listed: its steps go together. Re-execute all of its steps."
+NOTHING_LISTED = (
+    "An earlier step of this run has left nothing to go on with: re-execute all steps together."
+)
 
 
 class ClientRun:

@@ -18,8 +18,8 @@ from reconciler_dagster.postgres.listener import doorbell
 @dg.sensor(
     default_status=SENSOR_STATUS,
     minimum_interval_seconds=30,
-    description="Looks what is wrong and tells those who are to be told, where no listener runs. "
-    "By what stands in Postgres, not by Dagster's events: hundreds of failures are one look.",
+    description="Finds what is wrong and sends notices, where no listener runs. "
+    "It reads Postgres, not Dagster's events, so hundreds of failures cost one look.",
 )
 def watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """The listener's watcher is the better one: it sees a dead daemon too."""
@@ -27,6 +27,6 @@ def watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     with engine(settings.require_database_url()).connect() as connection:
         word = doorbell(connection).word
     if word in ("listening", "deaf"):
-        return dg.SkipReason("The listener looks.")
+        return dg.SkipReason("The listener does this already.")
     look(Keeper(settings, NoticeSettings.load(), partial(seen.look, context.instance)))
     return dg.SkipReason("Looked.")

@@ -35,7 +35,7 @@ def window_clear_brake(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
     asset=AUDITED_LEADS,
     name="audit_deletions",
     required_resource_keys={"window_run"},
-    description="Every known lead was listed, or its deletion was believable.",
+    description="Every known lead was listed, or its deletion needs no person.",
 )
 def audit_deletions(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Of every client."""
@@ -69,7 +69,7 @@ def drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     asset=AUDITED_LEADS,
     name="proof_is_fresh",
     required_resource_keys={"window_run"},
-    description="The stalest lead was compared in full not too long ago.",
+    description="No lead has waited too long to be compared in full.",
 )
 def proof_is_fresh(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Red where the audit does not keep up; the age is in the metadata, by client."""

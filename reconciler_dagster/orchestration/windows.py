@@ -179,7 +179,7 @@ def _metadata(session: Session, listed: list[Listed], change_set: ChangeSet) -> 
         dg.AssetCheckSpec(
             "window_deletions",
             asset=RECONCILED_WINDOWS,
-            description="Every known lead was listed, or its deletion was believable.",
+            description="Every known lead was listed, or its deletion needs no person.",
         ),
         dg.AssetCheckSpec(
             "window_attention",
@@ -221,7 +221,9 @@ def _reconcile(
 ) -> tuple[list[str], metadata.Metadata]:
     """One client: the months that are proved, and what to tell of them."""
     if before is not None and before.state == "failed":  # its listing failed, or the brake holds
-        raise dg.Failure(before.message or "Its windows were not listed.", allow_retries=False)
+        raise dg.Failure(
+            before.message or "The windows of this client were not listed.", allow_retries=False
+        )
     dry_run = before is not None and bool(before.findings.get("dry_run"))
     unanswered, doubts = 0, list[str]()
     proved: list[set[str]] = []

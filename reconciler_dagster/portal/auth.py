@@ -131,7 +131,9 @@ class Tokens:
         user = find_user(connection, user_id)
         # A token outlives a change of the user: what it says must still be so.
         if user is None or user.role is not role:
-            raise _refused("The token's user is not active in this role.")
+            raise _refused(
+                "The token's user is not active, or has another role by now. Sign in again."
+            )
         if role is not Role.SUPER_ADMIN and (client_id is None or user.client_id != client_id):
             raise _refused("The token's user does not belong to its client.")
         return user
@@ -157,7 +159,9 @@ class Tokens:
         except jwt.ExpiredSignatureError:
             raise _refused("The token has expired.") from None
         except jwt.PyJWKClientConnectionError:
-            raise Problem(503, "The keys that tokens are checked with cannot be fetched.") from None
+            raise Problem(
+                503, "The keys to check tokens with cannot be fetched. Try again in a moment."
+            ) from None
         # RecursionError: a header may be any JSON, nested as deep as its sender likes.
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise _refused("The token is not valid.") from None
@@ -175,7 +179,7 @@ class Tokens:
             for known in jwks.get_signing_keys(refresh=refresh):
                 if known.key_id == key_id:
                     return known.key
-        raise _refused("The token is signed with a key that is not known here.")
+        raise _refused("The token is signed with a key that is not known here. Sign in again.")
 
 
 def _refused(detail: str) -> Problem:

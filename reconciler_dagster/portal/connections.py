@@ -174,7 +174,9 @@ class _Bounded(asyncio.Protocol):
         self._wait(self.settings.header_timeout_seconds)
         oldest = self.half_open.enter(self, network_of(self.client[0]) if self.client else "")
         if oldest is not None:
-            oldest._give_up("Too many requests are half sent; this was the oldest of them.")
+            oldest._give_up(
+                "Too many requests were only half sent, and this was the oldest: send it again."
+            )
 
     def _end(self) -> None:
         if self._timer is not None:

@@ -59,7 +59,7 @@ _SENTENCES = tuple(
         (
             r"This client's base or table was changed|[^\n]{1,255} (has another base or table than"
             r" when the run began|was given another base while the run began)",
-            "The base or its table was changed while the sync was at work. The next one meets the "
+            "The base or its table was changed while the sync was at work. The next sync uses the "
             "new one.",
         ),
         (

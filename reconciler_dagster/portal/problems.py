@@ -128,14 +128,22 @@ def from_exception(error: Exception, request: Request) -> Problem:
             "`reconciler map show`.",
         )
     if isinstance(error, ProgrammingError) and isinstance(error.orig, UndefinedTable):
-        return Problem(503, "What this asks for has no table in this portal's database.")
+        return Problem(
+            503,
+            "This portal's database has no table for this. Its operator sees which with "
+            "`reconciler doctor`.",
+        )
     if isinstance(error, ConfigurationError | OperationalError | PoolTimeout):
         return Problem(
             503,
             "The database cannot be reached or is too busy; try again in a moment.",
             headers={"Retry-After": "5"},
         )
-    return Problem(500, "The error has been logged.", headers=SECURITY_HEADERS)
+    return Problem(
+        500,
+        "The error was logged. Try again; if it stays, tell the operator of this portal.",
+        headers=SECURITY_HEADERS,
+    )
 
 
 def _reason(error: HTTPException) -> str:

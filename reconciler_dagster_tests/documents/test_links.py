@@ -1,4 +1,4 @@
-"""No document leads nowhere: links, their anchors, and files that are named."""
+"""No document leads nowhere: links, their anchors, and files and tests that are named."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ BELOW = {
     "docs/glossary.md": [PACKAGE],
     "CONTRIBUTING.md": [PACKAGE],
     "docs/security.md": [ROOT / "reconciler_dagster_tests"],
+    "docs/reports.md": [ROOT / "reconciler_dagster_tests"],
 }
 
 
@@ -66,6 +67,17 @@ def missing_files(path: Path, below: list[Path]) -> list[str]:
     return missing
 
 
+def missing_tests(path: Path, below: list[Path]) -> list[str]:
+    """Tests that a page names as `file.py::test_name` and that are not there, or without a file."""
+    missing = []
+    for name, test in re.findall(r"([\w./-]+\.py)?::(test_\w+)", path.read_text()):
+        files = [place / name for place in [*below, ROOT]] if name else []
+        source = next((file.read_text() for file in files if file.exists()), "")
+        if f"def {test}(" not in source:
+            missing.append(f"{name}::{test}")
+    return missing
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_no_link_is_dead(name: str) -> None:
     assert dead_links(PAGES[name]) == []
@@ -74,6 +86,11 @@ def test_no_link_is_dead(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_every_file_that_is_named_is_there(name: str) -> None:
     assert missing_files(PAGES[name], BELOW.get(name, [])) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_test_that_is_named_is_there(name: str) -> None:
+    assert missing_tests(PAGES[name], BELOW.get(name, [])) == []
 
 
 def test_what_leads_nowhere_is_found(tmp_path: Path) -> None:
@@ -86,3 +103,10 @@ def test_what_leads_nowhere_is_found(tmp_path: Path) -> None:
     assert dead_links(page) == ["#nowhere", "b.md"]
     assert missing_files(page, [PACKAGE]) == ["core/none.py", "scripts/none.py"]
     assert missing_files(page, []) == ["scripts/none.py"]
+
+
+def test_a_test_that_is_not_in_its_file_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "a.md"
+    here = "reconciler_dagster_tests/documents/test_links.py"
+    page.write_text(f"    pytest {here}::test_no_link_is_dead\n`::test_none` `none.py::test_one`\n")
+    assert missing_tests(page, []) == ["::test_none", "none.py::test_one"]

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/console", include_in_schema=False)
 
 _DONE = {
     "rehearse": "It is being rehearsed: the report is here in a moment. Nothing is written.",
-    "approve": "It is rehearsed once more, and carried out if no more is done than was shown.",
+    "approve": "It is rehearsed once more, and carried out unless it would do more than was shown.",
     "pause": "Paused: nothing of it is written on either side until it is resumed.",
     "resume": "Resumed: the next run goes on with whatever was edited meanwhile.",
 }

@@ -85,7 +85,7 @@ def remove_from_campaign(
         )
 
     return act(
-        visit, f"/leads/{lead_id}", write, "Out of the campaign; Airtable is being told now."
+        visit, f"/leads/{lead_id}", write, "Out of the campaign. Airtable gets the change now."
     )
 
 
@@ -153,7 +153,7 @@ def retry(
         lambda connection: admin_actions.retry_quarantine(
             connection, visit.user, client.id, sync, record_id, field, direction
         ),
-        "It is tried again with the sync that has just been asked for.",
+        "A sync was asked for: it tries the value again.",
     )
 
 

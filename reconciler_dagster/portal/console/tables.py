@@ -126,5 +126,5 @@ def choose(
         lambda connection: admin_actions.choose(
             connection, pair, visit.user, record_id, field, side
         ),
-        "Chosen: the sync that has just been asked for carries it over.",
+        "Chosen. A sync was asked for: it carries the value over.",
     )
