@@ -231,6 +231,13 @@ MUTANTS = [
         "unread: set[str] = set()",
     ),
     Mutant(
+        "be as patient with a source that is out of order as with a lock-out",
+        "patience_is_as_long",
+        ENGINE + "push.py",
+        "isinstance(pushed.why, Unavailable)",
+        "isinstance(pushed.why, str)",
+    ),
+    Mutant(
         "let one refused cell end the run",
         "by_halving",
         ENGINE + "send.py",
