@@ -131,9 +131,7 @@ def test_what_is_missing_so_far_says_what_it_waits_for(acme: World) -> None:
     assert "missing so far" not in call("deletions", "list").stdout
     acme.sql("UPDATE reconciler.tombstone SET state = 'missing'")
     missing = acme.sql("SELECT count(*) FROM reconciler.tombstone")[0][0]
-    told = (
-        f"{missing} records missing so far: nothing is done, and nobody is asked, before a second"
-    )
+    told = f"{missing} records missing so far: nothing is done, and nobody asked, before a second"
     assert told in call("deletions", "list").stdout
     approved = call("deletions", "approve", "--all")
     assert "0 leads deleted; 0 deletions still waiting." in approved.stdout

@@ -95,7 +95,7 @@ def _known(settings: Settings, client_id: str | None) -> dict[Client, list[Tombs
 def _not_yet(missing: int) -> str:
     """Why nobody is asked about these yet, and what makes it so."""
     return (
-        f"{counted(missing, 'record')} missing so far: nothing is done, and nobody is asked, before "
+        f"{counted(missing, 'record')} missing so far: nothing is done, and nobody asked, before "
         "a second listing by another run agrees. The hourly audit makes one, or run "
         "`reconciler great-sync` again."
     )
