@@ -267,7 +267,9 @@ def test_all_deletions_are_ruled_on_at_once_as_they_were_shown(
     plain = signed_in(server, world.user)
     assert plain.post("/console/deletions/all", data=form).status_code == 403
     form["waiting"] = str(own)
-    assert f"All {own} deletions are approved." in sent(client, "/deletions/all", **form).text
+    assert (
+        f"All {own} deletions are approved: a sync" in sent(client, "/deletions/all", **form).text
+    )
     assert scalar(db, of, c=world.client, s="approved") == own
     assert scalar(db, of, c=world.other_client, s="awaiting_approval") == foreign > 0
     assert scalar(db, "SELECT count(*) FROM reconciler.manual_sync_request") == 1

@@ -184,11 +184,12 @@ def rule_on_all_deletions(
 ) -> Response:
     """Approve or reject all deletions of the client, if they are as many as the page has shown."""
     pairs = visit.pairs
+    then = {"approved": "a sync was asked for and carries them out", "rejected": "the rows stay"}
     return act(
         visit,
         "/deletions",
         lambda connection: admin_actions.rule_on_all_deletions(
             connection, pairs, visit.user, waiting, ruling
         ),
-        f"All {waiting:,} deletions are {ruling}. The sync that was asked for carries it out.",
+        f"All {waiting:,} deletions are {ruling}: {then[ruling]}.",
     )
