@@ -96,7 +96,7 @@ def _not_yet(missing: int) -> str:
     """Why nobody is asked about these yet, and what makes it so."""
     return (
         f"{counted(missing, 'record')} missing so far: nothing is done, and nobody asked, before "
-        "a second listing by another run agrees. The hourly audit makes one, or run "
+        "a second listing by another run agrees. A later audit makes one, or run "
         "`reconciler great-sync` again."
     )
 
