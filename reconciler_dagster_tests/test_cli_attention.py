@@ -126,6 +126,18 @@ def test_deletions_that_wait_end_the_list_with_1(acme: World) -> None:
     assert call("deletions", "list").exit_code == 0
 
 
+def test_what_is_missing_so_far_says_what_it_waits_for(acme: World) -> None:
+    waiting(acme)
+    assert "missing so far" not in call("deletions", "list").stdout
+    acme.sql("UPDATE reconciler.tombstone SET state = 'missing'")
+    missing = acme.sql("SELECT count(*) FROM reconciler.tombstone")[0][0]
+    told = f"{missing} records missing so far: nothing is done, and nobody asked, before a second"
+    assert told in call("deletions", "list").stdout
+    approved = call("deletions", "approve", "--all")
+    assert "0 leads deleted; 0 deletions still waiting." in approved.stdout
+    assert f"Acme: {told}" in approved.stdout
+
+
 @pytest.mark.parametrize("decision", ["approve", "reject"])
 def test_an_id_that_does_not_wait_is_told_before_anything_is_done(
     acme: World, decision: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -13,6 +14,7 @@ import pytest
 from reconciler_dagster.cli.doctor import examine
 from reconciler_dagster.cli.looking import clients
 from reconciler_dagster.config import project_file
+from reconciler_dagster.notices import dagster as watched
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster_tests.owner import portal as owner
@@ -242,3 +244,21 @@ def test_what_a_portal_does_not_have_is_no_trouble_of_a_switch_over(database: Da
     told = json.loads(done.stdout)
     assert "skipped" in {check["state"] for check in told["checks"]}
     assert (done.exit_code, told["healthy"]) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("ago", "looked", "state"), [(10, 0, "ok"), (100, 0, "warning"), (10, 100, "skipped")]
+)
+def test_a_daemon_that_is_dead_is_told(
+    database: Database, ago: int, looked: int, state: str
+) -> None:
+    database.sql(TABLES)
+    upgrade(engine(database.url))
+    assert database.told("Dagster's daemon")[0] == "skipped"
+    with engine(database.url).begin() as connection:
+        now = datetime.now(UTC)
+        heard = {"scheduler": (now - timedelta(seconds=ago)).timestamp()}
+        watched.note(connection, watched.Dagster(now - timedelta(seconds=looked), heard))
+    found, said = database.told("Dagster's daemon")
+    assert found == state
+    assert ("no sign of life" in said) == (state == "warning")

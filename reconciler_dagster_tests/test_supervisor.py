@@ -250,7 +250,7 @@ def test_a_part_that_dies_takes_all_down_by_name(up: Callable[..., Up]) -> None:
     bystander = subprocess.Popen(["sleep", "600"])
     one.child("dagster._daemon").kill()
     assert one.process.wait(timeout=120) == 1
-    assert "The daemon was killed by signal 9" in one.said()
+    assert "The daemon was killed by signal 9 (by a person, or by the system" in one.said()
     assert "daemon.log" in one.said()
     assert one.processes() == []
     assert bystander.poll() is None

@@ -19,7 +19,9 @@ from reconciler_dagster.config import Settings
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres import tombstones
+from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
+from reconciler_dagster.postgres.tombstones import Tombstone
 from reconciler_dagster.syncs.in_force import maps
 
 if TYPE_CHECKING:  # with Dagster: a list needs none
@@ -39,17 +41,7 @@ def list_deletions(client_id: str | None, as_json: bool) -> None:
 
     Exit code 1 while any deletion waits for approval.
     """
-    settings = Settings.load()
-    portal = open_portal(settings)
-    with portal.connect() as connection:
-        found = {
-            client: [
-                stone
-                for sync in maps(settings, client.base_id).values()
-                for stone in tombstones.load(connection, Pair(client.id, sync)).values()
-            ]
-            for client in chosen_clients(portal, client_id)
-        }
+    found = _known(Settings.load(), client_id)
     rows = [
         {
             "client_id": client.id,
@@ -80,7 +72,33 @@ def list_deletions(client_id: str | None, as_json: bool) -> None:
             "`reconciler deletions approve`; to keep the leads, `reconciler deletions reject`; "
             "both take record ids or --all. If it was an accident, restore the records in Airtable."
         )
+    missing = sum(row["state"] == State.MISSING for row in rows)
+    if missing and not as_json:
+        click.echo(_not_yet(missing))
     raise click.exceptions.Exit(1 if waiting else 0)
+
+
+def _known(settings: Settings, client_id: str | None) -> dict[Client, list[Tombstone]]:
+    """What is known of the records that are gone, or were, by client."""
+    portal = open_portal(settings)
+    with portal.connect() as connection:
+        return {
+            client: [
+                stone
+                for sync in maps(settings, client.base_id).values()
+                for stone in tombstones.load(connection, Pair(client.id, sync)).values()
+            ]
+            for client in chosen_clients(portal, client_id)
+        }
+
+
+def _not_yet(missing: int) -> str:
+    """Why nobody is asked about these yet, and what makes it so."""
+    return (
+        f"{counted(missing, 'record')} missing so far: nothing is done, and nobody asked, before "
+        "a second listing by another run agrees. A later audit makes one, or run "
+        "`reconciler great-sync` again."
+    )
 
 
 def _decide(
@@ -106,6 +124,11 @@ def _decide(
     for result in done:
         if not as_json:
             click.echo(f"{result.client.name}: {_outcome(decision, result)}.")
+            if not result.decided and not result.attention:
+                stones = _known(settings, result.client.id)[result.client]
+                missing = sum(stone.state == State.MISSING for stone in stones)
+                if missing:
+                    click.echo(f"{result.client.name}: {_not_yet(missing)}")
         for reason in result.attention:
             click.echo(f"{result.client.name}: {reason}", err=True)
     raise click.exceptions.Exit(exit_code(done))

@@ -79,6 +79,7 @@ def examine() -> Iterator[Finding]:
     if migrated is not None:
         yield _try("doorbell", lambda: database.doorbell_rings(migrated))
         yield _try("deployments", lambda: database.deployed(migrated))
+        yield _try("Dagster's daemon", lambda: dagster.daemon(migrated))
     yield _try("Dagster storage", dagster.storage)
 
 

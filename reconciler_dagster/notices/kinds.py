@@ -117,8 +117,10 @@ _ALL = (
         "field_stopped",
         Severity.WARNING,
         "A field is stopped and no longer carried over",
-        "Change the field or the column back, or change the definition; the other fields are "
-        "carried over all the same.",
+        "Somebody has changed the field in Airtable, or its column in Postgres. Take that back, or "
+        "change the definition if it was meant. Where the change has emptied cells in Airtable, "
+        "undo it there, as that brings them back too; the portal still has its values. The other "
+        "fields are carried over all the same.",
         "console",
     ),
     Kind(
@@ -150,7 +152,8 @@ _ALL = (
         Severity.WARNING,
         "Leads whose records are gone from Airtable wait for a person",
         "Look whether the records were meant to be deleted, then approve or reject on the page, or "
-        "with `reconciler deletions approve` or `reject`. Until then the leads stay active in the "
+        "with `reconciler deletions approve` or `reject`. If it was an accident, restore them in "
+        "Airtable: the next run takes them off the list. Until then the leads stay active in the "
         "portal.",
         "deletions",
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -169,4 +169,24 @@ def rule_on_deletion(
     found = decisions.decide(connection, pair, [record_id], State(ruling), user.email)
     if not found:
         raise not_found("deletion waiting; the record may have come back meanwhile")
+    sync_requests.put(connection, client_id, user.email)
+
+
+def rule_on_all_deletions(
+    connection: Connection,
+    pairs: Sequence[Pair],
+    user: User,
+    waiting: int,
+    ruling: Literal["approved", "rejected"],
+) -> None:
+    """The same of all deletions that wait, in these syncs of one client. Raises 409 where they are
+    not as many as the person has seen, ``waiting``: nobody rules on what came meanwhile.
+    """
+    client_id = UUID(pairs[0].client_id)
+    user.require_admin(client_id)
+    state = State(ruling)
+    found = sum(len(decisions.decide(connection, p, None, state, user.email)) for p in pairs)
+    if found != waiting:
+        why = f"Nothing was done: {found:,} deletions wait by now, not {waiting:,}. Look again."
+        raise Problem(409, why, kind="changed")
     sync_requests.put(connection, client_id, user.email)

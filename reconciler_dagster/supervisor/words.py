@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -91,9 +92,13 @@ def nothing_starts(environment: str) -> str:
 def died(name: str, code: int, log: Path, end: str) -> str:
     """A part ended by itself."""
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    todo = "mend what its log says and start" if end.strip() else "start"
+    if code == -signal.SIGKILL:
+        how += " (by a person, or by the system because memory ran out)"
+    said = f"The end of {log}:\n\n{end}" if end.strip() else f"Its log, {log}, is empty."
     return (
-        f"The {name} {how}, so everything else was stopped too. Nothing is lost: mend what its log "
-        f"says and start `reconciler up` again. The end of {log}:\n\n{end or '(empty)'}\n"
+        f"The {name} {how}, so everything else was stopped too. Nothing is lost: {todo} "
+        f"`reconciler up` again. {said}\n"
     )
 
 

@@ -243,6 +243,38 @@ def test_deletions_wait_for_a_persons_word(server: Server, world: World, db: Eng
     assert rows(db, "SELECT decided_by FROM reconciler.tombstone WHERE state = 'approved'")[0][0]
 
 
+def test_all_deletions_are_ruled_on_at_once_as_they_were_shown(
+    server: Server, world: World, db: Engine
+) -> None:
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO reconciler.tombstone
+                    (client_id, record_id, lead_id, created_time, state, reason)
+                SELECT client_id, airtable_record_id, id, now(), 'awaiting_approval', 'too many'
+                FROM leads
+            """)
+        )
+    of = "SELECT count(*) FROM reconciler.tombstone WHERE client_id = :c AND state = :s"
+    own = scalar(db, of, c=world.client, s="awaiting_approval")
+    foreign = scalar(db, of, c=world.other_client, s="awaiting_approval")
+    client = signed_in(server, world.admin)
+    assert f"Delete all {own}" in client.get("/console/deletions").text
+    form = {"ruling": "approved", "waiting": str(own - 1)}
+    refused = sent(client, "/deletions/all", **form).text
+    assert f"Nothing was done: {own} deletions wait by now, not {own - 1}." in refused
+    assert scalar(db, of, c=world.client, s="awaiting_approval") == own
+    plain = signed_in(server, world.user)
+    assert plain.post("/console/deletions/all", data=form).status_code == 403
+    form["waiting"] = str(own)
+    assert (
+        f"All {own} deletions are approved: a sync" in sent(client, "/deletions/all", **form).text
+    )
+    assert scalar(db, of, c=world.client, s="approved") == own
+    assert scalar(db, of, c=world.other_client, s="awaiting_approval") == foreign > 0
+    assert scalar(db, "SELECT count(*) FROM reconciler.manual_sync_request") == 1
+
+
 def test_the_overview_tells_what_is_kept_and_what_nothing_explains(
     server: Server, world: World, db: Engine
 ) -> None:

@@ -118,6 +118,22 @@ def test_every_table_has_a_page_in_its_own_words(tables: Server, world: World) -
     assert signed_in(tables, world.user).get("/console/tables/campaigns").status_code == 403
 
 
+def test_the_overview_says_how_often_and_calls_nothing_agreed_after_a_failure(
+    tables: Server, world: World, db: Engine
+) -> None:
+    client = signed_in(tables, world.admin)
+    assert "every 15 minutes, those of some tables every hour." in shown(client, "")
+    agreed = "as it was last agreed"
+    assert agreed in shown(client, "/drift")
+    assert agreed in shown(client, "/tables/campaigns/drift")
+    with db.begin() as connection:
+        data.run(connection, world.client, state="failed", message="Airtable was away.")
+    for path in ("/drift", "/tables/campaigns/drift"):
+        page = shown(client, path)
+        assert "The last run failed:" in page
+        assert agreed not in page
+
+
 def test_the_overview_tells_of_every_table(tables: Server, world: World, db: Engine) -> None:
     client = signed_in(tables, world.admin)
     drift = shown(client, "/drift")

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
 
 from reconciler_dagster.cli.looking.finding import State
 from reconciler_dagster.cli.output import keep_trace
 from reconciler_dagster.config import Settings
+from reconciler_dagster.notices import dagster as watched
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.pooler import Pooling, pooling
+
+
+def daemon(portal: Engine) -> tuple[State, str]:
+    """Whether it gives signs of life, as far as the listener has seen."""
+    now = datetime.now(UTC)
+    with portal.connect() as connection:
+        seen = watched.noted(connection)
+    if seen is None or now - seen.seen_at > watched.DEAD_AFTER:
+        return "skipped", "nobody looks at it here: neither `reconciler up` nor a listener runs"
+    if seen.is_alive(now):
+        return "ok", "it gives signs of life"
+    last = f" since {seen.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if seen.heartbeat else ""
+    return "warning", (
+        f"it gives no sign of life{last}, so nothing is started by schedule: start it again, with "
+        "`reconciler serve daemon` or the service or container that runs it"
+    )
 
 
 def storage() -> tuple[State, str]:

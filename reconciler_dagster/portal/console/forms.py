@@ -174,3 +174,22 @@ def rule_on_deletion(
         ),
         f"The deletion is {ruling}.",
     )
+
+
+@router.post("/deletions/all")
+def rule_on_all_deletions(
+    visit: SentForm,
+    ruling: Annotated[Literal["approved", "rejected"], Form()],
+    waiting: Annotated[int, Form(ge=1)],
+) -> Response:
+    """Approve or reject all deletions of the client, if they are as many as the page has shown."""
+    pairs = visit.pairs
+    then = {"approved": "a sync was asked for and carries them out", "rejected": "the rows stay"}
+    return act(
+        visit,
+        "/deletions",
+        lambda connection: admin_actions.rule_on_all_deletions(
+            connection, pairs, visit.user, waiting, ruling
+        ),
+        f"All {waiting:,} deletions are {ruling}: {then[ruling]}.",
+    )

@@ -19,6 +19,7 @@ from reconciler_dagster.portal.console.month import month_chart
 from reconciler_dagster.portal.console.session import SignedInVisit, Visit
 from reconciler_dagster.portal.models import NoteType, RequestId, SearchText, SyncState
 from reconciler_dagster.portal.problems import not_found
+from reconciler_dagster.postgres import decisions
 from reconciler_dagster.postgres.calls import months
 
 router = APIRouter(prefix="/console", include_in_schema=False)
@@ -129,7 +130,8 @@ def deletions(visit: SignedInVisit) -> Response:
     client = visit.require_client()
     with visit.portal.transaction() as connection:
         found = entries.pending_deletions(connection, client.id, visit.shown)
-    return visit.page("deletions.html", deletions=found)
+        waiting = sum(decisions.pending(connection, pair) for pair in visit.pairs)
+    return visit.page("deletions.html", deletions=found, waiting=waiting)
 
 
 @router.get("/notices")

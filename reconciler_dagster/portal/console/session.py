@@ -89,6 +89,12 @@ class Visit:
             raise not_found("table here: it is not synced")
         return Pair(str(client.id), self.shown[name].map), self.shown[name]
 
+    @property
+    def pairs(self) -> list[Pair]:
+        """The client that is looked at with each of its syncs; raises 403 or 404 without one."""
+        client = self.require_client()
+        return [Pair(str(client.id), shown.map) for shown in self.shown.values()]
+
     def require_leads(self) -> Shown:
         """How the leads are mapped; raises 404 where they are not synced."""
         if MAIN not in self.shown:
