@@ -231,6 +231,17 @@ MUTANTS = [
         "unread: set[str] = set()",
     ),
     Mutant(
+        "look at the lease before the consent is asked for, which may take long",
+        "over_the_question_of_consent",
+        ENGINE + "session.py",
+        "        with at_once(self.engine) as connection:\n"
+        "            adoption.require(connection, self.client.id, self.map.name)\n"
+        "        require_time(self.client.id, self.run_id)\n",
+        "        require_time(self.client.id, self.run_id)\n"
+        "        with at_once(self.engine) as connection:\n"
+        "            adoption.require(connection, self.client.id, self.map.name)\n",
+    ),
+    Mutant(
         "be as patient with a source that is out of order as with a lock-out",
         "patience_is_as_long",
         ENGINE + "push.py",

@@ -87,12 +87,12 @@ class Session:
         return self._doors.calls
 
     def _require_may_write(self) -> None:
-        """Just before a call that writes: the lease lasts, and nobody has taken the consent back
-        since the call was planned.
+        """Just before a call that writes: nobody has taken the consent back since the call was
+        planned, and the lease lasts. That comes last: Postgres may take long to answer.
         """
-        require_time(self.client.id, self.run_id)
         with at_once(self.engine) as connection:
             adoption.require(connection, self.client.id, self.map.name)
+        require_time(self.client.id, self.run_id)
 
     def borrowed_base(self) -> AbstractContextManager[Source]:
         """A door to the base that nobody else uses within the block; its connection is kept."""

@@ -164,10 +164,11 @@ class PostgresServer:
         pid_file.unlink(missing_ok=True)
 
     def _make_socket_folder(self, account: Account) -> None:
-        self._sockets = self.folder / "run"
+        """The same one at each start, so that addresses stay as they are."""
         if len(os.fsencode(f"{self._sockets}{_SOCKET_NAME}")) > _LONGEST_SOCKET:
             self._sockets = Path(tempfile.mkdtemp(prefix="reconciler-"))
-        self._sockets.mkdir(mode=0o700, exist_ok=True)
+        else:  # where anybody may make one, ours must be new
+            self._sockets.mkdir(mode=0o700, exist_ok=self._sockets.parent == self.folder)
         account.own(self._sockets)
 
     def _launch(self, account: Account) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -66,6 +67,10 @@ class Nursery:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(environment).encode() + b"\n")
         self._process.stdin.flush()
+
+    def has_ended(self) -> bool:
+        """Whether the run that was begun is over."""
+        return bool(select.select([self._process.stdout], [], [], 0)[0])
 
     def ended(self) -> tuple[int, int]:
         """Wait for the end of the run: as ``run``."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from reconciler_dagster import effects
-from reconciler_dagster.postgres import lock
+from reconciler_dagster.postgres import adoption, lock
 from reconciler_dagster.postgres.lock import LeaseLost, client_lock
 from reconciler_dagster_tests.world import World
 
@@ -35,8 +36,39 @@ def stopped(acme: World) -> Iterator[Stopped]:
     effects.hook = None
 
 
+PLANNED = "SELECT count(*) FROM reconciler.journal WHERE state = 'sent'"
+
+
 def patches(acme: World) -> int:
     return sum(call["method"] == "PATCH" for call in acme.sandbox.calls())
+
+
+def test_a_call_is_not_begun_when_the_lease_has_run_out_over_the_question_of_consent(
+    acme: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres is long in answering it, and another run takes the client over meanwhile."""
+    record_id = min(acme.sandbox.records())
+    acme.update(record_id, hrq_status="Archive")
+    clock, slept, require = lock._now, [0.0], adoption.require
+
+    def long(*asked: Any, held: bool = False) -> None:
+        require(*asked, held=held)
+        if not held and acme.value(PLANNED):
+            slept[0] = 60.0
+            acme.sql("UPDATE reconciler.lease SET expires_at = '-infinity'")
+            with client_lock(acme.engine, acme.client.id, "takes it over", 5):
+                pass
+
+    acme.sandbox.reset_calls()
+    with monkeypatch.context() as slow:
+        slow.setattr(lock, "_now", lambda: clock() + slept[0])
+        slow.setattr(adoption, "require", long)
+        with pytest.raises(LeaseLost):
+            acme.sync()
+    assert slept == [60.0]
+    assert patches(acme) == 0
+    acme.sync()
+    acme.assert_converged()
 
 
 def test_a_call_is_not_begun_when_the_lease_has_run_out(acme: World, stopped: Stopped) -> None:

@@ -329,4 +329,4 @@ def test_what_a_killed_great_sync_had_done_is_not_done_again(acme: World) -> Non
         assert left.months == [month for month in months if month not in first]
         assert left.since is not None
         all_again = known.left_of_great_sync(connection, [acme.pair], months, afresh=True)
-        assert all_again == known.Left(months)
+        assert all_again == known.MonthsLeft(months)
