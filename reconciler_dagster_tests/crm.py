@@ -20,7 +20,7 @@ from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster.postgres.migrate import upgrade
 from reconciler_dagster.syncs.reading import in_order, parse_definition
 from reconciler_dagster.syncs.resolve import resolve
-from reconciler_dagster_tests.world import World, world
+from reconciler_dagster_tests.world import PATIENCE_SECONDS, World, world
 
 FIRMS = """\
 sync: firms
@@ -119,7 +119,7 @@ class Crm:
             Session(acme.settings, acme.engine, acme.client, sync, run_id, "delta")
             for sync in self.maps().values()
         ]
-        with client_lock(acme.engine, acme.client.id, run_id, 5):
+        with client_lock(acme.engine, acme.client.id, run_id, PATIENCE_SECONDS):
             for session in sessions:
                 pull_airtable(session, scope)
                 pull_postgres(session)

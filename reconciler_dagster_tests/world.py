@@ -33,6 +33,8 @@ from reconciler_dagster.syncs.in_force import leads
 from reconciler_dagster_tests.adopted import ADOPT
 from reconciler_dagster_tests.mapping import LEADS
 
+# How long one run waits for another: for ever, as a time limit decides no test.
+PATIENCE_SECONDS = 600
 ANN, BOB = "ann@portal.example", "bob@portal.example"
 
 
@@ -127,7 +129,7 @@ class World:
         """One run: pull, diff, push, under the client's lock, each over all syncs."""
         sessions = self.sessions()
         session = sessions[0]
-        with client_lock(self.engine, self.client.id, session.run_id, 5):
+        with client_lock(self.engine, self.client.id, session.run_id, PATIENCE_SECONDS):
             pulled = [pull_airtable(one, scope) for one in sessions]
             for one in sessions:
                 pull_postgres(one)
