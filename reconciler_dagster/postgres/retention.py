@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, text
 
@@ -26,7 +27,7 @@ _TURN = """
     WHERE p.at <= clock_timestamp() - make_interval(secs => :every) RETURNING 1
 """
 # When this process may ask again, by portal.
-_ASK_AT: dict[str, float] = {}
+_ASK_AT: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 
 
 def days_of(kept: Kept, settings: Settings) -> int:
@@ -36,8 +37,8 @@ def days_of(kept: Kept, settings: Settings) -> int:
 
 def prune_when_due(engine: Engine, settings: Settings) -> None:
     """Drop what is too old, unless some process has done so of late."""
-    portal, now = str(engine.url), time.monotonic()
-    if now < _ASK_AT.get(portal, 0.0):
+    now = time.monotonic()
+    if now < _ASK_AT.get(engine, 0.0):
         return
     with at_once(engine) as connection:
         is_due = connection.execute(text(_TURN), {"every": EVERY_SECONDS}).scalar()
@@ -45,7 +46,7 @@ def prune_when_due(engine: Engine, settings: Settings) -> None:
     if is_left:
         with at_once(engine) as connection:
             connection.execute(text("UPDATE reconciler.pruned SET at = '-infinity'"))
-    _ASK_AT[portal] = now if is_left else now + ASKED_EVERY_SECONDS
+    _ASK_AT[engine] = now if is_left else now + ASKED_EVERY_SECONDS
 
 
 def prune(engine: Engine, settings: Settings, seconds: float = math.inf) -> bool:
