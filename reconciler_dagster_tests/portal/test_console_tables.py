@@ -134,6 +134,19 @@ def test_the_overview_says_how_often_and_calls_nothing_agreed_after_a_failure(
         assert agreed not in page
 
 
+def test_where_nothing_was_compared_yet_nothing_is_called_agreed(
+    tables: Server, world: World, db: Engine
+) -> None:
+    client = signed_in(tables, world.admin)
+    with db.begin() as connection:
+        connection.execute(text("DELETE FROM reconciler.baseline"))
+        connection.execute(text("SET LOCAL reconciler.writer = 'engine'"))
+        connection.execute(text("TRUNCATE leads, campaigns, client_project_tasks CASCADE"))
+    page = shown(client, "/drift")
+    assert "Nothing has been compared yet: press Manual Sync" in page
+    assert "as it was last agreed" not in page
+
+
 def test_the_overview_tells_of_every_table(tables: Server, world: World, db: Engine) -> None:
     client = signed_in(tables, world.admin)
     drift = shown(client, "/drift")
