@@ -106,6 +106,7 @@ def test_a_person_on_both_sides(
     page.get_by_role("button", name="Claim", exact=True).click()
     page.get_by_label("New note").fill("Rang; wants an offer.")
     page.get_by_role("button", name="Add note").click()
+    expect(page.get_by_text("Ben Ortiz: Rang; wants an offer.")).to_be_visible()
     expect(page.get_by_text("waiting to be sent")).to_be_visible()
 
     # Press Manual Sync, and see both in Airtable.
@@ -113,6 +114,7 @@ def test_a_person_on_both_sides(
     press = time.monotonic()
     page.get_by_role("button", name="Manual Sync").click()
     until(lambda: demo.cells(record).get("Claimed By") == "ben@example.com")
+    until(lambda: "Rang; wants an offer." in demo.cells(record).get("Notes", ""))
     record_testsuite_property("press_to_airtable_seconds", round(time.monotonic() - press, 1))
     grid = Grid(demo, page.context.new_page(), record)
     expect(grid.cell("Claimed By")).to_have_text("ben@example.com")
