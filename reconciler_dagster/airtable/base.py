@@ -21,6 +21,7 @@ from reconciler_dagster.airtable.transport import Bucket, Transport
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.normal import pick
 from reconciler_dagster.core.pairs import AirtableField
+from reconciler_dagster.core.parts import in_parts
 from reconciler_dagster.core.records import is_record_id
 from reconciler_dagster.core.source import PAGE, Clock, OutcomeUnknown, Record, TableSchema
 from reconciler_dagster.core.values import printable
@@ -154,8 +155,7 @@ class Base:
         """Records by id, up to 100 a call; without those that are gone or are no record id."""
         wanted = [key for key in dict.fromkeys(ids) if is_record_id(key)]
         found: dict[str, Record] = {}
-        for start in range(0, len(wanted), PAGE):
-            chunk = wanted[start : start + PAGE]
+        for chunk in in_parts(wanted, PAGE):
             for page in self.records(table_id, by_ids(chunk), field_ids):
                 found |= {record.id: record for record in page if record.id in chunk}
         return list(found.values())

@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler_dagster import tracing
 from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.parts import in_parts
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.source import BATCH, Forbidden, NotSent, OutcomeUnknown, Refused
 from reconciler_dagster.core.values import Value
@@ -48,10 +49,7 @@ def send(
         for record_id, row in outbound.items()
         if (cells := _writable(session, record_id, row, sent))
     }
-    ids = list(sendable)
-    batches = [
-        {i: sendable[i] for i in ids[start : start + BATCH]} for start in range(0, len(ids), BATCH)
-    ]
+    batches = [{i: sendable[i] for i in ids} for ids in in_parts(list(sendable), BATCH)]
     # Side by side, or each batch would wait for the answer to the one before; but no more than the
     # call rate has room for, or they would wait for their slots until what was read is old.
     senders = max(1, min(SENDERS, int(session.settings.calls_per_second)))

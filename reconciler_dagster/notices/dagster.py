@@ -129,6 +129,13 @@ def note(connection: Connection, seen: Dagster) -> None:
     )
 
 
+def life(seen: Dagster | None, now: datetime) -> Literal["ok", "silent", "unseen"]:
+    """Whether the daemon gives signs of life; "unseen" where nobody has looked of late."""
+    if seen is None or now - seen.seen_at > DEAD_AFTER:
+        return "unseen"
+    return "ok" if seen.is_alive(now) else "silent"
+
+
 def noted(connection: Connection) -> Dagster | None:
     """What was seen last; None where nobody has looked yet."""
     row = connection.execute(text("SELECT seen_at, seen FROM reconciler.dagster_seen")).first()

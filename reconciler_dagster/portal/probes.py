@@ -82,7 +82,7 @@ def ready(portal: ThePortal, response: Response, of: Literal["all", "portal"] = 
 def _state(connection: Connection, portal_alone: bool) -> Ready:
     settings = NoticeSettings.load()
     now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-    daemon = _daemon(connection, now)
+    daemon = dagster.life(dagster.noted(connection), now)
     try:
         of_clients = successes(connection)
     except Unfit:
@@ -99,10 +99,3 @@ def _state(connection: Connection, portal_alone: bool) -> Ready:
     return Ready(
         ready=well or portal_alone, database="ok", migrations="ok", daemon=daemon, clients=clients
     )
-
-
-def _daemon(connection: Connection, now: datetime) -> Literal["ok", "silent", "unseen"]:
-    seen = dagster.noted(connection)
-    if seen is None or now - seen.seen_at > dagster.DEAD_AFTER:
-        return "unseen"
-    return "ok" if seen.is_alive(now) else "silent"

@@ -263,8 +263,8 @@ def clear(connection: Connection, run_id: str, *tables: str) -> None:
     """Drop what a run staged, and what dead runs left behind."""
     deletions = ", ".join(
         f"of_{table} AS (DELETE FROM reconciler.{table} "  # noqa: S608 - constants
+        # An array, so that the index is used: the tables may be full of dead rows.
         "WHERE run_id = ANY(ARRAY(SELECT run_id FROM leftovers)))"
         for table in tables or _TABLES
     )
-    # An array, so that the index is used: the tables may be full of dead rows.
     connection.execute(text(f"WITH {_LEFTOVERS}, {deletions} SELECT"), {"run_id": run_id})

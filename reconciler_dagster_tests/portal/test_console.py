@@ -221,11 +221,7 @@ def test_many_with_one_reason_are_one_row(server: Server, world: World, db: Engi
     assert scalar(db, due) == 8
 
 
-def test_deletions_wait_for_a_persons_word(server: Server, world: World, db: Engine) -> None:
-    client = signed_in(server, world.admin)
-    assert "No row waits to be deleted" in client.get("/console/deletions").text
-    form = {"record_id": "rec" + "0".zfill(14), "ruling": "approved"}
-    assert "There is no such deletion" in sent(client, "/deletions", **form).text
+def have_all_deletions_wait(db: Engine) -> None:
     with db.begin() as connection:
         connection.execute(
             text("""
@@ -235,6 +231,14 @@ def test_deletions_wait_for_a_persons_word(server: Server, world: World, db: Eng
                 FROM leads
             """)
         )
+
+
+def test_deletions_wait_for_a_persons_word(server: Server, world: World, db: Engine) -> None:
+    client = signed_in(server, world.admin)
+    assert "No row waits to be deleted" in client.get("/console/deletions").text
+    form = {"record_id": "rec" + "0".zfill(14), "ruling": "approved"}
+    assert "There is no such deletion" in sent(client, "/deletions", **form).text
+    have_all_deletions_wait(db)
     assert "too many" in client.get("/console/deletions").text
     assert "The deletion is approved." in sent(client, "/deletions", **form).text
     assert client.post("/console/deletions", data={**form, "ruling": "deleted"}).status_code == 422
@@ -246,15 +250,7 @@ def test_deletions_wait_for_a_persons_word(server: Server, world: World, db: Eng
 def test_all_deletions_are_ruled_on_at_once_as_they_were_shown(
     server: Server, world: World, db: Engine
 ) -> None:
-    with db.begin() as connection:
-        connection.execute(
-            text("""
-                INSERT INTO reconciler.tombstone
-                    (client_id, record_id, lead_id, created_time, state, reason)
-                SELECT client_id, airtable_record_id, id, now(), 'awaiting_approval', 'too many'
-                FROM leads
-            """)
-        )
+    have_all_deletions_wait(db)
     of = "SELECT count(*) FROM reconciler.tombstone WHERE client_id = :c AND state = :s"
     own = scalar(db, of, c=world.client, s="awaiting_approval")
     foreign = scalar(db, of, c=world.other_client, s="awaiting_approval")

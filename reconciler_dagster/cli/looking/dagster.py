@@ -21,9 +21,10 @@ def daemon(portal: Engine) -> tuple[State, str]:
     now = datetime.now(UTC)
     with portal.connect() as connection:
         seen = watched.noted(connection)
-    if seen is None or now - seen.seen_at > watched.DEAD_AFTER:
+    life = watched.life(seen, now)
+    if seen is None or life == "unseen":
         return "skipped", "nobody looks at it here: neither `reconciler up` nor a listener runs"
-    if seen.is_alive(now):
+    if life == "ok":
         return "ok", "it gives signs of life"
     last = f" since {seen.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if seen.heartbeat else ""
     return "warning", (
