@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from reconciler_dagster.supervisor.child import MARK, is_marked
 from reconciler_dagster.supervisor.plan import Plan, substitutes
 from reconciler_dagster.supervisor.stack import Stack
 from reconciler_dagster.syncs.reading import SHIPPED, read_folder
+from reconciler_dagster_tests.processes import command_of, has_ended
 
 pytestmark = pytest.mark.minutes
 
@@ -91,21 +92,17 @@ class Up:
             try:
                 marked = process.environ().get(MARK) == str(self.state.resolve())
                 ours = marked or any(str(self.state) in word for word in process.cmdline())
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                if ours and not has_ended(process):
                     found.append(process)
-            except psutil.Error:
+            except (psutil.Error, OSError):  # it has ended just now
                 continue
         return found
 
     def commands(self) -> list[str]:
-        found = []
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):  # it has ended just now
-                found.append(" ".join(process.cmdline()))
-        return found
+        return [command_of(process) for process in self.processes()]
 
     def child(self, word: str) -> psutil.Process:
-        return next(p for p in self.processes() if word in " ".join(p.cmdline()))
+        return next(p for p in self.processes() if word in command_of(p))
 
     def end(self, number: int = signal.SIGINT) -> int:
         """Signal it as a terminal does, and wait."""
@@ -117,7 +114,8 @@ class Up:
             self.process.kill()
             self.process.wait()
         for process in self.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._file.close()
 
 
@@ -286,7 +284,7 @@ def test_real_systems_are_used_and_get_no_substitute(up: Callable[..., Up], empt
         one.wait_until_ready()
         assert f"Port {PORTS['dagster']} is taken: dagster is on " in one.said()
         assert one.address("Dagster UI") != f"http://127.0.0.1:{PORTS['dagster']}"
-    commands = [" ".join(process.cmdline()) for process in one.processes()]
+    commands = one.commands()
     # Whoever starts everything by hand means it to sync.
     assert one.running()["RECONCILER_ENVIRONMENT"] == "production"
     assert [c for c in commands if "orchestration.listener" in c]
@@ -331,7 +329,7 @@ def test_a_dead_database_is_one_sentence(up: Callable[..., Up], name: str) -> No
 
 def test_a_ctrl_c_while_starting(up: Callable[..., Up]) -> None:
     one = up()
-    eventually(lambda: any("dagster api grpc" in " ".join(p.cmdline()) for p in one.processes()))
+    eventually(lambda: any("dagster api grpc" in command for command in one.commands()))
     assert one.end() == 0
     assert one.processes() == []
 

@@ -220,8 +220,8 @@ MUTANTS = [
         "take a part that Postgres has lost for one in which nothing is to be done",
         "lost_between_two_parts",
         ENGINE + "diff.py",
-        "        if lost:\n",
-        "        if False:\n",
+        "        if lost := (remote",
+        "        if False and (remote",
     ),
     Mutant(
         "release quarantine without having read the record",
@@ -941,5 +941,12 @@ MUTANTS = [
         POSTGRES + "derived.py",
         "{held} IS NOT NULL OR {undecided} THEN",
         "{held} IS NOT NULL THEN",
+    ),
+    Mutant(
+        "take a part of a window that Postgres has lost for a proved one",
+        "lost_is_not_taken_for_proved",
+        POSTGRES + "staging.py",
+        "    if len(found) < expected:\n",
+        "    if False:\n",
     ),
 ]

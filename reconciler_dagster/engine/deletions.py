@@ -72,14 +72,17 @@ def judge(
     new = [r for r in agreed if r not in stones or stones[r].state is State.RETURNED]
     suspicion = is_suspicious(listed, len(agreed), counted + len(new), size)
     doubted = {r: suspicion if r in met else never_met(elsewhere.get(r)) for r in gone}
-    _conclude(session, doubted, stones)
+    decidable = _conclude(session, doubted, stones)
     undecided = [r for r in agreed if r not in stones or stones[r].state is not State.REJECTED]
     doubts = []
     if suspicion and undecided:
-        doubts = [
-            f"{suspicion} Nothing was deleted: look at Airtable's trash, then at "
-            "`reconciler deletions list`."
-        ]
+        then = (
+            ", then at `reconciler deletions list`."
+            if decidable
+            else ". Nothing has to be decided yet: what the next Great Sync or audit does not find "
+            "either is then in `reconciler deletions list`."
+        )
+        doubts = [f"{suspicion} Nothing was deleted: look at Airtable's trash{then}"]
     return Judged(found, doubts)
 
 
@@ -87,8 +90,10 @@ def _conclude(
     session: Session,
     doubted: Mapping[str, str | None],
     stones: Mapping[str, tombstones.Tombstone],
-) -> None:
-    """``doubted``: the records that are gone, and why a person has to say so, if one has to."""
+) -> bool:
+    """``doubted``: the records that are gone, and why a person has to say so, if one has to.
+    Returns whether one can: each is looked for a second time first.
+    """
     absences, buried = [], []
     for record_id, suspicion in doubted.items():
         stone = stones.get(record_id)
@@ -107,6 +112,7 @@ def _conclude(
             connection, session.pair, session.run_id, buried
         )
         journal.close(connection, session.pair, buried)
+    return any(absence.state is State.AWAITING_APPROVAL for absence in absences)
 
 
 def carry_out_approved(session: Session) -> None:

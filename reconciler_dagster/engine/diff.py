@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,14 +95,27 @@ class Staged:
         return key in self.waiting and self.waiting[key] == value
 
 
-def load(session: Session, key: str, record_ids: Collection[str], *, may_assume: bool) -> Staged:
+def load(
+    session: Session,
+    key: str,
+    record_ids: Collection[str],
+    *,
+    remote: AbstractSet[str],
+    local: AbstractSet[str] = frozenset(),
+    may_assume: bool,
+) -> Staged:
     """Read what was staged of some records under a key, with baselines, open journal entries and
     refusals.
+
+    ``remote``, ``local``: what was staged of either side. Raises StagingLost where some of it is
+    gone: it must not be taken for settled.
     """
     pair = session.pair
     with session.engine.connect() as connection:
         records = staging.records(connection, key, record_ids)
         leads = staging.leads(connection, key, record_ids)
+        if lost := (remote - records.keys()) | (local - leads.keys()):
+            raise StagingLost(len(lost))
         ids = [*records, *leads]
         baselines = baseline.load(connection, pair, ids)
         entries = journal.open_entries(connection, pair, record_ids)
@@ -169,23 +183,21 @@ def stage_plan(session: Session) -> Iterator[tuple[Staged, dict[str, LeadChange]
 def parts(session: Session, pulled: Pulled) -> Iterator[tuple[Staged, dict[str, LeadChange]]]:
     """What the run has staged, in parts, each with what is planned for it so far. The records that
     were asked for and are gone are in them.
-
-    Raises StagingLost where a part is not whole any more: it must not be taken for settled.
     """
     with session.engine.connect() as connection:
-        remote = set(staging.record_ids(connection, session.key))
+        remote = set(staging.whole(connection, session.key, pulled.staged))
         local = set(staging.lead_ids(connection, session.key))
-    if len(remote) < pulled.staged:
-        raise StagingLost(pulled.staged - len(remote))
     for part in in_parts(sorted({*remote, *local, *pulled.gone}), PART):
         with session.engine.connect() as connection:
             changes = staging.changes(connection, session.key, part)
-        staged = load(session, session.key, part, may_assume=pulled.window is None)
-        lost = (remote.intersection(part) - staged.records.keys()) | (
-            local.intersection(part) - staged.leads.keys()
+        staged = load(
+            session,
+            session.key,
+            part,
+            remote=remote.intersection(part),
+            local=local.intersection(part),
+            may_assume=pulled.window is None,
         )
-        if lost:
-            raise StagingLost(len(lost))
         yield staged, changes
 
 

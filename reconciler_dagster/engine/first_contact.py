@@ -116,7 +116,7 @@ class _Rehearsal:
     def add(self, part: Part) -> None:
         """Rehearse a part."""
         session = self._session
-        staged = load_part(session, part.key)
+        staged = load_part(session, part)
         changes = staged.plan(session)
         there = foreseen(session, changes)
         found = rehearse(session, staged, changes, [t.name for t in self._triggers])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Event
 
@@ -29,10 +29,11 @@ CHAINS = 4
 
 @dataclass(frozen=True)
 class Part:
-    """Records staged under ``key``. ``advance``: see postgres.baseline.advanced_since."""
+    """So many records staged under ``key``. ``advance``: see postgres.baseline.advanced_since."""
 
     key: str
     advance: int
+    records: int = 0
 
 
 @dataclass(frozen=True)
@@ -183,14 +184,16 @@ class _Listing:
             calls_before = base.clock.calls
             base.clock.reset()
             chain = _Chain(datetime.now(UTC), datetime.now(UTC))
-            in_part = PART
+            in_part, staged = PART, set[str]()
             for page, advance in self._pages(base, piece):
                 if in_part >= PART:
                     part = new_part(session, staging_key.beneath(key, len(chain.parts)), advance)
                     chain.parts.append(part)
-                    in_part = 0
+                    in_part, staged = 0, set()
                 in_scope = [r for r in page if self._scope.holds(r.created_time)]
-                chain.listed |= stage(session, in_scope, chain.parts[-1].key)
+                staged |= stage(session, in_scope, chain.parts[-1].key)
+                chain.parts[-1] = replace(chain.parts[-1], records=len(staged))
+                chain.listed |= staged
                 in_part += len(page)
                 if sampling and len(page) == PAGE and len(self._running) < CHAINS:
                     created = [record.created_time for record in page]

@@ -179,7 +179,7 @@ def push_chunk(
     leads.stage_leads(
         session.engine, key, session.pair, session.fields.columns, record_ids, edited=False
     )
-    staged = load(session, key, record_ids, may_assume=False)
+    staged = load(session, key, record_ids, remote=found, may_assume=False)
     gone = set(record_ids) - found
     pushed.gone |= gone
     refuse_gone(session, staged, gone)

@@ -7,8 +7,9 @@ for is read again first, so that no old answer ever rolls a newer value back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler_dagster.core import staging_key
 from reconciler_dagster.engine import deletions
@@ -43,12 +44,12 @@ def preview(session: Session, window: Window, coming: Coming | None = None) -> C
 
 def inserts_of(session: Session, window: Window) -> set[str]:
     """The records of a window that get a row."""
-    plans = (load_part(session, part.key).plan(session) for part in window.parts)
+    plans = (load_part(session, part).plan(session) for part in window.parts)
     return {record_id for changes in plans for record_id in inserts(changes)}
 
 
 def _preview(session: Session, part: Part, coming: Coming) -> ChangeSet:
-    staged = load_part(session, part.key)
+    staged = load_part(session, part)
     changes = staged.plan(session)
     if session.dry_run:
         return foresee(session, staged, changes, coming)
@@ -78,9 +79,6 @@ class Reconciled:
 def reconcile(session: Session, window: Window) -> Reconciled:
     """Carry out a window: its parts, then its absences. Every write is under the client's lock."""
     out = Reconciled()
-    with session.engine.connect() as connection:
-        keys = [part.key for part in window.parts]
-        staging.require_whole(connection, keys, window.listed)
     session.counts.pulled += window.listed
     with _locked(session, window):
         session.mend_record_ids()
@@ -98,7 +96,7 @@ def reconcile(session: Session, window: Window) -> Reconciled:
             with session.engine.begin() as connection:
                 advance = baseline.next_advance(connection)
             part = new_part(session, key, advance)
-            stage(session, judged.found, key)
+            part = replace(part, records=len(stage(session, judged.found, key)))
             out.unknown += _reconcile_part(session, window, part)
     if session.map.is_followed:
         with _locked(session, window), session.writing() as connection:
@@ -124,8 +122,7 @@ def _locked(session: Session, window: Window) -> Iterator[None]:
 def _reconcile_part(session: Session, window: Window, part: Part) -> int:
     """Returns how many writes stayed without an answer."""
     with _locked(session, window):
-        _refresh(session, window, part)
-        staged = load_part(session, part.key)
+        staged = _load(session, part.key, _refresh(session, window, part))
         changes = staged.plan(session)
         outbound = write_inbound(session, staged, changes)
         if not outbound:
@@ -139,31 +136,39 @@ def _reconcile_part(session: Session, window: Window, part: Part) -> int:
     return len(pushed.unknown)
 
 
-def _refresh(session: Session, window: Window, part: Part) -> None:
+def _refresh(session: Session, window: Window, part: Part) -> AbstractSet[str]:
     """Read again what somebody read or wrote since the listing was asked for; all of the part
-    where the fields were bound anew meanwhile.
+    where the fields were bound anew meanwhile. Returns the records that are there now.
     """
     session.check_mapping()
     field_ids = session.bound.ids_by_column
     with session.engine.connect() as connection:
-        stale = baseline.advanced_since(connection, session.pair, part.key, part.advance)
-        if field_ids != window.field_ids:
-            stale = staging.record_ids(connection, part.key)
-    if stale:
-        records = session.base.read(session.table_id, stale, session.bound.field_ids)
-        with session.engine.begin() as connection:
-            staging.drop_records(connection, part.key, stale)
-        stage(session, records, part.key)
+        there = set(staging.whole(connection, part.key, part.records))
+        stale = there
+        if field_ids == window.field_ids:
+            stale = set(baseline.advanced_since(connection, session.pair, part.key, part.advance))
+    if not stale:
+        return there
+    records = session.base.read(session.table_id, sorted(stale), session.bound.field_ids)
+    with session.engine.begin() as connection:
+        staging.drop_records(connection, part.key, stale)
+    return (there - stale) | stage(session, records, part.key)
 
 
-def load_part(session: Session, key: str) -> Staged:
-    """A part and the leads of its records, as these are now."""
+def load_part(session: Session, part: Part) -> Staged:
+    """A part as it was listed, and the leads of its records as these are now. Raises StagingLost
+    where it is not whole any more.
+    """
     with session.engine.connect() as connection:
-        record_ids = staging.record_ids(connection, key)
+        record_ids = staging.whole(connection, part.key, part.records)
+    return _load(session, part.key, set(record_ids))
+
+
+def _load(session: Session, key: str, record_ids: AbstractSet[str]) -> Staged:
     leads.stage_leads(
         session.engine, key, session.pair, session.fields.columns, record_ids, edited=False
     )
-    return load(session, key, record_ids, may_assume=False)
+    return load(session, key, record_ids, remote=record_ids, may_assume=False)
 
 
 def _mark_verified(session: Session, record_ids: Iterable[str]) -> None:

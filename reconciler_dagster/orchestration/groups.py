@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -17,19 +18,21 @@ from reconciler_dagster.core.due import SCHEDULE
 from reconciler_dagster.core.sync import MAIN
 from reconciler_dagster.orchestration.catalogue import HOURLY, OWNER
 from reconciler_dagster.orchestration.metadata import Metadata
-from reconciler_dagster.orchestration.partitions import CLIENTS
+from reconciler_dagster.orchestration.partitions import CLIENTS, WINDOWS
 from reconciler_dagster.syncs.definition import SyncDefinition
 from reconciler_dagster.syncs.in_force import definitions
 
 
 @dataclass(frozen=True)
 class Part:
-    """An asset that every group has. ``name``: with the sync's in it."""
+    """An asset that every group has. ``name``: with the sync's in it. ``job``: what makes it."""
 
     name: str
     kinds: frozenset[str]
     description: str
     deps: tuple[Part, ...] = ()
+    job: str = "sync"
+    partitions: dg.PartitionsDefinition[Any] = CLIENTS
 
     def key(self, sync: str) -> dg.AssetKey:
         """Below the sync's name: what a sync may be called cannot meet another asset's key."""
@@ -54,11 +57,20 @@ CHANGE_SET = Part(
 )
 RECONCILED = Part("reconciled_{}", _BOTH, "Both sides after the push.", (CHANGE_SET,))
 AUDITED = Part(
-    "audited_{}", _BOTH, "The stalest creation windows of a client, compared in full and repaired."
+    "audited_{}",
+    _BOTH,
+    "The stalest creation windows of a client, compared in full and repaired.",
+    job="audit",
 )
-PARTS = (AIRTABLE, POSTGRES, CHANGE_SET, RECONCILED, AUDITED)
-_MADE_BY = "Made by the runs of `sync` for which this sync was due."
-_MADE_BY_AUDIT = "Made by the runs of `audit`."
+WHOLE = Part(
+    "{}_windows",
+    _BOTH,
+    "Both sides of whole creation months. A month is materialised where it is proved: its listing "
+    "was complete, and the run was no dry run.",
+    job="great_sync",
+    partitions=WINDOWS,
+)
+PARTS = (AIRTABLE, POSTGRES, CHANGE_SET, RECONCILED, AUDITED, WHOLE)
 
 
 def in_force() -> list[SyncDefinition]:
@@ -78,7 +90,8 @@ def specs(syncs: Iterable[SyncDefinition]) -> list[dg.AssetSpec]:
 
 def _spec(part: Part, own: SyncDefinition) -> dg.AssetSpec:
     tables = f"`{own.airtable.table}` in Airtable, `{own.postgres.table}` in Postgres."
-    made_by = _MADE_BY_AUDIT if part is AUDITED else _MADE_BY
+    which = " for which this sync was due" if part.job == "sync" else ""
+    made_by = f"Made by the runs of `{part.job}`{which}."
     fresh = {RECONCILED: _freshness(own.every), AUDITED: HOURLY}
     return dg.AssetSpec(
         part.key(own.sync),
@@ -88,7 +101,7 @@ def _spec(part: Part, own: SyncDefinition) -> dg.AssetSpec:
         owners=[OWNER],
         kinds=set(part.kinds),
         tags={"reconciler/scope": own.sync},
-        partitions_def=CLIENTS,
+        partitions_def=part.partitions,
         freshness_policy=fresh.get(part),
     )
 
@@ -103,14 +116,15 @@ def report(
     context: dg.OpExecutionContext | dg.AssetExecutionContext,
     part: Part,
     told: Mapping[str, Metadata],
+    partitions: Iterable[str] | None = None,
 ) -> None:
-    """Note that a run has made this part for its client. ``told``: by sync, of those that it was
-    over; the leads' is the op's own output.
+    """Note that a run has made this part. ``told``: by sync, of those that it was over; the leads'
+    is the op's own output. ``partitions``: the run's own unless given.
     """
     for sync, metadata in told.items():
-        if sync != MAIN:
+        if sync == MAIN:
+            continue
+        for partition in [context.partition_key] if partitions is None else partitions:
             context.log_event(
-                dg.AssetMaterialization(
-                    part.key(sync), partition=context.partition_key, metadata=metadata
-                )
+                dg.AssetMaterialization(part.key(sync), partition=partition, metadata=metadata)
             )

@@ -1,12 +1,21 @@
-"""One partition per active client; its key is the client's id."""
+"""One partition per active client, whose key is the client's id; for whole windows one per client
+and creation month.
+"""
 
 from __future__ import annotations
 
 import dagster as dg
 
+from reconciler_dagster.core.windows import FIRST_MONTH
 from reconciler_dagster.postgres.clients import Client
 
 CLIENTS = dg.DynamicPartitionsDefinition(name="client")
+WINDOWS = dg.MultiPartitionsDefinition(
+    {
+        "client": CLIENTS,
+        "month": dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH, end_offset=1),
+    }
+)
 
 
 def ensure_partitions(instance: dg.DagsterInstance, clients: list[Client]) -> int:

@@ -18,18 +18,18 @@ from dagster_shared.utils.warnings import BetaWarning
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.findings import Findings
-from reconciler_dagster.core.windows import FIRST_MONTH, months_scope, months_until
+from reconciler_dagster.core.windows import months_scope, months_until
 from reconciler_dagster.engine.change_set import ChangeSet, combined
 from reconciler_dagster.engine.coming import linked
 from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.listing import Window
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.engine.windows import discard, inserts_of, preview, reconcile
-from reconciler_dagster.orchestration import listing, metadata, verdicts
+from reconciler_dagster.orchestration import groups, listing, metadata, verdicts
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.failures import Failures, by_client
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
-from reconciler_dagster.orchestration.partitions import CLIENTS
+from reconciler_dagster.orchestration.partitions import WINDOWS
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun, moved
 from reconciler_dagster.postgres import bindings, cursor, fights, runs, staging
 from reconciler_dagster.postgres import windows as known
@@ -37,12 +37,6 @@ from reconciler_dagster.postgres.runs import Summary
 
 warnings.filterwarnings("ignore", "Parameter `backfill_policy`", BetaWarning)
 
-WINDOWS = dg.MultiPartitionsDefinition(
-    {
-        "client": CLIENTS,
-        "month": dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH, end_offset=1),
-    }
-)
 WINDOW_CHANGE_SET = dg.AssetKey("window_change_set")
 RECONCILED_WINDOWS = dg.AssetKey("reconciled_windows")
 # Months a run of a backfill from the Dagster UI.
@@ -200,13 +194,15 @@ def reconciled_windows(
         before = {s.client_id: s for s in runs.summaries(connection, run.run_id)}
     keys = {str(key): key for key in context.partition_keys}
     for client in clients:
-        proved: list[str] = []
         with failures.of(client):
-            proved, told = _reconcile(context, run, client, before.get(client))
-        for month in proved:
-            yield dg.AssetMaterialization(
-                RECONCILED_WINDOWS, partition=keys[f"{client}|{month}"], metadata=told
-            )
+            proof = _reconcile(context, run, client, before.get(client))
+            for month in proof.of_all_syncs():
+                yield dg.AssetMaterialization(
+                    RECONCILED_WINDOWS, partition=keys[f"{client}|{month}"], metadata=proof.told
+                )
+            for sync, months in proof.months.items():
+                partitions = [keys[f"{client}|{month}"] for month in months]
+                groups.report(context, groups.WHOLE, {sync: proof.of_syncs[sync]}, partitions)
     with run.engine.connect() as connection:
         summaries = runs.summaries(connection, run.run_id)
     names = sorted(failures.name(client) for client in clients)
@@ -216,23 +212,38 @@ def reconciled_windows(
     failures.tell()
 
 
+@dataclass(frozen=True)
+class _Proof:
+    """What is proved of a client. ``months``: by sync, those that nothing speaks against.
+    ``told``, ``of_syncs``: what to tell of all syncs, and of each.
+    """
+
+    months: dict[str, list[str]]
+    told: metadata.Metadata
+    of_syncs: dict[str, metadata.Metadata]
+
+    def of_all_syncs(self) -> list[str]:
+        """The months that are proved of every sync."""
+        return sorted(set.intersection(*map(set, self.months.values())))
+
+
 def _reconcile(
     context: dg.AssetExecutionContext, run: WindowRun, client: str, before: Summary | None
-) -> tuple[list[str], metadata.Metadata]:
-    """One client: the months that are proved, and what to tell of them."""
+) -> _Proof:
+    """One client."""
     if before is not None and before.state == "failed":  # its listing failed, or the brake holds
         raise dg.Failure(
             before.message or "The windows of this client were not listed.", allow_retries=False
         )
     dry_run = before is not None and bool(before.findings.get("dry_run"))
     unanswered, doubts = 0, list[str]()
-    proved: list[set[str]] = []
+    proved: dict[str, list[str]] = {}
     with run.step(client, dry_run=dry_run) as sessions:
         for session in sessions:
             done = _reconcile_sync(context, session, dry_run)
             unanswered += done.unknown
             doubts += done.doubts
-            proved.append(done.proved)
+            proved[session.map.name] = sorted(done.proved)
         if not dry_run:
             unanswered += fill_links(sessions, in_turns=True)
     with run.engine.begin() as connection:
@@ -246,7 +257,9 @@ def _reconcile(
         for session in sessions:
             staging.clear(connection, listing.key_of(session))
         (summary,) = [s for s in runs.summaries(connection, run.run_id) if s.client_id == client]
-    return sorted(set.intersection(*proved)), metadata.of_run(sessions[0], summary)
+    counts = run.counts(client)
+    of_syncs = {s.map.name: metadata.of_sync(s, summary, counts[s.map.name]) for s in sessions}
+    return _Proof(proved, metadata.of_run(sessions[0], summary), of_syncs)
 
 
 @dataclass

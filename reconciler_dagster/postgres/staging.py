@@ -106,19 +106,14 @@ def record_ids(connection: Connection, run_id: str) -> list[str]:
     return list(rows.scalars())
 
 
-def require_whole(connection: Connection, run_ids: Iterable[str], expected: int) -> None:
-    """The tables are not logged: a crash of Postgres empties them. Raises StagingLost where fewer
-    records lie under these keys than were staged.
+def whole(connection: Connection, run_id: str, expected: int) -> list[str]:
+    """The same where so many were staged. The tables are not logged: a crash of Postgres empties
+    them. Raises StagingLost where there are fewer.
     """
-    found = connection.execute(
-        text(
-            "SELECT count(DISTINCT record_id) FROM reconciler.staged_record "
-            "WHERE run_id = ANY(:run_ids)"
-        ),
-        {"run_ids": list(run_ids)},
-    ).scalar_one()
-    if found < expected:
-        raise StagingLost(expected - found)
+    found = record_ids(connection, run_id)
+    if len(found) < expected:
+        raise StagingLost(expected - len(found))
+    return found
 
 
 def drop_records(connection: Connection, run_id: str, records: Iterable[str]) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from reconciler_dagster.core.scope import CHANGED
-from reconciler_dagster.engine import diff, push
+from reconciler_dagster.engine import diff, listing, push, windows
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.rehearsal import rehearse_runs
 from reconciler_dagster.postgres.staging import StagingLost
+from reconciler_dagster_tests.windows import audited, sweep
 from reconciler_dagster_tests.world import World, world
+
+# What a restart of Postgres does to staged rows, while connections are made anew without a word.
+LOST = "TRUNCATE reconciler.staged_record, reconciler.staged_lead, reconciler.staged_change"
 
 
 @pytest.fixture
@@ -90,9 +94,6 @@ def test_a_dry_run_in_parts_promises_what_the_run_then_does(acme: World, parts: 
 def test_rows_that_postgres_lost_between_two_parts_end_the_run(
     acme: World, parts: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was restarted, and its connections were made anew without a word: what is staged is in
-    tables that a restart empties.
-    """
     acme.sync()
     edit_both_sides(acme)
     cursor = acme.sql("SELECT modified_since FROM reconciler.cursor")
@@ -100,9 +101,7 @@ def test_rows_that_postgres_lost_between_two_parts_end_the_run(
 
     def then_lost(*args: object) -> list[str]:
         outbound = write(*args)  # type: ignore[arg-type]
-        acme.sql(
-            "TRUNCATE reconciler.staged_record, reconciler.staged_lead, reconciler.staged_change"
-        )
+        acme.sql(LOST)
         return outbound
 
     with monkeypatch.context() as lossy:
@@ -134,3 +133,57 @@ def test_edits_that_postgres_lost_before_they_were_planned_are_not_settled(
     assert acme.value("SELECT count(DISTINCT record_id) FROM reconciler.unsettled") == 23
     acme.sync()
     acme.assert_converged()
+
+
+def test_a_reading_that_postgres_lost_before_it_was_merged_ends_the_push(
+    acme: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.sync()
+    edit_both_sides(acme)
+    cursor = acme.sql("SELECT modified_since FROM reconciler.cursor")
+    load = push.load
+
+    def lost_before(*args: object, **more: object) -> diff.Staged:
+        acme.sql(LOST)
+        return load(*args, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as lossy, pytest.raises(StagingLost), acme.underway():
+        lossy.setattr(push, "load", lost_before)
+    assert acme.sql("SELECT modified_since FROM reconciler.cursor") == cursor
+    acme.sync()
+    remote, local, _ = acme.sides()
+    assert {r: local[r] for r in remote} == remote
+
+
+@pytest.mark.parametrize("sweeping", [sweep, audited])
+@pytest.mark.parametrize("before", ["load", "write_inbound"])
+def test_a_part_of_a_window_that_postgres_lost_is_not_taken_for_proved(
+    portal_db: str,
+    monkeypatch: pytest.MonkeyPatch,
+    sweeping: Callable[[World], object],
+    before: str,
+) -> None:
+    monkeypatch.setattr(listing, "PART", 100)
+    with world(portal_db, leads=250) as acme:
+        acme.sync()
+        acme.sql("UPDATE reconciler.baseline SET verified_at = NULL")
+        for record_id in acme.sandbox.records():  # without a trace
+            acme.sandbox.override(record_id, "ICP Score", 94)
+        step = getattr(windows, before)
+        previewed = 3 if before == "load" else 0
+        calls = iter(range(100))
+
+        def lost_before(*args: object, **more: object) -> object:
+            if next(calls) == previewed:  # the first part that is carried out
+                acme.sql(LOST)
+            return step(*args, **more)
+
+        with monkeypatch.context() as lossy:
+            lossy.setattr(windows, before, lost_before)
+            with pytest.raises(StagingLost):
+                sweeping(acme)
+        count = "SELECT count(verified_at) FROM reconciler.baseline"
+        assert acme.value(count) == (0 if before == "load" else 100)
+        sweeping(acme)
+        assert acme.value(count) == 250
+        acme.assert_converged()

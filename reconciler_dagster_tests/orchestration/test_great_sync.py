@@ -19,11 +19,13 @@ from reconciler_dagster.cli.run import show
 from reconciler_dagster.core.windows import months_until, unknown_grouped
 from reconciler_dagster.orchestration.audit import every_hour
 from reconciler_dagster.orchestration.execute import audit_clients, decide_deletions
-from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WINDOWS, WindowConfig
+from reconciler_dagster.orchestration.partitions import WINDOWS
+from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WindowConfig
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.crash.busy import Before, end_state
 from reconciler_dagster_tests.orchestration.conftest import failed_checks, great_sync, point_at
+from reconciler_dagster_tests.processes import has_ended
 from reconciler_dagster_tests.windows import inactive, next_hour, states, sweep
 from reconciler_dagster_tests.world import ANN, World, world
 
@@ -134,10 +136,13 @@ def test_a_third_of_the_base_gone_turns_the_check_red_and_a_person_decides(
     gone = sorted(acme.sandbox.records())[::3]
     for record_id in gone:
         acme.sandbox.delete(record_id)
-    great_sync(acme, instance)
+    first, _ = great_sync(acme, instance)
+    assert first.counts.deletions_pending == 0
+    assert any("Nothing has to be decided yet" in why for why in first.attention)
     result, _ = great_sync(acme, instance)
     assert inactive(acme) == set()
     assert (result.counts.deletions, result.counts.deletions_pending) == (0, 80)
+    assert any("trash, then at `reconciler deletions list`" in why for why in result.attention)
     assert any("are missing from Airtable" in why for why in result.attention)
     assert "are missing from Airtable" in failed_checks(instance)["window_deletions"]
     (kept,) = decide_deletions(acme.settings, instance, None, "reject", gone[:1], "Ann")
@@ -266,7 +271,7 @@ def killed_at_random(acme: World, times: int, chance: random.Random) -> int:
             child = psutil.Process(int(nursery.stdout.readline()))
             if times:
                 after = chance.randint(1, 7)
-                while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+                while not has_ended(child):
                     if len(acme.sandbox.calls()) >= before + after:
                         times -= 1
                         child.kill()

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from reconciler_dagster.core.windows import months_until
-from reconciler_dagster.orchestration.windows import WindowConfig
+from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WindowConfig
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster_tests.orchestration.conftest import great_sync, point_at
 from reconciler_dagster_tests.owner.tables import Tables, tables
@@ -43,6 +43,28 @@ def test_every_sync_is_listed_ahead_and_nothing_twice(
     assert told.last is not None
     assert told.last.records_expected == 150 + campaigns
     assert portal.quiet() == (2, 0, 0)
+
+
+def test_each_sync_has_its_months_in_its_own_group(
+    portal: Tables, instance: dg.DagsterInstance
+) -> None:
+    """A month is proved of all syncs only where it is of each."""
+    own, all_ = dg.AssetKey(["campaigns", "campaigns_windows"]), RECONCILED_WINDOWS
+    great_sync(portal.acme, instance, config=WindowConfig(dry_run=True))
+    assert instance.get_materialized_partitions(own) == set()
+    portal.acme.sync()
+    portal.on("Leads").fault("short_listing", keep=60, method="GET", times=None)
+    great_sync(portal.acme, instance)
+    everything = {f"{portal.acme.client.id}|{m}" for m in months_until(datetime.now(UTC))}
+    assert instance.get_materialized_partitions(own) == everything
+    assert instance.get_materialized_partitions(all_) < everything
+    portal.on("Leads").clear_faults()
+    great_sync(portal.acme, instance)
+    assert instance.get_materialized_partitions(all_) == everything
+    (event,) = instance.fetch_materializations(own, limit=1).records
+    assert event.asset_materialization is not None
+    told = {key: said.value for key, said in event.asset_materialization.metadata.items()}
+    assert (told["client"], told["outcome"], told["local writes"]) == ("Acme", "ok", 0)
 
 
 def test_a_month_is_left_until_all_syncs_have_it(portal: Tables) -> None:

@@ -146,7 +146,11 @@ def test_each_sync_that_is_chosen_has_a_group(monkeypatch: pytest.MonkeyPatch) -
         *("leads", "campaigns", "tasks", "great_sync")
     }
     own = {name: spec for name, spec in found.items() if spec.group_name == "campaigns"}
-    assert own.keys() == {*OF_CAMPAIGNS, "campaigns/audited_campaigns"}
+    assert own.keys() == {
+        *(*OF_CAMPAIGNS, "campaigns/audited_campaigns", "campaigns/campaigns_windows")
+    }
+    windows = own.pop("campaigns/campaigns_windows")
+    assert windows.partitions_def == found["reconciled_windows"].partitions_def
     of_leads = next(spec for spec in found.values() if spec.key.path[-1] == "reconciled_leads")
     for spec in own.values():
         assert spec.owners == of_leads.owners

@@ -39,6 +39,7 @@ from reconciler_dagster_tests.orchestration.launching import (
     eventually,
     place_of,
 )
+from reconciler_dagster_tests.processes import has_ended
 
 pytestmark = pytest.mark.minutes
 
@@ -235,7 +236,7 @@ def test_a_run_that_is_gone_cannot_be_terminated(system: System) -> None:
     worker = worker_of(system, run_id)
     parent_of(system).kill()
     worker.kill()
-    eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: has_ended(worker))
     assert not system.instance.run_launcher.terminate(run_id)
 
 
@@ -268,7 +269,7 @@ def test_a_parent_and_its_run_killed_together_are_seen_in_one_poll(system: Syste
     worker = worker_of(system, run_id)
     parent_of(system).kill()
     worker.kill()
-    eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: has_ended(worker))
     system.monitor()
     assert system.status(run_id) is FAILURE
     assert "the process that executed it is gone" in system.told(run_id)

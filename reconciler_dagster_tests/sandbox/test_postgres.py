@@ -17,6 +17,7 @@ import pytest
 
 from reconciler_dagster.sandbox.account import EmbeddedPostgresError
 from reconciler_dagster.sandbox.postgres import PostgresServer, embedded_postgres
+from reconciler_dagster_tests.processes import has_ended
 
 HOLD = """
 import signal, sys, time
@@ -61,7 +62,7 @@ def kept(url: str) -> int:
 
 def running(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return not has_ended(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return False
 
