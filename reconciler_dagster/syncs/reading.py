@@ -23,7 +23,11 @@ class DefinitionError(ConfigurationError):
     """A sync definition that cannot be used. The message names the file, and the line if known."""
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml's parser, where PyYAML has it, reads ten times as fast.
+_Safe: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+
+class _Loader(_Safe):  # type: ignore[misc]  # either has no types
     """YAML as people mean it: `yes`, `no`, `on`, `off` and dates are words."""
 
 
@@ -51,9 +55,10 @@ def read_definition(path: Path) -> SyncDefinition:
 def parse_definition(text: str, name: str) -> SyncDefinition:
     """A definition's text; ``name`` stands for it in errors. Raises DefinitionError."""
     try:
-        root = yaml.compose(text, Loader=_Loader)
+        loader = _Loader(text)
+        root = loader.get_single_node()
         lines = _lines(root, name)
-        content = yaml.load(text, Loader=_Loader)  # nosec B506
+        content = loader.construct_document(root) if root else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}, line {mark.line + 1}" if mark else name
