@@ -1,13 +1,15 @@
 """Many clients in workers on several hosts: nothing lost, nothing twice, and how long a tick takes.
 
     python benchmarks/fleet.py [--clients 10] [--ticks 4] [--hosts 2] [--slots 2] [--leads 20]
-                               [--flags 5] [--kill host|child|redis|postgres|daemon] [--seed 1]
+                               [--flags 5] [--kill PART] [--seed 1]
 
 Starts Postgres, PgBouncer in transaction mode, Redis, a sandbox with a base for each client, the
-daemon, the listener and the workers, each host in a process namespace of its own where that can be
-had. In each tick people edit leads on both sides, every client is to be synced once, and meanwhile
-people ask for syncs of single clients and wait. With --kill one such part is ended by kill -9 at a
-random moment of each tick but the last, and started again where somebody would see to that.
+code server, the daemon, the listener and the workers, each host in a process namespace of its own
+where that can be had. In each tick people edit leads on both sides, every client is to be synced
+once, and meanwhile people ask for syncs of single clients and wait. With --kill one such part
+(host, child of a worker, code server, daemon, redis, pooler, postgres, or each in its turn) is
+ended by kill -9 at a random moment of each tick but the last, and started again where somebody
+would see to that.
 
 Prints a line a tick: how long it took (to create its runs), when they had all ended, from a flag
 row to both sides equal, the most connections to Postgres, and memory (shared pages counted once).
@@ -36,6 +38,9 @@ import psycopg
 EDITS = 3
 # As compose.yaml has it.
 POOL = 20
+KILLED = ("host", "child", "code", "daemon", "redis", "pooler", "postgres")
+# The longest until what was under way at a kill has ended, or was seen to be dead.
+SEEN_SECONDS = 60
 UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
 TWICE = {
     # The same cell from the same to the same value, on either side.
@@ -75,7 +80,8 @@ def main() -> None:
         Path(name).chmod(0o755)
         fleet = Fleet(Path(name), chosen, held)
         for tick in range(chosen.ticks):
-            fleet.tick(tick, kill=chosen.kill if tick < chosen.ticks - 1 else None)
+            kinds = KILLED if chosen.kill == "each" else [chosen.kill]
+            fleet.tick(tick, kinds[tick % len(kinds)] if tick < chosen.ticks - 1 else None)
         wrong = fleet.what_is_wrong()
         print(f"all ticks: {of_flags(fleet.waited)}")
     print("\n".join(wrong) or "Proved: nothing lost, nothing twice, no call over the budget.")
@@ -87,7 +93,7 @@ def arguments() -> argparse.Namespace:
     numbers = {"clients": 10, "ticks": 4, "hosts": 2, "slots": 2, "leads": 20, "flags": 5}
     for name, number in {**numbers, "seed": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=number)
-    parser.add_argument("--kill", choices=["host", "child", "redis", "postgres", "daemon"])
+    parser.add_argument("--kill", choices=[*KILLED, "each"])
     chosen = parser.parse_args()
     if chosen.leads < 2 * EDITS + 2:
         parser.error(f"--leads {chosen.leads}: {2 * EDITS + 2} or more are edited.")
@@ -120,14 +126,15 @@ class Fleet:
         held.callback(self.host.close)
         direct = self.host.environment["DATABASE_URL"]
         self.dagster_url = self.host.environment["DAGSTER_POSTGRES_URL"]
-        pooler = held.enter_context(Pooler(self.host.postgres, size=POOL))
+        self.pooler = held.enter_context(Pooler(self.host.postgres, size=POOL))
         for name in ("DATABASE_URL", "DAGSTER_POSTGRES_URL"):
-            self.host.environment[name] = pooler.through(self.host.environment[name])
+            self.host.environment[name] = self.pooler.through(self.host.environment[name])
         self._make_clients()
         self.records = {base: sorted(self.sandbox.on(base).records()) for base in self.bases}
         os.environ.update(self.host.environment)
         self.instance = held.enter_context(DagsterInstance.get())
         self._submission = self._prepare()
+        self.host.start_code_server()
         self.host.start_daemon()
         self.host.start_listener(DATABASE_URL=direct)
         apart = can_be_apart()
@@ -139,6 +146,10 @@ class Fleet:
         self.said: dict[tuple[str, str], str] = {}
         self.runs: dict[int, list[str]] = {}
         self.spoilt: set[int] = set()
+        # What was under way at a kill, until it has ended; and what took too long.
+        self.under_way: list[str] = []
+        self.killed_at = 0.0
+        self.late: list[str] = []
         self.waited: list[float] = []
 
     def _make_clients(self) -> None:
@@ -176,22 +187,48 @@ class Fleet:
         if kill is not None:
             self.spoilt.add(number)
             after = self.random.uniform(0.5, 5)
-            threading.Timer(after, self.host.kill_any, [kill, self.random]).start()
-        most, asked = 0, len(self.waited)
-        while self._unfinished(ids):
+            killing = threading.Timer(after, self._kill, [kill, ids])
+            killing.start()
+        most, asked, seen = 0, len(self.waited), 0.0
+        while self._unfinished(ids) or (kill is not None and killing.is_alive()):
             most = max(most, self._connections())
-            self.host.start_workers_again()
+            self.host.start_again()
+            if self.under_way and not self._unfinished(self.under_way):
+                seen = time.monotonic() - self.killed_at
+                self.under_way = []
             time.sleep(1)
         drained = time.monotonic() - began
+        if self.under_way:
+            seen, self.under_way = time.monotonic() - self.killed_at, []
+        if seen > SEEN_SECONDS:
+            self.late.append(f"What was under way when {kill} was killed ended {seen:.0f} s later.")
         if number:
             flags.join()
         print(
             f"tick {number}: {len(ids)} runs, created in {submitted:.1f} s, all ended after "
             f"{drained:.1f} s: {dict(self._states(ids))}; {of_flags(self.waited[asked:])}; at most "
             f"{most} connections to Postgres; memory: {self._memory()}"
-            + (f"; killed: {kill}" if kill else ""),
+            + (
+                f"; killed: {kill}, what was under way had ended after {seen:.0f} s" if kill else ""
+            ),
             flush=True,
         )
+
+    def _kill(self, kind: str, ids: list[str]) -> None:
+        with psycopg.connect(self.dagster_url) as connection:
+            found = connection.execute(
+                "SELECT run_id FROM runs WHERE run_id = ANY(%s) AND status = ANY(%s)",
+                [ids, ["STARTING", "STARTED", "CANCELING"]],
+            )
+            under_way = [run_id for (run_id,) in found]
+        self.killed_at = time.monotonic()
+        if kind == "pooler":
+            self.pooler.kill()
+            time.sleep(self.random.uniform(0, 3))
+            self.pooler.start()
+        else:
+            self.host.kill_any(kind, self.random)
+        self.under_way = under_way
 
     def _submit(self, number: int) -> list[str]:
         """What the schedule does."""
@@ -227,10 +264,12 @@ class Fleet:
             base = choose.choice(self.bases)
             there, (one, other) = self.sandbox.on(base), self.records[base][:2]
             said = f"flag {turn} of tick {number} of {base}"
-            self.said |= {(base, one): said, (base, other): said}
+            there.edit(one, {"Notes": said})
+            self.said[base, one] = said
+            self.said.pop((base, other), None)  # whether it is said is not known yet
             try:
-                there.edit(one, {"Notes": said})
                 self.host.sql(SAY, said, other, base)
+                self.said[base, other] = said
                 began = time.monotonic()
                 ((request,),) = self.host.sql(ASK, base)
                 while not self._is_equal(base, said):
@@ -277,7 +316,7 @@ class Fleet:
 
     def what_is_wrong(self) -> list[str]:
         """Each promise that does not hold, in a line."""
-        wrong = []
+        wrong = list(self.late)
         for number, ids in self.runs.items():
             ended = self._states(ids)
             if number not in self.spoilt and ended != {"SUCCESS": len(self.clients)}:

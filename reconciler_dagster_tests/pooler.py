@@ -66,16 +66,23 @@ class Pooler:
         (self._folder / "users").write_text("".join(f'"{name}" ""\n' for name in USERS))
         for path in (self._folder, *self._folder.iterdir()):
             account.own(path)
+        self._account = account
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Returns when it lets somebody through."""
+        assert PROGRAM is not None
         self._process = subprocess.Popen(
             [PROGRAM, "-q", str(self._folder / "ini")],
             stderr=subprocess.DEVNULL,
-            **account.identity,
+            **self._account.identity,
         )
         deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(psycopg.OperationalError):
                 psycopg.connect(self.url("portal")).close()
-                return self
+                return
             assert self._process.poll() is None, (self._folder / "log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -89,6 +96,11 @@ class Pooler:
         self._process.terminate()
         self._process.wait()
         shutil.rmtree(self._folder)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._process.kill()
+        self._process.wait()
 
     def url(self, database: str) -> str:
         """A database, through the pooler."""

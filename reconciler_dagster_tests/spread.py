@@ -19,9 +19,11 @@ from reconciler_dagster.config import Settings
 from reconciler_dagster.deploying.roles import ROLES, Chosen, python_command
 from reconciler_dagster.orchestration.dagster_yaml import text_for
 from reconciler_dagster.sandbox.testing import SandboxClient
+from reconciler_dagster.supervisor.ready import free_port
 from reconciler_dagster_tests.deployment import Deployment, eventually
 from reconciler_dagster_tests.redis import Redis
 
+CODE = "code"
 APART = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc"]
 
 
@@ -49,16 +51,35 @@ class Spread(Deployment):
         )
         settings = Settings(RECONCILER_RUN_LAUNCHER="celery", RECONCILER_RUN_SLOTS=slots)
         (self.home / "dagster.yaml").write_text(text_for(settings))
+        # Of what somebody starts again: workers and code server.
         self._commands: dict[str, list[str]] = {}
+
+    def start_code_server(self) -> None:
+        """One for all, as in a cluster. Before the daemon."""
+        port = free_port(24000, set())
+        self.environment["RECONCILER_CODE_SERVER"] = f"127.0.0.1:{port}"
+        self._commands[CODE] = self._command_of(CODE, Chosen("127.0.0.1", port, 0, False))
+        self.start(CODE, self._commands[CODE])
+
+    def start_daemon(self) -> subprocess.Popen[bytes]:
+        """As its role, where there is a code server."""
+        if CODE not in self._commands:
+            return super().start_daemon()
+        return self.start("daemon", self._command_of("daemon", Chosen("", 0, 0, False)))
+
+    def _command_of(self, role: str, chosen: Chosen) -> list[str]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("RECONCILER_REDIS_URL", "RECONCILER_CODE_SERVER", "RECONCILER_STATE_DIR"):
+                if name in self.environment:
+                    patch.setenv(name, self.environment[name])
+            return python_command(ROLES[role].command(chosen))
 
     def start_worker(
         self, name: str, *, apart: bool = True, slots: int = 2, manual_only: bool = False
     ) -> None:
         """A worker named like `runs@host`; returns when it takes runs."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RECONCILER_REDIS_URL", self.redis.url)
-            chosen = Chosen("", 0, 1 if manual_only else slots, manual_only)
-            command = python_command(ROLES["worker"].command(chosen))
+        chosen = Chosen("", 0, 1 if manual_only else slots, manual_only)
+        command = self._command_of("worker", chosen)
         command[command.index("--hostname") + 1] = name
         self._commands[name] = [*(APART if apart else []), *command]
         self._start_worker(name)
@@ -69,21 +90,27 @@ class Spread(Deployment):
         self.start(name, self._commands[name])
         eventually(lambda: b" ready." in log.read_bytes()[before:])
 
-    def start_workers_again(self) -> None:
-        """Those that have ended, as systemd, Docker and Kubernetes do."""
+    def start_again(self) -> None:
+        """Workers and code server that have ended, as systemd, Docker and Kubernetes do."""
         for name in self._commands:
-            if not self.runs(name):
+            if self.runs(name):
+                continue
+            if name == CODE:
+                self.start(CODE, self._commands[CODE])
+            else:
                 self._start_worker(name)
 
     def kill_any(self, kind: str, choose: random.Random) -> None:
-        """kill -9 of a part of that kind, which somebody starts again: of workers, see
-        ``start_workers_again``.
+        """kill -9 of a part of that kind, which somebody starts again: of workers and the code
+        server, see ``start_again``.
         """
-        name = choose.choice([worker for worker in self._commands if self.runs(worker)])
+        name = choose.choice([one for one in self._commands if one != CODE and self.runs(one)])
         if kind == "host":
             self.kill(name)
         elif kind == "child":
             choose.choice(self.processes_of(name)[1:]).kill()
+        elif kind == CODE:
+            self.kill(CODE)
         elif kind == "redis":
             self.redis.kill()
             time.sleep(choose.uniform(0, 3))
@@ -92,9 +119,11 @@ class Spread(Deployment):
             self.postgres.process.kill()
             self.postgres.stop()
             self.postgres.start()
-        else:
+        elif kind == "daemon":
             self.kill("daemon")
             self.start_daemon()
+        else:
+            raise ValueError(kind)
 
     def runs(self, name: str) -> bool:
         """Whether a process that was started has not ended."""

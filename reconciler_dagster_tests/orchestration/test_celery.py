@@ -158,7 +158,7 @@ def _place(spread: Spread, name: str) -> str:
 def test_a_run_whose_process_dies_is_closed_by_whoever_gets_its_task(
     spread: Spread, instance: dg.DagsterInstance
 ) -> None:
-    spread.start_workers_again()
+    spread.start_again()
     _, run = asked_and_stuck(spread, instance)
     process = process_of(spread, run)
     number = process.split()[2]
@@ -203,7 +203,7 @@ def test_a_broker_that_is_killed_loses_no_request(
 def test_a_worker_goes_on_when_its_broker_dies_under_a_run(
     spread: Spread, instance: dg.DagsterInstance
 ) -> None:
-    spread.start_workers_again()
+    spread.start_again()
     nothing_runs(instance)
     workers = [name for name in ("a@host-a", "b@host-b") if spread.runs(name)]
     spread.sandbox.fault("slow", seconds=5, method="GET", times=1)
