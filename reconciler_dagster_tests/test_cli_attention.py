@@ -228,3 +228,30 @@ def test_the_audit_tells_of_another_base_too(acme: World) -> None:
     acme.sql("UPDATE clients SET airtable_base_id = 'appOther000000000'")
     result = call("audit")
     assert (result.exit_code, "base is another one" in result.stderr) == (1, True)
+
+
+def test_what_lost_is_shown_without_a_console(acme: World) -> None:
+    assert call("conflicts").stdout == "0 conflicts.\n"
+    first, second = sorted(acme.sandbox.records())[:2]
+    for record_id in (first, second):
+        acme.sandbox.edit(record_id, {"Company": "Airtable's"})
+        acme.update(record_id, company="The portal's")
+    acme.update(first, icp_score=1)
+    acme.sync()
+    told = call("conflicts", "--record", first)
+    assert told.exit_code == 0, "a conflict is no trouble"
+    said = told.stdout.splitlines()
+    assert len(said) == 3
+    assert any("icp_score: kept" in line and "(only Airtable may edit it)" in line for line in said)
+    lost = f'{first}  company: kept "Airtable\'s", lost "The portal\'s" (both sides had edited it)'
+    assert any(lost in line for line in said)
+    assert said[-1] == "2 conflicts."
+    some = json.loads(
+        call("conflicts", "--client", acme.client.id, "--limit", "2", "--json").stdout
+    )
+    assert [one["client"] for one in some["conflicts"]] == ["Acme", "Acme"]
+    assert {one["losing"] for one in some["conflicts"]} <= {"The portal's", 1}
+    assert "The last 2; --limit shows more." in call("conflicts", "--limit", "2").stdout
+    acme.sql("UPDATE reconciler.conflict SET restored_at = now(), restored_by = 'Ann'")
+    assert "taken back by Ann" in call("conflicts").stdout
+    assert call("conflicts", "--client", "11111111-1111-4111-8111-111111111111").exit_code == 2

@@ -50,6 +50,10 @@ COMMANDS = {
         "reconciler_dagster.cli.history:history",
         "Show every change that was carried over in a lead, newest first.",
     ),
+    "conflicts": (
+        "reconciler_dagster.cli.conflicts:conflicts",
+        "Show the values that lost against the other side, newest first.",
+    ),
     "deletions": (
         "reconciler_dagster.cli.deletions:deletions",
         "Leads that Airtable no longer has, where a person must decide.",

@@ -97,3 +97,43 @@ def history_of(connection: Connection, tables: Iterable[Table], lead: str) -> li
         {"lead_id": known},
     )
     return [Change(*row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A value that lost. ``kind``: of core.plan; values are canonical. ``restored_by``: who took it
+    back.
+    """
+
+    id: int
+    client_id: str
+    client: str
+    sync: str
+    record_id: str
+    field: str
+    kind: str
+    winning: Any
+    losing: Any
+    run_id: str
+    happened_at: datetime
+    restored_at: datetime | None
+    restored_by: str | None
+
+
+def conflicts(
+    connection: Connection, client_id: str | None, record_id: str | None, limit: int
+) -> list[Conflict]:
+    """The last conflicts, newest first; of all active clients and all records unless given."""
+    rows = connection.execute(
+        text(
+            "SELECT f.id, f.client_id::text, c.company_name, f.sync, f.record_id, f.field, f.kind, "
+            "f.winning_value, f.losing_value, f.run_id, f.happened_at, f.restored_at, "
+            "f.restored_by FROM reconciler.conflict f "
+            "JOIN reconciler.clients() c ON c.id = f.client_id "
+            "WHERE c.is_active AND (CAST(:client_id AS uuid) IS NULL OR f.client_id = :client_id) "
+            "AND (CAST(:record_id AS text) IS NULL OR f.record_id = :record_id) "
+            "ORDER BY f.happened_at DESC, f.id DESC LIMIT :limit"
+        ),
+        {"client_id": client_id, "record_id": record_id, "limit": limit},
+    )
+    return [Conflict(*row) for row in rows]

@@ -30,6 +30,7 @@ COMMANDS = (
     "status",
     "status --storage",
     "history {record}",
+    "conflicts",
     "quarantine list",
     "quarantine retry",
     "deletions list",
@@ -94,10 +95,13 @@ def printed(
 
 
 def trouble(here: World) -> str:
-    """A cell that is refused, an absence that waits, edits on both sides; returns a record."""
+    """A cell that is refused, an absence that waits, edits on both sides, of which one loses;
+    returns a record.
+    """
     first, second, third, *_ = sorted(here.sandbox.records())
     here.sandbox.edit(second, {"Phone": "1" * 30})
     here.sandbox.edit(first, {"First Name": "Ada"})
+    here.update(first, first_name="Eve")
     here.sql(
         "INSERT INTO reconciler.tombstone (client_id, record_id, lead_id, created_time, state, "
         "missing_since, listings, run_id, looked_at, reason, sync) SELECT client_id, record_id, "
