@@ -19,10 +19,11 @@ from reconciler_dagster.orchestration.automation import SCHEDULES, SENSORS, sync
 from reconciler_dagster.orchestration.catalogue import described
 from reconciler_dagster.orchestration.checks import CHECKS
 from reconciler_dagster.orchestration.quarantine import retry_quarantine
+from reconciler_dagster.orchestration.reconciled_windows import WINDOW_ASSETS, great_sync_job
 from reconciler_dagster.orchestration.resources import client_run
 from reconciler_dagster.orchestration.retention import forget_every_hour, forget_old_runs_job
 from reconciler_dagster.orchestration.window_checks import WINDOW_CHECKS
-from reconciler_dagster.orchestration.windows import WINDOW_ASSETS, great_sync_job, window_run
+from reconciler_dagster.orchestration.windows import window_run
 from reconciler_dagster.outlets import guard
 from reconciler_dagster.syncs.definition import SyncDefinition
 

@@ -193,8 +193,7 @@ class Session:
     @property
     def notes(self) -> list[str]:
         """What the mapping check found that is no fault of a field, in plain words."""
-        found = [*self.bound.notes, *self.bound.unfilled]
-        return [*found, self.moved] if self.moved else found
+        return [*self.bound.notes, *self.bound.unfilled, *([self.moved] if self.moved else ())]
 
     @property
     def place(self) -> Place:

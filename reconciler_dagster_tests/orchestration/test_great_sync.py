@@ -20,7 +20,8 @@ from reconciler_dagster.core.windows import months_until, unknown_grouped
 from reconciler_dagster.orchestration.audit import every_hour
 from reconciler_dagster.orchestration.execute import audit_clients, decide_deletions
 from reconciler_dagster.orchestration.partitions import WINDOWS
-from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WindowConfig
+from reconciler_dagster.orchestration.reconciled_windows import RECONCILED_WINDOWS
+from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.crash.busy import Before, end_state

@@ -10,7 +10,8 @@ import dagster as dg
 import pytest
 
 from reconciler_dagster.core.windows import months_until
-from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WindowConfig
+from reconciler_dagster.orchestration.reconciled_windows import RECONCILED_WINDOWS
+from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster_tests.orchestration.conftest import great_sync, point_at
 from reconciler_dagster_tests.owner.tables import Tables, tables

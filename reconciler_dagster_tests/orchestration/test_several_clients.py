@@ -12,10 +12,12 @@ from reconciler_dagster.core.windows import month_of, months_until
 from reconciler_dagster.definitions import defs
 from reconciler_dagster.orchestration import resources
 from reconciler_dagster.orchestration.execute import audit_clients, sync_clients
+from reconciler_dagster.orchestration.failures import by_client
 from reconciler_dagster.orchestration.great_sync import Choice, sync_windows
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions
-from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WindowConfig, by_client
+from reconciler_dagster.orchestration.reconciled_windows import RECONCILED_WINDOWS
+from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests.orchestration.conftest import Told, latest_checks, point_at

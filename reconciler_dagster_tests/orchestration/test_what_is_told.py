@@ -16,11 +16,13 @@ from reconciler_dagster.core.windows import months_until
 from reconciler_dagster.definitions import defs
 from reconciler_dagster.orchestration.assets import RECONCILED_LEADS
 from reconciler_dagster.orchestration.execute import audit_clients, sync_clients
+from reconciler_dagster.orchestration.failures import by_client
 from reconciler_dagster.orchestration.great_sync import Choice
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions
+from reconciler_dagster.orchestration.reconciled_windows import RECONCILED_WINDOWS
 from reconciler_dagster.orchestration.resources import NOTHING_LISTED
-from reconciler_dagster.orchestration.windows import RECONCILED_WINDOWS, WindowConfig, by_client
+from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster_tests.orchestration.conftest import great_sync, latest_checks, point_at
 from reconciler_dagster_tests.world import World, world
