@@ -16,12 +16,11 @@ from reconciler_dagster.engine.windows import discard, reconcile
 from reconciler_dagster.orchestration import groups, listing, metadata, verdicts
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.failures import Failures, by_client
-from reconciler_dagster.orchestration.partitions import WINDOWS
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.orchestration.windows import (
-    MONTHS_A_RUN,
     WINDOW_CHANGE_SET,
     WindowRun,
+    window_asset,
     window_change_set,
 )
 from reconciler_dagster.postgres import bindings, cursor, fights, runs, staging
@@ -31,13 +30,9 @@ from reconciler_dagster.postgres.runs import Summary
 RECONCILED_WINDOWS = dg.AssetKey("reconciled_windows")
 
 
-@dg.asset(
+@window_asset(
     key=RECONCILED_WINDOWS,
     deps=[WINDOW_CHANGE_SET],
-    partitions_def=WINDOWS,
-    backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_A_RUN),
-    group_name="great_sync",
-    required_resource_keys={"window_run"},
     output_required=False,
     # Not checks of their own: these are left out where the asset puts nothing out.
     check_specs=[

@@ -8,7 +8,7 @@ and take turns at writing, and a delta goes before them.
 
 # No `from __future__ import annotations` here: Dagster reads the types at run time.
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
@@ -29,8 +29,6 @@ from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG, Listed
 from reconciler_dagster.orchestration.partitions import WINDOWS
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG, ClientRun, moved
 from reconciler_dagster.postgres import runs
-
-warnings.filterwarnings("ignore", "Parameter `backfill_policy`", BetaWarning)
 
 WINDOW_CHANGE_SET = dg.AssetKey("window_change_set")
 # Months a run of a backfill from the Dagster UI.
@@ -61,12 +59,21 @@ def window_run(context: dg.InitResourceContext) -> Iterator[WindowRun]:
         yield WindowRun(Settings.load(), run.run_id if run else "", purpose, held)  # type: ignore[arg-type]
 
 
-@dg.asset(
+def window_asset(**more: Any) -> Callable[..., dg.AssetsDefinition]:
+    """`dg.asset`, of clients and months."""
+    with warnings.catch_warnings():  # a backfill's policy is beta: every command would say so
+        warnings.simplefilter("ignore", BetaWarning)
+        return dg.asset(
+            partitions_def=WINDOWS,
+            backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_A_RUN),
+            group_name="great_sync",
+            required_resource_keys={"window_run"},
+            **more,
+        )
+
+
+@window_asset(
     key=WINDOW_CHANGE_SET,
-    partitions_def=WINDOWS,
-    backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_A_RUN),
-    group_name="great_sync",
-    required_resource_keys={"window_run"},
     description="Every lead of the chosen creation months, on both sides, and what is to be done.",
 )
 def window_change_set(
