@@ -63,13 +63,14 @@ def window_asset(**more: Any) -> Callable[..., dg.AssetsDefinition]:
     """`dg.asset`, of clients and months."""
     with warnings.catch_warnings():  # a backfill's policy is beta: every command would say so
         warnings.simplefilter("ignore", BetaWarning)
-        return dg.asset(
+        decorator: Callable[..., dg.AssetsDefinition] = dg.asset(
             partitions_def=WINDOWS,
             backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_A_RUN),
             group_name="great_sync",
             required_resource_keys={"window_run"},
             **more,
         )
+    return decorator
 
 
 @window_asset(
