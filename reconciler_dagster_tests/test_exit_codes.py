@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from reconciler_dagster.cli import doctor
+from reconciler_dagster.cli.looking.finding import Finding, State, tried
 from reconciler_dagster_tests.adopted import ADOPT
 from reconciler_dagster_tests.program import reconciler
 
@@ -252,15 +252,15 @@ def test_doctor_keeps_a_trace_only_where_it_names_it(
 ) -> None:
     monkeypatch.setenv("RECONCILER_STATE_DIR", str(tmp_path))
 
-    def fails(error: Exception) -> Callable[[], tuple[doctor.State, str]]:
-        def look() -> tuple[doctor.State, str]:
+    def fails(error: Exception) -> Callable[[], tuple[State, str]]:
+        def look() -> tuple[State, str]:
             raise error
 
         return look
 
-    found = doctor._try("a file", fails(FileNotFoundError(2, "", "/no/such")))
-    assert found == doctor.Finding("a file", "failed", "/no/such: No such file or directory")
+    found = tried("a file", fails(FileNotFoundError(2, "", "/no/such")))
+    assert found == Finding("a file", "failed", "/no/such: No such file or directory")
     assert list(tmp_path.rglob("*.log")) == []
-    found = doctor._try("a bug", fails(ZeroDivisionError("secret")))
+    found = tried("a bug", fails(ZeroDivisionError("secret")))
     (kept,) = tmp_path.rglob("*.log")
     assert str(kept) in found.detail

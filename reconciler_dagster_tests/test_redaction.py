@@ -12,9 +12,10 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from dagster._core.errors import DagsterInvariantViolationError
-from dagster._core.events import DagsterEvent, DagsterEventType, StepFailureData
+from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.events.log import EventLogEntry
-from dagster._utils.error import SerializableErrorInfo
+from dagster._core.execution.plan.objects import StepFailureData
+from dagster_shared.error import SerializableErrorInfo
 from hypothesis import given
 from hypothesis import strategies as st
 

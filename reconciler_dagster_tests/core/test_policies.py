@@ -36,7 +36,7 @@ def decide(column: str, base: Any, there: Any, here: Any) -> LeadChange:
     """One cell; the others are the same on all sides."""
     rest = dict.fromkeys(FIELDS.columns, "same")
     sides = (frame({"rec1": rest | {column: v}}, FIELDS.columns) for v in (base, there, here))
-    return by_lead(merge(*sides, FIELDS)).get("rec1", NOTHING)
+    return by_lead(merge(*sides, FIELDS)).get("rec1", NOTHING)  # type: ignore[call-arg]
 
 
 def told(column: str, base: Any, there: Any, here: Any) -> str:

@@ -57,7 +57,8 @@ def test_what_stands_is_one_sides_claim(
         {"r": dict(zip(("claimed_by", "claimed_at"), claim, strict=True))}
         for claim in (base, there, here)
     ]
-    plan = merge(*(frame(row, PAIR.columns) for row in rows), PAIR)
+    frames = (frame(row, PAIR.columns) for row in rows)
+    plan = merge(*frames, PAIR)  # type: ignore[call-arg]
     change = by_lead(plan).get("r", LeadChange())
     remote, local = rows[1]["r"], rows[2]["r"]
     follow(change, remote, local, local, PAIR)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -57,7 +58,8 @@ def test_nobody_together_exceeds_it(acme: World) -> None:
         acme.sync()
     effects.hook = None
     with ThreadPoolExecutor(3) as pool:
-        runs = [pool.submit(acme.sync), pool.submit(windows.sweep, acme), pool.submit(acme.sync)]
+        ways = (acme.sync, partial(windows.sweep, acme), acme.sync)
+        runs: list[Future[object]] = [pool.submit(way) for way in ways]
         for run in runs:
             run.result()
     seen = arrivals(acme)
@@ -76,7 +78,8 @@ def test_uneven_ways_and_answers_bring_no_sixth_call(acme: World) -> None:
         way_there_ms=20, way_jitter_ms=30, thinking_ms=100, thinking_tail_ms=300, latency_seed=5
     )
     with ThreadPoolExecutor(3) as pool:
-        runs = [pool.submit(acme.sync), pool.submit(windows.sweep, acme), pool.submit(acme.sync)]
+        ways = (acme.sync, partial(windows.sweep, acme), acme.sync)
+        runs: list[Future[object]] = [pool.submit(way) for way in ways]
         for run in runs:
             run.result()
     seen = arrivals(acme)
@@ -118,7 +121,8 @@ def test_another_integration_costs_one_lock_out_and_no_call_within_it(acme: Worl
         acme.update(record_id, hrq_status="Archive")
     acme.sandbox.foreign_calls(ALLOWED)
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(acme.sync), pool.submit(windows.sweep, acme)]
+        ways = (acme.sync, partial(windows.sweep, acme))
+        runs: list[Future[object]] = [pool.submit(way) for way in ways]
         for run in runs:
             with suppress(SourceError):
                 run.result()

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from reconciler_dagster.core.scope import EVERYTHING
-from reconciler_dagster.engine import push
+from reconciler_dagster.engine import local, push
 from reconciler_dagster_tests.world import ANN, World
 
 RAISING = """
@@ -318,7 +318,7 @@ def test_many_bad_cells_cost_few_statements(acme: World) -> None:
         "before_cursor_execute",
         lambda *args: asked.append(args[2]),
     )
-    with patch.object(push, "write_local", wraps=push.write_local) as chunks:
+    with patch.object(push, "write_local", wraps=local.write_local) as chunks:
         acme.sync()
     attempts = [statement for statement in asked if "reconciler.attempt" in statement]
     assert acme.value("SELECT count(*) FROM leads WHERE company LIKE 'Company %'") == 1000

@@ -141,7 +141,7 @@ def test_a_reading_that_postgres_lost_before_it_was_merged_ends_the_push(
     acme.sync()
     edit_both_sides(acme)
     cursor = acme.sql("SELECT modified_since FROM reconciler.cursor")
-    load = push.load
+    load = diff.load
 
     def lost_before(*args: object, **more: object) -> diff.Staged:
         acme.sql(LOST)

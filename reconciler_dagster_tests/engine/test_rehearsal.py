@@ -14,11 +14,11 @@ from reconciler_dagster.core.scope import CHANGED, EVERYTHING
 from reconciler_dagster.core.sync import Derived
 from reconciler_dagster.engine.brake import refusals_doubt
 from reconciler_dagster.engine.change_set import ChangeSet
-from reconciler_dagster.engine.diff import diff
+from reconciler_dagster.engine.diff import diff, stage_plan
 from reconciler_dagster.engine.first_contact import rehearse_client
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
-from reconciler_dagster.engine.rehearsal import rehearse, rehearse_run, stage_plan
+from reconciler_dagster.engine.rehearsal import rehearse, rehearse_run
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests import windows
 from reconciler_dagster_tests.world import World, world

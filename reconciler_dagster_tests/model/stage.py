@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,6 +57,7 @@ class Stage(RuleBasedStateMachine):
     world: World
     portal: httpx.Client
     signed_in: dict[str, dict[str, str]]
+    chance: random.Random
 
     def _begin(self) -> None:
         self.memory, self.numbers = Memory(), itertools.count(1)

@@ -132,7 +132,8 @@ def test_a_sensor_that_ticks_no_more_is_late_after_its_pause_and_some() -> None:
 
 def test_what_ticks_for_us_is_all_that_we_define() -> None:
     repository = defs.get_repository_def()
-    names = {each.name for each in (*repository.schedule_defs, *repository.sensor_defs)}
+    names = {each.name for each in repository.schedule_defs}
+    names |= {each.name for each in repository.sensor_defs}
     assert names == seen.OURS
 
 

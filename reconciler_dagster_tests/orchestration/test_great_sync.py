@@ -15,7 +15,7 @@ import dagster as dg
 import psutil
 import pytest
 
-from reconciler_dagster.cli.run import show
+from reconciler_dagster.cli.results import show
 from reconciler_dagster.core.windows import months_until, unknown_grouped
 from reconciler_dagster.orchestration.audit import every_hour
 from reconciler_dagster.orchestration.execute import audit_clients, decide_deletions

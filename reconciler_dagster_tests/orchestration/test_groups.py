@@ -15,6 +15,7 @@ import pytest
 from reconciler_dagster.definitions import defs, wired
 from reconciler_dagster.orchestration import groups
 from reconciler_dagster.orchestration.assets import run_config
+from reconciler_dagster.orchestration.catalogue import HOURLY
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.syncs.reading import SHIPPED
 from reconciler_dagster_tests.crm import DEALS, FIRMS
@@ -176,7 +177,7 @@ def test_each_sync_that_is_chosen_has_a_group(monkeypatch: pytest.MonkeyPatch) -
         "audited_campaigns": set(),
     }
     fresh = own["campaigns/reconciled_campaigns"].freshness_policy
-    assert isinstance(fresh, type(groups.HOURLY))
+    assert isinstance(fresh, type(HOURLY))
     assert fresh.fail_window.to_timedelta().total_seconds() == 2 * 3600  # type: ignore[attr-defined]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -29,17 +30,21 @@ OTHERS = {
 }
 
 
+# What it has of Dagster, and no more.
+dagsters: Any = internals
+
+
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
         (
-            internals._execute_run_command_body,
+            dagsters._execute_run_command_body,
             "run_id instance write_stream_fn set_exit_code_on_failure",
         ),
-        (internals.get_instance_for_cli, "instance_ref logger"),
-        (internals.capture_interrupts, ""),
-        (internals.send_interrupt, ""),
-        (internals.TagConcurrencyLimitsCounter, "tag_concurrency_limits in_progress_tagged_items"),
+        (dagsters.get_instance_for_cli, "instance_ref logger"),
+        (dagsters.capture_interrupts, ""),
+        (dagsters.send_interrupt, ""),
+        (dagsters.TagConcurrencyLimitsCounter, "tag_concurrency_limits in_progress_tagged_items"),
         (internals.DefaultRunLauncher.launch_run, "self context"),
         (internals.DefaultRunLauncher.terminate, "self run_id"),
         (internals.DefaultRunLauncher._get_grpc_client_for_termination, "self run_id"),

@@ -63,6 +63,7 @@ def test_a_run_materialises_every_asset_and_tells_what_it_did(
     assert change_set is not None
     assert change_set.asset_materialization is not None
     table = change_set.asset_materialization.metadata["sample of changes"]
+    assert isinstance(table, dg.TableMetadataValue)
     rows = [record.data for record in table.records]
     assert [(row["field"], row["new"]) for row in rows] == [("company", "Seen in the UI")]
     outcome = instance.get_latest_materialization_event(dg.AssetKey("reconciled_leads"))

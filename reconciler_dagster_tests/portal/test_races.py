@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -20,12 +20,14 @@ from reconciler_dagster_tests.portal.conftest import Server, signed_in
 from reconciler_dagster_tests.portal.data import World
 from reconciler_dagster_tests.portal.expect import ok, problem, rows, scalar
 
+Answer = TypeVar("Answer")
 
-def at_once(calls: list[Callable[[], httpx.Response]]) -> list[httpx.Response]:
+
+def at_once(calls: list[Callable[[], Answer]]) -> list[Answer]:
     """All of them, let go at the same moment."""
     gate = Barrier(len(calls))
 
-    def wait_and_call(call: Callable[[], httpx.Response]) -> httpx.Response:
+    def wait_and_call(call: Callable[[], Answer]) -> Answer:
         gate.wait()
         return call()
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
+from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.postgres import run_beats
-from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster.postgres.connection import at_once, engine
 from reconciler_dagster.processes import this_process
 from reconciler_dagster_tests.deployment import eventually
 
@@ -55,13 +56,13 @@ def test_the_signs_go_on_after_postgres_was_away(
     portal: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with run_beats.beating(portal, "run", ELSEWHERE):
-        real, failed = run_beats.at_once, threading.Event()
+        failed = threading.Event()
 
         def away(engine: Engine) -> object:
             if failed.is_set():
-                return real(engine)
+                return at_once(engine)
             failed.set()
-            raise run_beats.ConfigurationError("away")
+            raise ConfigurationError("away")
 
         monkeypatch.setattr(run_beats, "at_once", away)
         failed.wait()

@@ -10,9 +10,10 @@ from reconciler_dagster.core.codecs import Text
 from reconciler_dagster.core.fields import FieldMap, MappedField
 from reconciler_dagster.core.scope import EVERYTHING
 from reconciler_dagster.core.values import Directory
-from reconciler_dagster.postgres.apply import LeadWrite, apply_writes
+from reconciler_dagster.postgres.apply import apply_writes
 from reconciler_dagster.postgres.connection import writing
 from reconciler_dagster.postgres.leads import stage_leads
+from reconciler_dagster.postgres.writes import LeadWrite
 from reconciler_dagster_tests.world import World
 
 NASTY = [

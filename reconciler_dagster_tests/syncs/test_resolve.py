@@ -95,7 +95,7 @@ def test_a_changed_file_is_in_force_at_once(crm: Path) -> None:
 
 
 def test_the_old_setting_names_the_leads_table_alone() -> None:
-    own = Settings(AIRTABLE_LEADS_TABLE="People", airtable_leads_table="People")
+    own = Settings(airtable_leads_table="People")
     assert leads(own).airtable == "People"
     assert leads(settings()).airtable == "Leads"
 
