@@ -114,6 +114,9 @@ class Linked(Stage):
             self.refusals = True
             for _ in range(sweeps):
                 self._sweep_linked(0)
+        agreed = "SELECT count(*) FROM reconciler.baseline WHERE record_id = :id"
+        if not self.world.value(agreed, id=record_id):  # deleted here too: the sides meet anew
+            self.linked.forgive(record_id)
         with self._as_edits("airtable"):
             teams.restore(record_id)
         with self._disturbed():
