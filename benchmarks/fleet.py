@@ -13,7 +13,8 @@ would see to that.
 
 Prints a line a tick: how long it took (to create its runs), when they had all ended, from a flag
 row to both sides equal, the most connections to Postgres, and memory (shared pages counted once).
-Then what was proved. Exit code 1 where anything of it does not hold.
+Then how long pages of Dagster's UI take, and what was proved. Exit code 1 where anything of that
+does not hold.
 Needs the extra `celery`, redis-server and pgbouncer.
 """
 
@@ -30,10 +31,10 @@ import time
 from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
 import psycopg
+from fleet_checks import of_flags, pages, what_is_wrong  # beside this file
 
 EDITS = 3
 # As compose.yaml has it.
@@ -42,20 +43,6 @@ KILLED = ("host", "child", "code", "daemon", "redis", "pooler", "postgres")
 # The longest until what was under way at a kill has ended, or was seen to be dead.
 SEEN_SECONDS = 60
 UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
-TWICE = {
-    # The same cell from the same to the same value, on either side.
-    "history": "SELECT record_id, field, side, new_value, count(*) FROM reconciler.history "
-    "WHERE new_value IS DISTINCT FROM old_value AND old_value IS NOT NULL "
-    "GROUP BY 1, 2, 3, 4, old_value HAVING count(*) > 1",
-    # The same cells sent to Airtable: no two edits are equal here.
-    "journal": "SELECT record_id, fields, count(*) FROM reconciler.journal "
-    "WHERE state <> 'planned' GROUP BY 1, 2 HAVING count(*) > 1",
-}
-
-LEADS = (
-    "SELECT c.airtable_base_id || l.airtable_record_id, l.notes "
-    "FROM leads l JOIN clients c ON c.id = l.client_id"
-)
 SAY = (
     "UPDATE leads SET notes = %s WHERE airtable_record_id = %s "
     "AND client_id = (SELECT id FROM clients WHERE airtable_base_id = %s)"
@@ -82,7 +69,8 @@ def main() -> None:
         for tick in range(chosen.ticks):
             kinds = KILLED if chosen.kill == "each" else [chosen.kill]
             fleet.tick(tick, kinds[tick % len(kinds)] if tick < chosen.ticks - 1 else None)
-        wrong = fleet.what_is_wrong()
+        print(f"UI: {pages(fleet.host)}")
+        wrong = what_is_wrong(fleet)
         print(f"all ticks: {of_flags(fleet.waited)}")
     print("\n".join(wrong) or "Proved: nothing lost, nothing twice, no call over the budget.")
     sys.exit(1 if wrong else 0)
@@ -98,14 +86,6 @@ def arguments() -> argparse.Namespace:
     if chosen.leads < 2 * EDITS + 2:
         parser.error(f"--leads {chosen.leads}: {2 * EDITS + 2} or more are edited.")
     return chosen
-
-
-def of_flags(waited: list[float]) -> str:
-    """What people waited who asked for a sync."""
-    if len(waited) < 2:
-        return f"{len(waited)} flag rows"
-    cuts = quantiles(waited, n=20, method="inclusive")
-    return f"{len(waited)} flag rows, to equal p50 {cuts[9]:.1f} s, p95 {cuts[18]:.1f} s"
 
 
 class Fleet:
@@ -206,7 +186,7 @@ class Fleet:
             flags.join()
         print(
             f"tick {number}: {len(ids)} runs, created in {submitted:.1f} s, all ended after "
-            f"{drained:.1f} s: {dict(self._states(ids))}; {of_flags(self.waited[asked:])}; at most "
+            f"{drained:.1f} s: {dict(self.states(ids))}; {of_flags(self.waited[asked:])}; at most "
             f"{most} connections to Postgres; memory: {self._memory()}"
             + (
                 f"; killed: {kill}, what was under way had ended after {seen:.0f} s" if kill else ""
@@ -286,7 +266,7 @@ class Fleet:
         there = self.sandbox.on(base).record(other)["fields"].get("Notes")
         return there == said and self.host.sql(SAID, one, base) == [(said,)]
 
-    def _states(self, ids: list[str]) -> Counter[str]:
+    def states(self, ids: list[str]) -> Counter[str]:
         with psycopg.connect(self.dagster_url) as connection:
             found = connection.execute(
                 "SELECT status, count(*) FROM runs WHERE run_id = ANY(%s) GROUP BY 1", [ids]
@@ -295,7 +275,7 @@ class Fleet:
 
     def _unfinished(self, ids: list[str]) -> bool:
         try:
-            return any(self._states(ids)[state] for state in UNFINISHED)
+            return any(self.states(ids)[state] for state in UNFINISHED)
         except psycopg.OperationalError:  # Postgres was killed
             return True
 
@@ -313,25 +293,6 @@ class Fleet:
         parts = {"workers": [*self.workers, "manual@host-0"], "daemon": ["daemon"]}
         used = {part: sum(map(self.host.memory_of, names)) for part, names in parts.items()}
         return ", ".join(f"{part} {size / 2**20:,.0f} MiB" for part, size in used.items())
-
-    def what_is_wrong(self) -> list[str]:
-        """Each promise that does not hold, in a line."""
-        wrong = list(self.late)
-        for number, ids in self.runs.items():
-            ended = self._states(ids)
-            if number not in self.spoilt and ended != {"SUCCESS": len(self.clients)}:
-                wrong.append(f"Tick {number} did not end with a success of each: {dict(ended)}.")
-        there = {base: self.sandbox.on(base).records() for base in self.bases}
-        here = dict(self.host.sql(LEADS))
-        for (base, record), said in self.said.items():
-            found = there[base][record]["fields"].get("Notes"), here.get(base + record)
-            if found != (said, said):
-                wrong.append(f"Lost: {said!r}; Airtable and Postgres have {found}.")
-        for place, query in TWICE.items():
-            wrong += [f"Written twice, says the {place}: {row}." for row in self.host.sql(query)]
-        if refused := sum(call["status"] == 429 for call in self.sandbox.calls()):
-            wrong.append(f"{refused} calls were over Airtable's limit.")
-        return wrong
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from reconciler_dagster.config import Settings
 from reconciler_dagster.deploying.roles import ROLES, Chosen, python_command
 from reconciler_dagster.orchestration.dagster_yaml import text_for
 from reconciler_dagster.sandbox.testing import SandboxClient
-from reconciler_dagster.supervisor.ready import free_port
+from reconciler_dagster.supervisor.ready import free_port, location_problem
 from reconciler_dagster_tests.deployment import Deployment, eventually
 from reconciler_dagster_tests.redis import Redis
 
@@ -66,6 +66,14 @@ class Spread(Deployment):
         if CODE not in self._commands:
             return super().start_daemon()
         return self.start("daemon", self._command_of("daemon", Chosen("", 0, 0, False)))
+
+    def start_webserver(self) -> str:
+        """Dagster's UI; its address, once it answers. After the code server."""
+        port = free_port(25000, set())
+        self.start("webserver", self._command_of("webserver", Chosen("127.0.0.1", port, 0, False)))
+        address = f"http://127.0.0.1:{port}"
+        eventually(lambda: location_problem(address) is None)
+        return address
 
     def _command_of(self, role: str, chosen: Chosen) -> list[str]:
         with pytest.MonkeyPatch.context() as patch:
