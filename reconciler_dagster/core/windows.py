@@ -59,17 +59,22 @@ def _start(month: str) -> datetime:
     return datetime.fromisoformat(month).replace(tzinfo=UTC)
 
 
-def grouped(months: Sequence[str], leads: Mapping[str, int], most: int) -> list[list[str]]:
+def grouped(
+    months: Sequence[str], leads: Mapping[str, int], most: int, at_a_time: int = 1
+) -> list[list[str]]:
     """Neighbouring months in groups of at most ``most`` leads, or of one month.
 
     An empty month is listed with a neighbour and costs no call. ``leads``: known leads by month.
+    ``at_a_time``: as many are listed together. The first ones hold less, so that no two end
+    together: what follows a listing is then done while others go on.
     """
     groups: list[list[str]] = []
     held = 0
     for month in sorted(months):
         count = leads.get(month, 0)
         adjoining = bool(groups) and len(contiguous([groups[-1][-1], month])) == 1
-        if adjoining and held + count <= most:
+        room = most * min(len(groups), at_a_time) // at_a_time
+        if adjoining and held + count <= room:
             groups[-1].append(month)
             held += count
         else:
@@ -90,18 +95,21 @@ def tells_of_all(sample: Sequence[datetime]) -> bool:
     return len(sample) == PAGE and list(sample) != sorted(sample)
 
 
-def unknown_grouped(months: Sequence[str], sample: Sequence[datetime] = ()) -> list[list[str]]:
+def unknown_grouped(
+    months: Sequence[str], sample: Sequence[datetime] = (), at_a_time: int = 1
+) -> list[list[str]]:
     """Months of a base that was never listed, in groups of about as many leads each.
 
     ``sample``: creation times of a page of the base, in its order. Less than a page is the whole
     base. A page in order of creation, and none, say nothing of the rest: then the newest months
     stand alone, so that little is left to do when the last listing is in; two years follow by
-    quarters, and what is older by years, most of which may be empty.
+    quarters, and what is older by years, most of which may be empty. ``at_a_time``: see
+    ``grouped``.
     """
     if sample and len(sample) < PAGE:
         return [sorted(months)] if months else []
     if tells_of_all(sample):
-        return grouped(months, Counter(map(month_of, sample)), SAMPLED_CHAIN)
+        return grouped(months, Counter(map(month_of, sample)), SAMPLED_CHAIN, at_a_time)
     groups: list[list[str]] = []
     for age, month in enumerate(sorted(months, reverse=True)):
         size = 1 if age < 2 else 3 if age < 26 else 12

@@ -45,7 +45,9 @@ from reconciler_dagster.orchestration.execute import (
     run_in_process,
 )
 from reconciler_dagster.orchestration.listing import (
+    FIRST_LISTED_AT_A_TIME,
     LISTED_AHEAD_TAG,
+    LISTED_AT_A_TIME,
     LISTED_LEADS,
     listed_ahead,
 )
@@ -221,11 +223,14 @@ class _GreatSync:
         self.samples = {name: one for name, one in samples.items() if tells_of_all(one)}
         if len(samples) == len(self.ahead):
             # As many as the largest table needs.
-            cut = [unknown_grouped(left.months, sample) for sample in samples.values()]
+            cut = [
+                unknown_grouped(left.months, sample, FIRST_LISTED_AT_A_TIME)
+                for sample in samples.values()
+            ]
             groups = max(cut, key=len)
             return groups, Progress(len(groups), len(groups) * len(cut), None)
         leads = sum((Counter(one) for one in by_sync.values()), Counter[str]())
-        groups = grouped(left.months, leads, LISTED_LEADS)
+        groups = grouped(left.months, leads, LISTED_LEADS, LISTED_AT_A_TIME)
         calls = sum(
             max(1, math.ceil(sum(one.get(month, 0) for month in group) / PAGE))
             for group in groups

@@ -44,15 +44,24 @@ def test_the_first_month_is_open_to_the_past_and_the_newest_is_there() -> None:
     st.sets(st.sampled_from(MONTHS), min_size=1),
     st.dictionaries(st.sampled_from(MONTHS), st.integers(0, 900)),
     st.integers(1, 1000),
+    st.integers(1, 4),
 )
 def test_groups_hold_every_month_once_side_by_side_and_not_too_much(
-    months: set[str], leads: dict[str, int], most: int
+    months: set[str], leads: dict[str, int], most: int, at_a_time: int
 ) -> None:
-    groups = grouped(sorted(months), leads, most)
+    groups = grouped(sorted(months), leads, most, at_a_time)
     assert [month for group in groups for month in group] == sorted(months)
-    for group in groups:
+    for number, group in enumerate(groups, start=1):
         assert len(contiguous(group)) == 1
-        assert len(group) == 1 or sum(leads.get(month, 0) for month in group) <= most
+        room = most * min(number, at_a_time) / at_a_time
+        assert len(group) == 1 or sum(leads.get(month, 0) for month in group) <= room
+
+
+def test_what_is_listed_at_a_time_does_not_end_at_a_time() -> None:
+    leads = dict.fromkeys(MONTHS, 100)
+    sizes = [len(group) for group in grouped(MONTHS, leads, 800, at_a_time=4)]
+    assert sizes[:6] == [2, 4, 6, 8, 8, 8]
+    assert [len(group) for group in grouped(MONTHS, leads, 800)][:3] == [8, 8, 8]
 
 
 @given(st.integers(1, len(MONTHS)))
