@@ -41,6 +41,7 @@ CALLS: dict[str, list[list[str]]] = {
     "audit": [["audit", "--json"]],
     "status": [["status", "--json"], ["status"]],
     "history": [["history", "recNone0000000000"]],
+    "conflicts": [["conflicts", "--json"], ["conflicts"]],
     "deletions": [["deletions", "list", "--json"], ["deletions", "approve", "--all"]],
     "doctor": [["doctor", "--json"], ["doctor"]],
     "migrate": [["migrate", "--json"]],
@@ -78,7 +79,7 @@ UNREACHABLE = {
 SELF_SUFFICIENT = {"sandbox", "deploy", "serve"}  # the last of these, with --check, asks a port
 WITHOUT_DAGSTER = {
     *("quarantine", "status", "history", "migrate", "map", "psql", "sandbox", "pause", "resume"),
-    *("notify", "tokens"),
+    *("notify", "tokens", "conflicts"),
 }
 WAITING = {"listen"}
 
