@@ -30,13 +30,16 @@ def pieces_of_known(created: Sequence[datetime], window: Scope, most: int) -> li
     return _cut(window, [created[at] for at in range(size, len(created), size)])
 
 
-def pieces_of_base_sample(sample: Sequence[datetime], window: Scope, most: int) -> list[Scope]:
+def pieces_of_base_sample(
+    sample: Sequence[datetime], window: Scope, least: int, most: int
+) -> list[Scope]:
     """About equal pieces of a window that was never listed, each for one chain of pages.
 
     ``sample``: creation times of a page that is like the whole base.
     """
     held = [moment for moment in sample if window.holds(moment)]
-    return _equal(held, window, min(most, max(1, len(held) // SAMPLED_CHAIN)))
+    pieces = min(most, max(least, len(held) // SAMPLED_CHAIN))
+    return _equal(held, window, min(pieces, max(1, len(held))))
 
 
 def pieces_of_sample(

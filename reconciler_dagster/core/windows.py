@@ -62,7 +62,7 @@ def _start(month: str) -> datetime:
 def grouped(
     months: Sequence[str], leads: Mapping[str, int], most: int, at_a_time: int = 1
 ) -> list[list[str]]:
-    """Neighbouring months in groups of at most ``most`` leads, or of one month.
+    """Neighbouring months in groups of at most ``most`` leads, or of one month that has any.
 
     An empty month is listed with a neighbour and costs no call. ``leads``: known leads by month.
     ``at_a_time``: as many are listed together. The first ones hold less, so that no two end
@@ -74,7 +74,7 @@ def grouped(
         count = leads.get(month, 0)
         adjoining = bool(groups) and len(contiguous([groups[-1][-1], month])) == 1
         room = most * min(len(groups), at_a_time) // at_a_time
-        if adjoining and held + count <= room:
+        if adjoining and (not held or held + count <= room):
             groups[-1].append(month)
             held += count
         else:

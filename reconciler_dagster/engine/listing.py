@@ -83,22 +83,24 @@ def list_window(
     key: str,
     progress: Progress | None = None,
     sample: Sequence[datetime] = (),
+    chains: int = 1,
 ) -> Window:
     """Stage every record of a window.
 
     ``key``: what the parts are staged under. ``progress`` is told records and calls so far.
     ``sample``: creation times of a page that is like the whole base, where there is one: it cuts a
-    window of which nothing is known, which else costs each chain a page that is listed twice.
+    window of which nothing is known, which else costs each chain a page that is listed twice;
+    into ``chains`` or more.
     A field that looks off is checked against Airtable's metadata, and the window listed again.
     """
     try:
-        window = _Listing(session, scope, key, progress, sample).run()
+        window = _Listing(session, scope, key, progress, sample, chains).run()
     except NotAsRemembered:
         session.check_mapping(force=True, anew=True)
-        return _Listing(session, scope, key, progress, sample).run()
+        return _Listing(session, scope, key, progress, sample, chains).run()
     bound = session.bound
     if any(looks_off(session, part.key, bound) for part in window.parts):
-        return _Listing(session, scope, key, progress, sample).run()
+        return _Listing(session, scope, key, progress, sample, chains).run()
     return window
 
 
@@ -134,9 +136,10 @@ class _Listing:
         key: str,
         progress: Progress | None,
         sample: Sequence[datetime],
+        chains: int,
     ) -> None:
         self._session, self._scope, self._key, self._progress = session, scope, key, progress
-        self._sample = sample
+        self._sample, self._chains_wanted = sample, chains
         self._field_ids = session.bound.ids_by_column
         session.users  # noqa: B018 - read once, before there are threads
         self._running: set[Future[_Chain]] = set()
@@ -150,7 +153,8 @@ class _Listing:
         if known or not self._sample:
             pieces = pieces_of_known(known, self._scope, CHAINS)
         else:
-            pieces = pieces_of_base_sample(self._sample, self._scope, CHAINS)
+            wanted = self._chains_wanted
+            pieces = pieces_of_base_sample(self._sample, self._scope, wanted, CHAINS)
         with ThreadPoolExecutor(CHAINS, thread_name_prefix="list") as pool:
             self._submit(pool, pieces, sampling=not known and not self._sample)
             try:

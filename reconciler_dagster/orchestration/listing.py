@@ -25,6 +25,7 @@ LISTED_LEADS = 2 * PART
 LISTED_AT_A_TIME = 2
 # At first contact a window is mostly one chain, so that fewer end in a page that is not full.
 FIRST_LISTED_AT_A_TIME = CHAINS
+LAST_CHAINS = 2
 # Windows that may be listed and wait for their run, besides those that are being listed; their rows
 # lie in Postgres.
 AHEAD = 1
@@ -73,10 +74,13 @@ def list_months(
     key: str,
     progress: Progress | None = None,
     sample: Sequence[datetime] = (),
+    chains: int = 1,
 ) -> Listed:
-    """List some months as one window; for a thread of its own. ``sample``: see ``list_window``."""
+    """List some months as one window; for a thread of its own. ``sample``, ``chains``: see
+    ``list_window``.
+    """
     scope = months_scope(months[0], months[-1])
-    return Listed(months, list_window(session, scope, key, progress, sample))
+    return Listed(months, list_window(session, scope, key, progress, sample, chains))
 
 
 def key_of(session: Session) -> str:
@@ -116,13 +120,16 @@ def listed_ahead(
     for session in sessions:
         session.users  # noqa: B018 - read once, before there are threads
 
-    def list_one(session: Session, group: list[str], listed_as: str) -> None:
+    def list_one(session: Session, number: int, listed_as: str) -> None:
         key, sample = ahead_key_of(session, listed_as), samples.get(session.map.name, ())
-        stage_listed(session, [list_months(session, group, key, sample=sample)], key)
+        # While the last ones are listed, fewer go on at a time than the call rate would bear.
+        chains = 1 if number + at_a_time <= len(groups) else LAST_CHAINS
+        listed = list_months(session, groups[number], key, sample=sample, chains=chains)
+        stage_listed(session, [listed], key)
 
     def begin(number: int) -> list[Future[None]]:
         as_ = staging_key.beneath(sessions[0].run_id, number)
-        return [pool.submit(list_one, session, groups[number], as_) for session in sessions]
+        return [pool.submit(list_one, session, number, as_) for session in sessions]
 
     at_a_time = FIRST_LISTED_AT_A_TIME if samples else LISTED_AT_A_TIME
     with ThreadPoolExecutor(at_a_time, thread_name_prefix="list") as pool:
