@@ -225,10 +225,14 @@ class Fleet:
         return ids
 
     def _edit(self, number: int) -> None:
-        """Different records on both sides, so that no edit is meant to lose."""
+        """Each record on one side only, so that no edit is meant to lose, not even to one of a tick
+        before that no run has carried over.
+        """
         local = []
         for base in self.bases:
-            chosen = self.random.sample(self.records[base][2:], 2 * EDITS)
+            records = self.records[base][2:]
+            chosen = self.random.sample(records[::2], EDITS)
+            chosen += self.random.sample(records[1::2], EDITS)
             said = {record: f"edit {number} of {record} of {base}" for record in chosen}
             self.said |= {(base, record): value for record, value in said.items()}
             remote = {record: {"Notes": said[record]} for record in chosen[:EDITS]}

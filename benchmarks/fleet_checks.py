@@ -23,6 +23,19 @@ TWICE = {
     "WHERE state <> 'planned' GROUP BY 1, 2 HAVING count(*) > 1",
 }
 
+# What the engine did with a record, the latest first.
+STORY = """
+SELECT * FROM (
+    SELECT changed_at AS at, 'wrote to ' || side, run_id, old_value::text, new_value::text
+    FROM reconciler.history WHERE record_id = %s AND field = 'notes'
+    UNION ALL
+    SELECT happened_at, 'lost', run_id, losing_value::text, winning_value::text
+    FROM reconciler.conflict WHERE record_id = %s AND field = 'notes'
+    UNION ALL
+    SELECT planned_at, 'journal: ' || state, run_id, fields::text, merged_over::text
+    FROM reconciler.journal WHERE record_id = %s
+) AS story ORDER BY at DESC NULLS FIRST LIMIT 12
+"""
 LEADS = (
     "SELECT c.airtable_base_id || l.airtable_record_id, l.notes "
     "FROM leads l JOIN clients c ON c.id = l.client_id"
@@ -74,6 +87,7 @@ def what_is_wrong(fleet: Fleet) -> list[str]:
         found = there[base][record]["fields"].get("Notes"), here.get(base + record)
         if found != (said, said):
             wrong.append(f"Lost: {said!r}; Airtable and Postgres have {found}.")
+            wrong += [f"  {row}" for row in fleet.host.sql(STORY, record, record, record)]
     for place, query in TWICE.items():
         wrong += [f"Written twice, says the {place}: {row}." for row in fleet.host.sql(query)]
     if refused := sum(call["status"] == 429 for call in fleet.sandbox.calls()):
