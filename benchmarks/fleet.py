@@ -14,8 +14,8 @@ would see to that.
 Prints a line a tick: how long it took (to create its runs), when they had all ended, from a flag
 row to both sides equal, the most connections to Postgres, and memory (shared pages counted once).
 Then how long pages of Dagster's UI take, and what was proved. Exit code 1 where anything of that
-does not hold.
-Needs the extra `celery`, redis-server and pgbouncer.
+does not hold. The schedules of the deployment tick as well, at every quarter of an hour and seven
+minutes past: begin after one of these. Needs the extra `celery`, redis-server and pgbouncer.
 """
 
 from __future__ import annotations
@@ -37,11 +37,9 @@ import psycopg
 from fleet_checks import of_flags, pages, what_is_wrong  # beside this file
 
 EDITS = 3
-# As compose.yaml has it.
-POOL = 20
+POOL = 20  # as compose.yaml has it
 KILLED = ("host", "child", "code", "daemon", "redis", "pooler", "postgres")
-# The longest until what was under way at a kill has ended, or was seen to be dead.
-SEEN_SECONDS = 60
+SEEN_SECONDS = 60  # the longest until what was under way at a kill has ended, or is seen as dead
 UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
 SAY = (
     "UPDATE leads SET notes = %s WHERE airtable_record_id = %s "
@@ -128,8 +126,7 @@ class Fleet:
         self.spoilt: set[int] = set()
         # What was under way at a kill, until it has ended; and what took too long.
         self.under_way: list[str] = []
-        self.killed_at = 0.0
-        self.late: list[str] = []
+        self.killed_at, self.late = 0.0, list[str]()
         self.waited: list[float] = []
 
     def _make_clients(self) -> None:

@@ -142,11 +142,15 @@ class Spread(Deployment):
         return psutil.Process(self._processes[name].pid).children(recursive=True)
 
     def memory_of(self, name: str) -> int:
-        """Bytes that a process and all below it hold; what they share with others in part."""
-        own, used = psutil.Process(self._processes[name].pid), 0
-        for process in [own, *own.children(recursive=True)]:
-            with suppress(psutil.Error):
-                used += process.memory_full_info().pss
+        """Bytes that a process and all below it hold; what they share with others in part; 0
+        where it was killed and is not started again yet.
+        """
+        used = 0
+        with suppress(psutil.NoSuchProcess):
+            own = psutil.Process(self._processes[name].pid)
+            for process in [own, *own.children(recursive=True)]:
+                with suppress(psutil.Error):
+                    used += process.memory_full_info().pss
         return used
 
     def log_of(self, name: str) -> Path:
