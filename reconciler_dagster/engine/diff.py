@@ -185,7 +185,7 @@ def parts(session: Session, pulled: Pulled) -> Iterator[tuple[Staged, dict[str, 
     were asked for and are gone are in them.
     """
     with session.engine.connect() as connection:
-        remote = set(staging.whole(connection, session.key, pulled.staged))
+        remote = staging.whole(connection, session.key, pulled.staged)
         local = set(staging.lead_ids(connection, session.key))
     for part in in_parts(sorted({*remote, *local, *pulled.gone}), PART):
         with session.engine.connect() as connection:

@@ -143,7 +143,7 @@ def _refresh(session: Session, window: Window, part: Part) -> AbstractSet[str]:
     session.check_mapping()
     field_ids = session.bound.ids_by_column
     with session.engine.connect() as connection:
-        there = set(staging.whole(connection, part.key, part.records))
+        there = staging.whole(connection, part.key, part.records)
         stale = there
         if field_ids == window.field_ids:
             stale = set(baseline.advanced_since(connection, session.pair, part.key, part.advance))
@@ -161,7 +161,7 @@ def load_part(session: Session, part: Part) -> Staged:
     """
     with session.engine.connect() as connection:
         record_ids = staging.whole(connection, part.key, part.records)
-    return _load(session, part.key, set(record_ids))
+    return _load(session, part.key, record_ids)
 
 
 def _load(session: Session, key: str, record_ids: AbstractSet[str]) -> Staged:

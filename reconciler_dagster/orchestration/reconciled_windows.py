@@ -67,7 +67,7 @@ def reconciled_windows(
                     RECONCILED_WINDOWS, partition=keys[f"{client}|{month}"], metadata=proof.told
                 )
             for sync, months in proof.months.items():
-                partitions = [keys[f"{client}|{month}"] for month in months]
+                partitions = [keys[f"{client}|{month}"] for month in sorted(months)]
                 groups.report(context, groups.WHOLE, {sync: proof.of_syncs[sync]}, partitions)
     with run.engine.connect() as connection:
         summaries = runs.summaries(connection, run.run_id)
@@ -84,13 +84,13 @@ class _Proof:
     ``told``, ``of_syncs``: what to tell of all syncs, and of each.
     """
 
-    months: dict[str, list[str]]
+    months: dict[str, set[str]]
     told: metadata.Metadata
     of_syncs: dict[str, metadata.Metadata]
 
     def of_all_syncs(self) -> list[str]:
         """The months that are proved of every sync."""
-        return sorted(set.intersection(*map(set, self.months.values())))
+        return sorted(set.intersection(*self.months.values()))
 
 
 def _reconcile(
@@ -103,13 +103,13 @@ def _reconcile(
         )
     dry_run = before is not None and bool(before.findings.get("dry_run"))
     unanswered, doubts = 0, list[str]()
-    proved: dict[str, list[str]] = {}
+    proved: dict[str, set[str]] = {}
     with run.step(client, dry_run=dry_run) as sessions:
         for session in sessions:
             done = _reconcile_sync(context, session, dry_run)
             unanswered += done.unknown
             doubts += done.doubts
-            proved[session.map.name] = sorted(done.proved)
+            proved[session.map.name] = done.proved
         if not dry_run:
             unanswered += fill_links(sessions, in_turns=True)
     with run.engine.begin() as connection:

@@ -106,11 +106,11 @@ def record_ids(connection: Connection, run_id: str) -> list[str]:
     return list(rows.scalars())
 
 
-def whole(connection: Connection, run_id: str, expected: int) -> list[str]:
+def whole(connection: Connection, run_id: str, expected: int) -> set[str]:
     """The same where so many were staged. The tables are not logged: a crash of Postgres empties
     them. Raises StagingLost where there are fewer.
     """
-    found = record_ids(connection, run_id)
+    found = set(record_ids(connection, run_id))
     if len(found) < expected:
         raise StagingLost(expected - len(found))
     return found
