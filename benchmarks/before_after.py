@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 
 ROOT = Path(__file__).parent.parent
 EDITS = 50
+# Airtable tells times to the second, so that a delta pulls the last three seconds once more: what
+# a round has edited has to be off them, or the two would not do the same in the next one.
+PAUSE_SECONDS = 4.0
 # What either commit runs: by its own code, whatever else has moved.
 WORKER = """
 import json, sys, time
@@ -156,6 +160,8 @@ def _measure(sides: list[Side], rounds: int) -> None:
         times: dict[tuple[int, str], list[float]] = defaultdict(list)
         for number in range(rounds + 1):
             done = []
+            if act == "delta":
+                time.sleep(PAUSE_SECONDS)
             order = (0, 1) if number % 2 else (1, 0)
             for which in order:
                 prepare(sides[which], number)

@@ -42,9 +42,14 @@ from dagster._core.storage.tags import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from reconciler_dagster.core.parts import in_parts
+from reconciler_dagster.orchestration.storage import one_commit
+
 MODULE, LOCATION = "reconciler_dagster.definitions", "reconciler"
 # Dagster gives a tick's evaluation 60 s. What is not created by then the daemon creates.
 TICK_SECONDS = 40.0
+# Runs of which one commit stores what Dagster writes.
+TOGETHER = 10
 # The second one: it is tried again.
 _UNDERWAY = (TickStatus.STARTED, TickStatus.FAILURE)
 
@@ -149,29 +154,56 @@ def submit_tick(
     is there it notes in the tick, one that is not it creates. So nothing is started twice, whatever
     is killed meanwhile, and whatever fails here is done the ordinary way.
     """
-    from reconciler_dagster.orchestration import internals  # with gRPC, which no run needs
-
     deadline = time.monotonic() + TICK_SECONDS
     try:
         instance = context.instance
         # Others run in containers, which are told more of the code's place than is known here.
         alone = getattr(instance.run_launcher, "launches_alone", False)
         tick = _underway(context) if alone and requests else None
-        if tick is None:
-            return
-        submission = Submission(instance, job_name, tick.submitter, tick.repository)
-        there = submission.keys()
-        for request in requests:
-            if time.monotonic() > deadline:
-                return
-            key, partition = str(request.run_key), str(request.partition_key)
-            if key not in there:
-                tags = {**request.tags, TICK_ID_TAG: tick.id}
-                internals.enqueue(
-                    instance, submission.create_new(partition, key, tags, request.run_config)
-                )
+        if tick is not None:
+            _queue(instance, _created(instance, job_name, tick, requests, deadline), deadline)
     except Exception:
         log.exception("the daemon creates the runs of this tick one by one")
+
+
+def _created(
+    instance: dg.DagsterInstance,
+    job_name: str,
+    tick: _Tick,
+    requests: Sequence[dg.RunRequest],
+    deadline: float,
+) -> list[dg.DagsterRun]:
+    """The runs of the tick, as far as they are not there already. None starts before all are
+    there, so that they do not take the processor from each other's creation.
+    """
+    submission = Submission(instance, job_name, tick.submitter, tick.repository)
+    there = submission.keys()
+    created = list[dg.DagsterRun]()
+    for part in in_parts([one for one in requests if str(one.run_key) not in there], TOGETHER):
+        if time.monotonic() > deadline:
+            break
+        with one_commit(instance):
+            created += [
+                submission.create_new(
+                    str(request.partition_key),
+                    str(request.run_key),
+                    {**request.tags, TICK_ID_TAG: tick.id},
+                    request.run_config,
+                )
+                for request in part
+            ]
+    return created
+
+
+def _queue(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun], deadline: float) -> None:
+    from reconciler_dagster.orchestration import internals  # with gRPC, which no run needs
+
+    for part in in_parts(runs, TOGETHER):
+        if time.monotonic() > deadline:
+            return
+        with one_commit(instance):
+            for run in part:
+                internals.enqueue(instance, run)
 
 
 @dataclass(frozen=True)

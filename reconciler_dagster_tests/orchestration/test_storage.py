@@ -12,7 +12,9 @@ import psutil
 import psycopg
 import pytest
 import sqlalchemy
+from dagster._core.utils import make_new_run_id
 
+from reconciler_dagster.orchestration.storage import one_commit
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.orchestration.launching import dagster_home
 
@@ -26,15 +28,15 @@ class Watched:
     """An instance, and who is connected to its database."""
 
     def __init__(self, url: str, instance: dg.DagsterInstance) -> None:
-        self.instance, self._url = instance, url
+        self.instance, self.url = instance, url
 
     def backends(self) -> list[int]:
-        with psycopg.connect(self._url) as connection:
+        with psycopg.connect(self.url) as connection:
             return [pid for (pid,) in connection.execute(BACKENDS, [connection.info.dbname])]
 
     def terminate(self) -> None:
         gone = self.backends()
-        with psycopg.connect(self._url) as connection:
+        with psycopg.connect(self.url) as connection:
             for pid in gone:
                 connection.execute("SELECT pg_terminate_backend(%s)", [pid])
         for pid in gone:  # only then is the connection closed
@@ -78,6 +80,15 @@ def test_a_connection_that_was_lost_is_made_anew(watched: Watched) -> None:
     assert len(watched.backends()) == 1
 
 
+def _statements(engine: sqlalchemy.Engine) -> list[str]:
+    """Those that it sends from now on."""
+    said: list[str] = []
+    sqlalchemy.event.listen(
+        engine, "before_cursor_execute", lambda _, __, statement, *_more: said.append(statement)
+    )
+    return said
+
+
 def test_nothing_is_asked_beside_what_is_wanted(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,12 +100,7 @@ def test_nothing_is_asked_beside_what_is_wanted(
     pings: list[object] = []
     ping = storage._engine.dialect.do_ping
     monkeypatch.setattr(storage._engine.dialect, "do_ping", lambda c: pings.append(c) or ping(c))
-    said: list[str] = []
-    sqlalchemy.event.listen(
-        storage._engine,
-        "before_cursor_execute",
-        lambda _, __, statement, *_more: said.append(statement),
-    )
+    said = _statements(storage._engine)
     for _ in range(10):
         assert storage.has_table("asset_check_executions")
         watched.instance.get_dynamic_partitions("client")
@@ -127,3 +133,64 @@ def test_tables_that_are_there_are_not_looked_for_one_by_one(watched: Watched) -
     finally:
         sqlalchemy.event.remove(sqlalchemy.pool.Pool, "connect", note)
     assert len(made) == 1
+
+
+def _seen_by_others(url: str) -> tuple[int, int]:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM event_logs)"
+        ).fetchone()
+    assert row is not None
+    return row
+
+
+def _create(instance: dg.DagsterInstance) -> None:
+    run = dg.DagsterRun(job_name="sync", run_id=make_new_run_id())
+    instance.add_run(run)
+    instance.report_engine_event("queued soon", run)
+
+
+def test_what_is_stored_in_one_commit_is_seen_at_its_end_and_not_at_all_if_it_fails(
+    watched: Watched,
+) -> None:
+    instance = watched.instance
+    with one_commit(instance):
+        _create(instance)
+        _create(instance)
+        assert instance.get_runs_count() == 2
+        assert _seen_by_others(watched.url) == (0, 0)
+    assert _seen_by_others(watched.url) == (2, 2)
+
+    with suppress(RuntimeError), one_commit(instance):
+        _create(instance)
+        raise RuntimeError("the test")
+    assert _seen_by_others(watched.url) == (2, 2)
+
+    _create(instance)  # by itself, as ever
+    assert _seen_by_others(watched.url) == (3, 3)
+
+
+def test_in_sqlite_each_is_committed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    with dagster_home() as home:
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
+        monkeypatch.delenv("DAGSTER_POSTGRES_URL", raising=False)
+        with (
+            dg.DagsterInstance.get() as instance,
+            dg.DagsterInstance.get() as other,
+            one_commit(instance),
+        ):
+            _create(instance)
+            assert other.get_runs_count() == 1
+
+
+def test_what_is_there_for_good_is_asked_once(watched: Watched) -> None:
+    """The names are Dagster's own: this fails when an upgrade moves them."""
+    storage: Any = watched.instance.run_storage
+    said = _statements(storage._engine)
+    for _ in range(3):
+        assert storage.has_backfill_id_column()
+        assert storage.has_run_stats_index_cols()
+        assert not storage.has_job_snapshot("none")
+        assert not storage.has_execution_plan_snapshot("none")
+    assert sum("pg_attribute" in one for one in said) == 2
+    assert sum("FROM snapshots" in one for one in said) == 6  # a no is asked again

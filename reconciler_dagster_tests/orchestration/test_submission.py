@@ -123,6 +123,11 @@ def test_the_runs_are_there_before_the_daemon_creates_one_and_are_what_it_would_
     assert set(tick.run_ids) == {run.run_id for run in ours}
     assert {run.tags["dagster/tick"] for run in ours} == {str(tick.tick_id)}
 
+    # No run could start before all of them were there.
+    planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    queued = dg.DagsterEventType.PIPELINE_ENQUEUED
+    assert max(_moments(daemon, ours, planned)) <= min(_moments(daemon, ours, queued))
+
     # A second look at the same time starts nothing.
     assert daemon.looks(now + timedelta(minutes=1)) == []
     assert len(daemon.runs(now)) == CLIENTS
@@ -154,6 +159,12 @@ def test_the_runs_are_there_before_the_daemon_creates_one_and_are_what_it_would_
     assert events[0] == events[1]
 
 
+def _moments(daemon: Daemon, runs: list[dg.DagsterRun], kind: dg.DagsterEventType) -> list[float]:
+    found = [e.timestamp for run in runs for e in daemon.instance.all_logs(run.run_id, kind)]
+    assert len(found) >= len(runs)
+    return found
+
+
 def _client(run: dg.DagsterRun) -> str:
     return run.tags["dagster/partition"]
 
@@ -167,7 +178,7 @@ def test_a_tick_that_was_broken_off_starts_nobody_twice(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, noted: int
 ) -> None:
     """As when the daemon is killed: before it has noted a run, or in the middle of it. Meanwhile
-    one run has ended, and another one was never written.
+    one run has ended; of the others one was never written, and one is not queued.
     """
     now = FIRST + (3 + noted) * QUARTER
     real, seen = scheduler._get_existing_run_for_request, []
@@ -188,6 +199,8 @@ def test_a_tick_that_was_broken_off_starts_nobody_twice(
     assert daemon.tick().status is TickStatus.STARTED
     daemon.instance.delete_run(created[0].run_id)
     daemon.instance.report_run_failed(created[1], "the test")
+    daemon.instance.delete_run(created[2].run_id)
+    daemon.instance.add_run(created[2].with_status(dg.DagsterRunStatus.NOT_STARTED))
 
     assert daemon.looks(now + timedelta(minutes=1)) == []
     runs = daemon.runs(now)
