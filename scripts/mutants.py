@@ -736,8 +736,8 @@ MUTANTS = [
         "start a client again where a tick is repeated",
         "broken_off_starts_nobody_twice",
         "reconciler_dagster/orchestration/submission.py",
-        "            if key not in there:\n",
-        "            if True:\n",
+        "[one for one in requests if str(one.run_key) not in there]",
+        "list(requests)",
     ),
     Mutant(
         "start runs where somebody only looks what a tick would do",
