@@ -29,7 +29,11 @@ from reconciler_dagster.telling import told
 SECRET = "Str4nge/p@ss+wörd 'x\"<&%\r\n%zz"
 
 
-@given(st.text(min_size=8, max_size=40).filter(lambda text: len(text.strip()) >= 8))
+def _could_be_one(text: str) -> bool:
+    return len(text.strip()) >= 8 and text.strip().lower() not in redaction._EVERYDAY
+
+
+@given(st.text(min_size=8, max_size=40).filter(_could_be_one))
 def test_no_form_of_a_secret_is_left(secret: str) -> None:
     redaction._known.clear()  # or each secret is looked for in the texts of all that follow
     know(secret)
