@@ -78,8 +78,8 @@ MUTANTS = [
         "let the engine's own writes count as the portal's edits",
         "test_03",
         POSTGRES + "connection.py",
-        "SET LOCAL reconciler.writer = '{writer}'",
-        "SET LOCAL reconciler.writer = 'anybody'",
+        'settings["reconciler.writer"] = self.writer',
+        'settings["reconciler.writer"] = "anybody"',
     ),
     Mutant(
         "stamp updated_at in the pull",
@@ -266,8 +266,8 @@ MUTANTS = [
         "write without the lease",
         "who_was_overtaken",
         POSTGRES + "lock.py",
-        "    if (holder, fence) != (run_id, held.fence):\n",
-        "    if False:\n",
+        "        if (holder, fence) != (run_id, self.fence):\n",
+        "        if False:\n",
     ),
     Mutant(
         "take a retyped field's empty cells for cleared ones",
@@ -414,7 +414,7 @@ MUTANTS = [
         "know a lease by its run alone, not by its number",
         "carried_on_elsewhere",
         POSTGRES + "lock.py",
-        "    if (holder, fence) != (run_id, held.fence):\n",
+        "        if (holder, fence) != (run_id, self.fence):\n",
         "    if holder != run_id:\n",
     ),
     Mutant(
@@ -532,9 +532,9 @@ MUTANTS = [
     Mutant(
         "write a client that nobody has adopted",
         "no_path_writes",
-        POSTGRES + "adoption.py",
-        "    if not allowed:\n",
-        "    if False:\n",
+        CORE + "adoption.py",
+        "        if why_not := self.why_not or",
+        "        if why_not := self.why_not and",
     ),
     Mutant(
         "write a sync that an adopted client got since, and nobody has adopted",
@@ -546,9 +546,16 @@ MUTANTS = [
     Mutant(
         "go on writing a client that is paused meanwhile",
         "a_pause_waits_for_the_write",
-        ENGINE + "session.py",
-        "            adoption.require(connection, self.client.id, self.map.name, held=True)\n",
-        "",
+        POSTGRES + "lock.py",
+        "    if not given:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "let a pause not wait for the write that has begun",
+        "a_pause_waits_for_the_write",
+        POSTGRES + "lease.py",
+        "consent AS ({CONSENT} FOR KEY SHARE)",
+        "consent AS ({CONSENT})",
     ),
     Mutant(
         "let what was rehearsed stay",

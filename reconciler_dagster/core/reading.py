@@ -32,10 +32,12 @@ def from_airtable(
 
 
 def _first(cell: Any, codec: Codec, users: Directory) -> Value:
-    for one in cell if isinstance(cell, tuple) else ():
+    if not isinstance(cell, tuple):
+        return codec.from_airtable(cell, users)
+    for one in cell:
         if (value := codec.from_airtable(one, users)) != codec.blank:
             return value
-    return codec.from_airtable(None if isinstance(cell, tuple) else cell, users)
+    return codec.from_airtable(None, users)
 
 
 def from_postgres(

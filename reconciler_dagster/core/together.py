@@ -21,9 +21,10 @@ def as_one(row: dict[str, Value], problems: dict[str, str], fields: FieldMap) ->
         if first.column in row and row[first.column] == first.codec.blank:
             problems.pop(mapped.column, None)
             row[mapped.column] = mapped.codec.blank
-    for column, why in waiting(problems, row, fields).items():
-        del row[column]
-        problems[column] = why
+    if problems:
+        for column, why in waiting(problems, row, fields).items():
+            del row[column]
+            problems[column] = why
 
 
 def waiting(refused: Collection[str], present: Collection[str], fields: FieldMap) -> dict[str, str]:

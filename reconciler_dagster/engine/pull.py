@@ -224,11 +224,12 @@ def _read(session: Session, record_ids: Iterable[str]) -> set[str]:
 def decode(session: Session, records: Iterable[Record]) -> Iterator[StagedRecord]:
     """Records through the codecs."""
     ids_by_column = session.bound.ids_by_column
+    of_one = {column: ids[0] for column, ids in ids_by_column.items() if len(ids) == 1}
+    of_several = {column: ids for column, ids in ids_by_column.items() if len(ids) > 1}
     for record in records:
-        cells = {
-            column: tuple(record.cells.get(field_id) for field_id in ids)
-            for column, ids in ids_by_column.items()
-        }
+        cells = {column: record.cells.get(field_id) for column, field_id in of_one.items()}
+        for column, ids in of_several.items():
+            cells[column] = tuple(record.cells.get(field_id) for field_id in ids)
         row, problems = from_airtable(cells, session.fields, session.users)
         refuse(row, problems, session.fields, session.repertoire.why_not)
         told = {column: session.repertoire.fit(why) for column, why in problems.items()}

@@ -30,7 +30,7 @@ from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import Client, base_of, directory
 from reconciler_dagster.postgres.connection import Writer, at_once, writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
-from reconciler_dagster.postgres.lock import client_lock, require_lease, require_time
+from reconciler_dagster.postgres.lock import client_lock, require_may_write, require_time
 
 Purpose = Literal["delta", "manual", "audit", "great_sync", "rehearsal"]
 
@@ -131,8 +131,7 @@ class Session:
         transaction has ended. Each call that writes to Airtable is planned in one of these.
         """
         with self.engine.connect() as connection, writing(connection, self.writer):
-            require_lease(connection, self.client.id, self.run_id)
-            adoption.require(connection, self.client.id, self.map.name, held=True)
+            require_may_write(connection, self.client.id, self.map.name, self.run_id)
             yield connection
 
     def mend_record_ids(self) -> None:

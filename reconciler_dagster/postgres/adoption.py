@@ -14,6 +14,11 @@ from reconciler_dagster.postgres.clients import Client, active_clients
 IS_ADOPTED = (
     "EXISTS (SELECT FROM reconciler.adoption a WHERE a.client_id = c.id AND a.state = 'adopted')"
 )
+# Whether one sync of a client may be written.
+CONSENT = (
+    "SELECT state = 'adopted' AND coalesce(:sync = ANY(syncs), true) AS given "
+    "FROM reconciler.adoption WHERE client_id = :client_id"
+)
 _STANDING = (
     "SELECT c.id::text, c.company_name, coalesce(a.state, 'new'), a.changed_at, a.changed_by, "
     "a.syncs "
@@ -54,20 +59,10 @@ def standing(connection: Connection, client_id: str) -> Standing:
     return _standing(row) if row else Standing(client_id, f"Client {client_id}")
 
 
-def require(connection: Connection, client_id: str, sync: str, *, held: bool = False) -> None:
-    """Raise core.adoption.NotAdopted unless this sync of the client may be written.
-
-    ``held``: whoever takes the consent back waits until this transaction has ended.
-    """
-    lock = " FOR KEY SHARE" if held else ""
-    allowed = connection.execute(
-        text(
-            "SELECT state = 'adopted' AND coalesce(:sync = ANY(syncs), true) "  # noqa: S608
-            f"FROM reconciler.adoption WHERE client_id = :id{lock}"
-        ),
-        {"id": client_id, "sync": sync},
-    ).scalar()
-    if not allowed:
+def require(connection: Connection, client_id: str, sync: str) -> None:
+    """Raise core.adoption.NotAdopted unless this sync of the client may be written."""
+    given = connection.execute(text(CONSENT), {"client_id": client_id, "sync": sync}).scalar()
+    if not given:
         standing(connection, client_id).require(sync)
 
 

@@ -86,10 +86,11 @@ _UNLESS_SAID = {
 
 class _Connection(psycopg.Connection[Any]):
     """``silent``: its transactions are short ones beside the run's own, and their commits nothing
-    that a test would end a run at.
+    that a test would end a run at. ``writer``: what a transaction says of itself.
     """
 
     silent = False
+    writer: Writer | None = None
 
     def commit(self) -> None:
         with nullcontext() if self.silent else effect("commit"):
@@ -106,8 +107,10 @@ class _Connection(psycopg.Connection[Any]):
         # A standby refuses even to be asked for more.
         standby = self.pgconn.parameter_status(b"in_hot_standby") == b"on"
         settings = dict(SETTINGS)
-        if self.silent:
+        if self.silent or self.writer:
             settings["idle_in_transaction_session_timeout"] = BRIEFLY_IDLE
+        if self.writer:
+            settings["reconciler.writer"] = self.writer
         if self.pgconn.server_version >= _TRANSACTION_TIMEOUT:
             settings["transaction_timeout"] = "0"
         if self.keeps_bytes:  # else Postgres looks for UTF-8 in what others have written
@@ -194,12 +197,13 @@ def writing(connection: Connection, writer: Writer = "delta") -> Iterator[Connec
     """One transaction of the engine's own: the trigger on leads neither notes nor stamps it, and
     the portal's triggers can tell what kind of write it is.
     """
-    with connection.begin():
-        connection.exec_driver_sql(
-            f"SET LOCAL reconciler.writer = '{writer}'; "
-            f"SET LOCAL idle_in_transaction_session_timeout = '{BRIEFLY_IDLE}'"
-        )
-        yield connection
+    own = _driver(connection)
+    own.writer = writer
+    try:
+        with connection.begin():
+            yield connection
+    finally:
+        own.writer = None
 
 
 def server_encoding(engine: Engine) -> str:

@@ -11,6 +11,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.postgres.adoption import CONSENT
+
+# KEY SHARE is what a takeover waits for and a renewal does not.
+_HOLDER = "SELECT run_id, fence FROM reconciler.lease WHERE client_id = :client_id FOR KEY SHARE"
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -111,17 +116,24 @@ def let_go(connection: Connection, client_id: str, fence: int) -> None:
 
 
 def holder_of(connection: Connection, client_id: str) -> tuple[str, int]:
-    """Run and fence of whoever holds the client; a takeover waits until this transaction ends.
+    """Run and fence of whoever holds the client; a takeover waits until this transaction ends."""
+    row = connection.execute(text(_HOLDER), {"client_id": client_id}).one_or_none()
+    return (row.run_id, row.fence) if row else ("", 0)
 
-    KEY SHARE is what a takeover waits for and a renewal does not.
+
+def holder_and_consent(connection: Connection, client_id: str, sync: str) -> tuple[str, int, bool]:
+    """The same, and whether this sync of the client may be written: whoever takes the consent back
+    waits as well. One statement, for every write begins with it.
     """
     row = connection.execute(
         text(
-            "SELECT run_id, fence FROM reconciler.lease WHERE client_id = :client_id FOR KEY SHARE"
+            f"WITH holder AS ({_HOLDER}), consent AS ({CONSENT} FOR KEY SHARE) "  # noqa: S608
+            "SELECT (SELECT run_id FROM holder) AS run_id, (SELECT fence FROM holder) AS fence, "
+            "(SELECT given FROM consent) AS given"
         ),
-        {"client_id": client_id},
-    ).one_or_none()
-    return (row.run_id, row.fence) if row else ("", 0)
+        {"client_id": client_id, "sync": sync},
+    ).one()
+    return row.run_id or "", row.fence or 0, bool(row.given)
 
 
 def wait(connection: Connection, client_id: str, run_id: str, seconds: float) -> None:

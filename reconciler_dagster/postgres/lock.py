@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler_dagster.config import ConfigurationError
-from reconciler_dagster.postgres import lease
+from reconciler_dagster.postgres import adoption, lease
 from reconciler_dagster.postgres.connection import at_once
 from reconciler_dagster.processes import has_ended, this_process
 
@@ -73,9 +73,19 @@ def require_lease(connection: Connection, client_id: str, run_id: str) -> None:
     """Raise LeaseLost unless this run holds the client, and will until the transaction ends."""
     held = _held(client_id, run_id)
     held.require_time()
-    holder, fence = lease.holder_of(connection, client_id)
-    if (holder, fence) != (run_id, held.fence):
-        raise _lost(client_id, f"Run {holder} took it over")
+    held.require_holder(run_id, *lease.holder_of(connection, client_id))
+
+
+def require_may_write(connection: Connection, client_id: str, sync: str, run_id: str) -> None:
+    """Raise LeaseLost unless this run holds the client, and core.adoption.NotAdopted unless this
+    sync of it may be written; both stay so until the transaction ends.
+    """
+    held = _held(client_id, run_id)
+    held.require_time()
+    holder, fence, given = lease.holder_and_consent(connection, client_id, sync)
+    held.require_holder(run_id, holder, fence)
+    if not given:
+        adoption.standing(connection, client_id).require(sync)
 
 
 def require_time(client_id: str, run_id: str) -> None:
@@ -109,6 +119,11 @@ class _Held:
             raise _lost(self._client_id, "Another run took it over")
         if _now() > self._until - self.seconds / 3:
             raise _lost(self._client_id, "Its lease ran out and cannot be renewed")
+
+    def require_holder(self, run_id: str, holder: str, fence: int) -> None:
+        """Raise LeaseLost where Postgres names another run or number."""
+        if (holder, fence) != (run_id, self.fence):
+            raise _lost(self._client_id, f"Run {holder} took it over")
 
     def let_go(self) -> None:
         """What cannot be given back, since Postgres is away, expires; and hides no other error."""

@@ -51,9 +51,9 @@ def test_a_call_is_not_begun_when_the_lease_has_run_out_over_the_question_of_con
     acme.update(record_id, hrq_status="Archive")
     clock, slept, require = lock._now, [0.0], adoption.require
 
-    def long(*asked: Any, held: bool = False) -> None:
-        require(*asked, held=held)
-        if not held and acme.value(PLANNED):
+    def long(*asked: Any) -> None:
+        require(*asked)
+        if acme.value(PLANNED):
             slept[0] = 60.0
             acme.sql("UPDATE reconciler.lease SET expires_at = '-infinity'")
             with client_lock(acme.engine, acme.client.id, "takes it over", 5):
