@@ -23,19 +23,21 @@ def from_airtable(
     row: Row = {}
     problems: Problems = {}
     for mapped in fields:
+        cell = cells.get(mapped.column)
         try:
-            row[mapped.column] = _first(cells.get(mapped.column), mapped.codec, users)
+            if isinstance(cell, tuple):
+                row[mapped.column] = _first(cell, mapped.codec, users)
+            else:
+                row[mapped.column] = mapped.codec.from_airtable(cell, users)
         except Unreadable as why:
             problems[mapped.column] = f"{mapped.airtable} {why}"
     as_one(row, problems, fields)
     return row, problems
 
 
-def _first(cell: Any, codec: Codec, users: Directory) -> Value:
-    if not isinstance(cell, tuple):
-        return codec.from_airtable(cell, users)
-    for one in cell:
-        if (value := codec.from_airtable(one, users)) != codec.blank:
+def _first(cells: tuple[Any, ...], codec: Codec, users: Directory) -> Value:
+    for cell in cells:
+        if (value := codec.from_airtable(cell, users)) != codec.blank:
             return value
     return codec.from_airtable(None, users)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -223,12 +224,19 @@ def _read(session: Session, record_ids: Iterable[str]) -> set[str]:
 
 def decode(session: Session, records: Iterable[Record]) -> Iterator[StagedRecord]:
     """Records through the codecs."""
-    ids_by_column = session.bound.ids_by_column
-    of_one = {column: ids[0] for column, ids in ids_by_column.items() if len(ids) == 1}
-    of_several = {column: ids for column, ids in ids_by_column.items() if len(ids) > 1}
+    columns, several = defaultdict[str, list[str]](list), dict[str, list[str]]()
+    for column, ids in session.bound.ids_by_column.items():
+        if len(ids) == 1:
+            columns[ids[0]].append(column)
+        else:
+            several[column] = ids
     for record in records:
-        cells = {column: record.cells.get(field_id) for column, field_id in of_one.items()}
-        for column, ids in of_several.items():
+        cells = {
+            column: cell
+            for field_id, cell in record.cells.items()
+            for column in columns.get(field_id, ())
+        }
+        for column, ids in several.items():
             cells[column] = tuple(record.cells.get(field_id) for field_id in ids)
         row, problems = from_airtable(cells, session.fields, session.users)
         refuse(row, problems, session.fields, session.repertoire.why_not)

@@ -103,7 +103,7 @@ def record_ids(connection: Connection, run_id: str) -> list[str]:
         text("SELECT record_id FROM reconciler.staged_record WHERE run_id = :run_id"),
         {"run_id": run_id},
     )
-    return list(rows.scalars())
+    return list(rows.scalars().all())
 
 
 def whole(connection: Connection, run_id: str, expected: int) -> set[str]:
@@ -198,7 +198,7 @@ def lead_ids(connection: Connection, run_id: str) -> list[str]:
         text("SELECT record_id FROM reconciler.staged_lead WHERE run_id = :run_id"),
         {"run_id": run_id},
     )
-    return list(rows.scalars())
+    return list(rows.scalars().all())
 
 
 def stage_changes(connection: Connection, run_id: str, changes: Mapping[str, LeadChange]) -> None:
