@@ -124,7 +124,8 @@ class Side:
 @click.argument("after", default="HEAD")
 @click.option("--leads", default=2000, show_default=True)
 @click.option("--rounds", default=9, show_default=True)
-def main(before: str, after: str, leads: int, rounds: int) -> None:
+@click.option("--only", help="Part of the name of what is to be measured.", default="")
+def main(before: str, after: str, leads: int, rounds: int, only: str) -> None:
     """Measure."""
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder:
         place = Path(folder)
@@ -141,7 +142,7 @@ def main(before: str, after: str, leads: int, rounds: int) -> None:
                     sandbox.switch(calls_per_second_and_base=0, calls_per_second_and_user=0)
                     sides.append(Side(code, server.create_database(code.name), sandbox))
                 try:
-                    _measure(sides, rounds)
+                    _measure(sides, rounds, only)
                 finally:
                     for side in sides:
                         side.end()
@@ -151,7 +152,7 @@ def main(before: str, after: str, leads: int, rounds: int) -> None:
                 _git("worktree", "remove", "--force", str(code))
 
 
-def _measure(sides: list[Side], rounds: int) -> None:
+def _measure(sides: list[Side], rounds: int, only: str) -> None:
     acts = {
         "first contact": ("great sync", lambda side, n: side.forget()),
         "great sync": ("great sync", lambda side, n: None),
@@ -159,6 +160,10 @@ def _measure(sides: list[Side], rounds: int) -> None:
         f"delta of {EDITS} edits": ("delta", lambda side, n: side.edit(n)),
     }
     for name, (act, prepare) in acts.items():
+        if only not in name:
+            for side in sides:  # what the later ones build on
+                side.run(act)
+            continue
         times: dict[tuple[int, str], list[float]] = defaultdict(list)
         for number in range(rounds + 1):
             done = []

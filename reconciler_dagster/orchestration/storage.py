@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import select
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -20,14 +18,13 @@ from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import URL, Connection, Engine, create_engine, text
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.home import home_folder
 from reconciler_dagster.orchestration.stored import without_secrets
 from reconciler_dagster.outlets import guard
+from reconciler_dagster.postgres.pooled import look_before_use
 
 _CONNECTION_SECONDS = 3600
 # As many as several threads have asked at once, at most; a run's process has but one or two. One
@@ -35,8 +32,6 @@ _CONNECTION_SECONDS = 3600
 _KEPT = 4
 # Of SQLite: the index, and the runs that are at work.
 _FILES = 32
-# A network that is silently gone closes nothing: after so long without a word the server is asked.
-_SURE_SECONDS = 5.0
 
 
 class ChosenStorage(DagsterStorage, ConfigurableClass):
@@ -143,31 +138,8 @@ def _kept_connection(url: str) -> Engine:
         max_overflow=-1,
         pool_recycle=_CONNECTION_SECONDS,
     )
-
-    @event.listens_for(kept, "checkin")
-    def put_down(_: Any, record: ConnectionPoolEntry) -> None:
-        record.info["since"] = time.monotonic()
-
-    @event.listens_for(kept, "checkout")
-    def look(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
-        """Whether it lives. To ask the server each time would be half of all statements; one that
-        has gone has closed the connection, and that can be read here.
-        """
-        lain = time.monotonic() - record.info.get("since", 0.0)
-        if lain < _SURE_SECONDS and not _can_be_read(connection.fileno()):
-            return
-        try:
-            kept.dialect.do_ping(connection)
-        except kept.dialect.loaded_dbapi.Error as error:
-            raise DisconnectionError("the connection was lost") from error
-
+    look_before_use(kept)
     return kept
-
-
-def _can_be_read(descriptor: int) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _is_there(kept: Engine) -> bool:

@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.effects import effect
+from reconciler_dagster.postgres.pooled import look_before_use
 from reconciler_dagster.telling import why_no_connection
 
 
@@ -153,11 +154,11 @@ def engine(url: str) -> Engine:
     own = create_engine(
         "postgresql+psycopg://",
         creator=lambda: _connect(url),
-        pool_pre_ping=True,
         pool_size=4,
         use_native_hstore=False,
         hide_parameters=True,  # people's data is in them, and an error's text ends in a log
     )
+    look_before_use(own)
     event.listen(own, "begin", _begin)
     return own
 
