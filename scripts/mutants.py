@@ -755,10 +755,10 @@ MUTANTS = [
     ),
     Mutant(
         "trust a kept connection without a look",
-        "connection_that_was_lost_is_made_anew",
-        "reconciler_dagster/orchestration/storage.py",
-        "and not _can_be_read(connection.fileno())",
-        "and True",
+        "connection_that_was_lost_is_made_anew or server_has_closed_are_made_anew",
+        POSTGRES + "pooled.py",
+        "or _can_be_read(connection.fileno())",
+        "or False",
     ),
     Mutant(
         "carry a claim's time over by itself",
