@@ -29,7 +29,7 @@ EDITS = 50
 PAUSE_SECONDS = 4.0
 # What either commit runs: by its own code, whatever else has moved.
 WORKER = """
-import json, sys, time
+import gc, json, sys, time
 from sqlalchemy import text
 from reconciler_dagster.postgres import bucket
 from reconciler_dagster.postgres.connection import engine
@@ -38,6 +38,7 @@ from reconciler_dagster.sandbox.testing import SandboxClient
 from reconciler_dagster_tests import windows, world
 
 url, sandbox, token, base = sys.argv[1:]
+gc.set_threshold(50_000, 20, 20)  # as the command has it
 upgrade(engine(url))
 with engine(url).begin() as connection:
     connection.execute(
