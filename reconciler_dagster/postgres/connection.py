@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.effects import effect
+from reconciler_dagster.postgres.arrays import TextsDumper
 from reconciler_dagster.postgres.pooled import look_before_use
 from reconciler_dagster.telling import why_no_connection
 
@@ -139,6 +140,7 @@ def _connect(url: str) -> _Connection:
         raise ConfigurationError(
             "DATABASE_URL is not a libpq URL: expected postgresql://user:password@host/database."
         ) from None
+    connection.adapters.register_dumper(list, TextsDumper)
     if connection.keeps_bytes:
         for name in ("text", "varchar", "bpchar", "name", 0):  # 0: every type without its own
             connection.adapters.register_loader(name, _AnyText)
