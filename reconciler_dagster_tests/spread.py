@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from reconciler_dagster.config import Settings
+from reconciler_dagster.definitions import defs
 from reconciler_dagster.deploying.roles import ROLES, Chosen, python_command
 from reconciler_dagster.orchestration.dagster_yaml import text_for
 from reconciler_dagster.sandbox.testing import SandboxClient
@@ -66,6 +68,20 @@ class Spread(Deployment):
         if CODE not in self._commands:
             return super().start_daemon()
         return self.start("daemon", self._command_of("daemon", Chosen("", 0, 0, False)))
+
+    def stop_schedules(self) -> None:
+        """Have nothing run by the clock. After the daemon, which makes the workspace."""
+        workspace = self.folder / "workspace.yaml"
+        eventually(workspace.exists)
+        for schedule in defs.get_repository_def().schedule_defs:
+            command = ["-m", "dagster", "schedule", "stop", schedule.name, "-w", str(workspace)]
+            eventually(lambda command=command: self._is_done(command))
+
+    def _is_done(self, command: list[str]) -> bool:
+        done = subprocess.run(
+            [sys.executable, *command], env=self.environment, check=False, capture_output=True
+        )
+        return done.returncode == 0
 
     def start_webserver(self) -> str:
         """Dagster's UI; its address, once it answers. After the code server."""

@@ -132,6 +132,36 @@ class Submission:
             asset_graph=self._job.asset_layer.asset_graph,
         )
 
+    def create_and_queue(self, requests: Sequence[dg.RunRequest], deadline: float) -> list[str]:
+        """Create the runs that are not there, and queue them, as far as the time allows
+        (``time.monotonic``). Returns the ids of those that were created.
+
+        None starts before all are there, so that they do not take the processor from each other's
+        creation.
+        """
+        from reconciler_dagster.orchestration import internals  # with gRPC, which no run needs
+
+        there = self.keys()
+        wanted = [one for one in requests if str(one.run_key) not in there]
+        created = list[dg.DagsterRun]()
+        for some in in_parts(wanted, TOGETHER):
+            if time.monotonic() > deadline:
+                break
+            with one_commit(self._instance):
+                created += [
+                    self.create_new(
+                        str(one.partition_key), str(one.run_key), one.tags, one.run_config
+                    )
+                    for one in some
+                ]
+        for part in in_parts(created, TOGETHER):
+            if time.monotonic() > deadline:
+                break
+            with one_commit(self._instance):
+                for run in part:
+                    internals.enqueue(self._instance, run)
+        return [run.run_id for run in created]
+
 
 def _here(repository_name: str) -> RemoteRepositoryOrigin:
     target = LoadableTargetOrigin(module_name=MODULE, executable_path=sys.executable)
@@ -161,49 +191,13 @@ def submit_tick(
         alone = getattr(instance.run_launcher, "launches_alone", False)
         tick = _underway(context) if alone and requests else None
         if tick is not None:
-            _queue(instance, _created(instance, job_name, tick, requests, deadline), deadline)
+            submission = Submission(instance, job_name, tick.submitter, tick.repository)
+            tag = {TICK_ID_TAG: tick.id}
+            submission.create_and_queue(
+                [one.with_replaced_attrs(tags={**one.tags, **tag}) for one in requests], deadline
+            )
     except Exception:
         log.exception("the daemon creates the runs of this tick one by one")
-
-
-def _created(
-    instance: dg.DagsterInstance,
-    job_name: str,
-    tick: _Tick,
-    requests: Sequence[dg.RunRequest],
-    deadline: float,
-) -> list[dg.DagsterRun]:
-    """The runs of the tick, as far as they are not there already. None starts before all are
-    there, so that they do not take the processor from each other's creation.
-    """
-    submission = Submission(instance, job_name, tick.submitter, tick.repository)
-    there = submission.keys()
-    created = list[dg.DagsterRun]()
-    for part in in_parts([one for one in requests if str(one.run_key) not in there], TOGETHER):
-        if time.monotonic() > deadline:
-            break
-        with one_commit(instance):
-            created += [
-                submission.create_new(
-                    str(request.partition_key),
-                    str(request.run_key),
-                    {**request.tags, TICK_ID_TAG: tick.id},
-                    request.run_config,
-                )
-                for request in part
-            ]
-    return created
-
-
-def _queue(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun], deadline: float) -> None:
-    from reconciler_dagster.orchestration import internals  # with gRPC, which no run needs
-
-    for part in in_parts(runs, TOGETHER):
-        if time.monotonic() > deadline:
-            return
-        with one_commit(instance):
-            for run in part:
-                internals.enqueue(instance, run)
 
 
 @dataclass(frozen=True)
