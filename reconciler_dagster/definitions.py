@@ -15,15 +15,14 @@ from reconciler_dagster.orchestration.audit import (
     decide_deletions_job,
     every_hour,
 )
-from reconciler_dagster.orchestration.automation import SCHEDULES, SENSORS, sync_job
+from reconciler_dagster.orchestration.automation import SCHEDULES, SENSORS
 from reconciler_dagster.orchestration.catalogue import described
 from reconciler_dagster.orchestration.checks import CHECKS
 from reconciler_dagster.orchestration.quarantine import retry_quarantine
 from reconciler_dagster.orchestration.reconciled_windows import WINDOW_ASSETS, great_sync_job
-from reconciler_dagster.orchestration.resources import client_run
 from reconciler_dagster.orchestration.retention import forget_every_hour, forget_old_runs_job
+from reconciler_dagster.orchestration.sync_job import RESOURCES, sync_job
 from reconciler_dagster.orchestration.window_checks import WINDOW_CHECKS
-from reconciler_dagster.orchestration.windows import window_run
 from reconciler_dagster.outlets import guard
 from reconciler_dagster.syncs.definition import SyncDefinition
 
@@ -47,7 +46,7 @@ def wired(syncs: Iterable[SyncDefinition]) -> dg.Definitions:
         ],
         schedules=[*SCHEDULES, every_hour, forget_every_hour],
         sensors=[*SENSORS, adoption_requested],
-        resources={"client_run": client_run, "window_run": window_run},
+        resources=RESOURCES,
         # Also for a "Materialize" pressed on assets: the lock is held by one process for the run.
         executor=dg.in_process_executor,
     )

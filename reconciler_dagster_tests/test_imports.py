@@ -32,8 +32,9 @@ REPORT = """
 import atexit, json, os, sys
 from reconciler_dagster.cli import main
 def report(*_):
-    roots = sorted({name.partition(".")[0] for name in sys.modules})
-    os.write(2, b"MODULES " + json.dumps(roots).encode())
+    theirs = {name.partition(".")[0] for name in sys.modules}
+    ours = {name for name in sys.modules if name.startswith("reconciler_dagster")}
+    os.write(2, b"MODULES " + json.dumps(sorted(theirs | ours)).encode())
 atexit.register(report)
 os.execve = report  # psql: what was imported until then
 main(sys.argv[1:])
@@ -81,12 +82,14 @@ def test_a_command_that_looks_imports_nothing_heavy(
     assert "reconciler_dagster" in found
 
 
-def test_a_quiet_run_imports_no_pandas_and_no_server(
+def test_a_quiet_run_imports_no_pandas_no_server_and_no_other_definitions(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     found = imported(REPORT, ["run", "--json"], settings, tmp_path)
     assert "dagster" in found
     assert found.isdisjoint({"pandas", "numpy", "grpc", "fastapi", "dagster_postgres"})
+    assert "reconciler_dagster.orchestration.sync_job" in found
+    assert "reconciler_dagster.definitions" not in found
 
 
 def test_the_portal_imports_nothing_heavy(settings: dict[str, str], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.words import counted
 from reconciler_dagster.orchestration import pacing
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
-from reconciler_dagster.orchestration.assets import ASSETS, run_config
+from reconciler_dagster.orchestration.assets import run_config
 from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
 from reconciler_dagster.orchestration.environments import (
@@ -22,20 +22,13 @@ from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.orchestration.submission import submit_tick
+from reconciler_dagster.orchestration.sync_job import sync_job
 from reconciler_dagster.orchestration.watch import watch
 from reconciler_dagster.postgres import deployments, requests, runs
 from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.listed import follow
-
-sync_job = dg.define_asset_job(
-    "sync",
-    selection=dg.AssetSelection.assets(*ASSETS),
-    executor_def=dg.in_process_executor,
-    description="Reconcile one client: pull, diff, push.",
-)
-
 
 # Where edits ring, a client that has been read a moment ago can wait for the next time.
 JUST_SYNCED_SECONDS = 300.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -17,11 +19,11 @@ from reconciler_dagster.engine import tokens
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.orchestration.alive import process_tag
 from reconciler_dagster.orchestration.assets import run_config
-from reconciler_dagster.orchestration.audit import DecisionConfig
 from reconciler_dagster.orchestration.metadata import attention
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
+from reconciler_dagster.orchestration.sync_job import by_itself, sync_job
 from reconciler_dagster.postgres import runs, tombstones
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
@@ -29,6 +31,7 @@ from reconciler_dagster.postgres.runs import Summary
 from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import told_of_record
 
+_DEFINITIONS = "reconciler_dagster.definitions"
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
@@ -86,7 +89,7 @@ def _sync_client(
         portal,
         instance,
         client,
-        "sync",
+        sync_job.name,
         run_config(config, log_level="CRITICAL"),
         {PURPOSE_TAG: "delta"},
         client.id,
@@ -124,6 +127,8 @@ def decide_deletions(
     """
     portal = open_portal(settings)
     tokens.require_some(settings, portal)
+    from reconciler_dagster.orchestration.audit import DecisionConfig  # with all of the audit
+
     results = []
     for client, waiting in _waiting(settings, portal, client_id, record_ids):
         config = DecisionConfig(
@@ -173,6 +178,14 @@ def _waiting(
     return found
 
 
+def _definition_of(job: str) -> dg.JobDefinition:
+    if job == sync_job.name and _DEFINITIONS not in sys.modules:
+        return by_itself()
+    # Here: definitions import this package.
+    defs: dg.Definitions = importlib.import_module(_DEFINITIONS).defs
+    return defs.resolve_job_def(job)
+
+
 def run_in_process(
     portal: Engine,
     instance: dg.DagsterInstance,
@@ -185,10 +198,8 @@ def run_in_process(
     """Run a job here, recorded in Dagster, and read what it summed up; ``failed`` with the reason
     where it did not get as far.
     """
-    from reconciler_dagster.definitions import defs  # here: definitions import this package
-
     run_id = str(uuid4())
-    result = defs.resolve_job_def(job).execute_in_process(
+    result = _definition_of(job).execute_in_process(
         run_config=config,
         partition_key=partition_key,
         instance=instance,

@@ -17,6 +17,7 @@ from reconciler_dagster.orchestration.automation import (
 )
 from reconciler_dagster.orchestration.execute import sync_clients
 from reconciler_dagster.orchestration.ops import SyncConfig
+from reconciler_dagster.orchestration.sync_job import by_itself
 from reconciler_dagster_tests.orchestration.conftest import point_at
 from reconciler_dagster_tests.world import World, world
 
@@ -45,6 +46,13 @@ def synced(acme: World, instance: dg.DagsterInstance) -> World:
     instance.add_dynamic_partitions("client", [acme.client.id])
     assert execute(acme, instance).success
     return acme
+
+
+def test_the_job_by_itself_is_the_one_of_the_definitions() -> None:
+    """Else Dagster would tell the command's runs from those of the schedule."""
+    ours, theirs = by_itself(), defs.resolve_job_def("sync")
+    assert ours.get_job_snapshot_id() == theirs.get_job_snapshot_id()
+    assert ours.executor_def is theirs.executor_def
 
 
 def test_a_run_materialises_every_asset_and_tells_what_it_did(
