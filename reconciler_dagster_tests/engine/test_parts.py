@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -172,10 +173,13 @@ def test_a_part_of_a_window_that_postgres_lost_is_not_taken_for_proved(
         step = getattr(windows, before)
         previewed = 3 if before == "load" else 0
         calls = iter(range(100))
+        proved = [0]
 
-        def lost_before(*args: object, **more: object) -> object:
+        def lost_before(*args: Any, **more: object) -> object:
             if next(calls) == previewed:  # the first part that is carried out
                 acme.sql(LOST)
+                if before == "write_inbound":  # it was read already; how large it is, the pages say
+                    proved[0] = len(args[1].records)
             return step(*args, **more)
 
         with monkeypatch.context() as lossy:
@@ -183,7 +187,7 @@ def test_a_part_of_a_window_that_postgres_lost_is_not_taken_for_proved(
             with pytest.raises(StagingLost):
                 sweeping(acme)
         count = "SELECT count(verified_at) FROM reconciler.baseline"
-        assert acme.value(count) == (0 if before == "load" else 100)
+        assert acme.value(count) == proved[0] <= 100
         sweeping(acme)
         assert acme.value(count) == 250
         acme.assert_converged()
