@@ -415,7 +415,7 @@ MUTANTS = [
         "carried_on_elsewhere",
         POSTGRES + "lock.py",
         "        if (holder, fence) != (run_id, self.fence):\n",
-        "    if holder != run_id:\n",
+        "        if holder != run_id:\n",
     ),
     Mutant(
         "never renew a lease",
