@@ -134,8 +134,8 @@ MUTANTS = [
         "read an absent cell as unchanged",
         "test_06",
         CORE + "reading.py",
-        "            row[mapped.column] = _first(",
-        "            if any(cells.get(mapped.column) or ()): row[mapped.column] = _first(",
+        "            else:\n                row[mapped.column] = mapped.codec",
+        "            elif cell is not None:\n                row[mapped.column] = mapped.codec",
     ),
     Mutant(
         "never clear a cell in Airtable",
