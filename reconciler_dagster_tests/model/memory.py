@@ -131,6 +131,14 @@ class Cell:
         """Airtable owns the field: the portal's edit is kept in the log alone."""
         kept = local.value != there and self._is_fresh(local)
         yield Outcome(there, there, local if kept else None)
+        if kept and self._met(local):
+            yield Outcome(there, there)
+
+    def _met(self, local: Edit) -> bool:
+        """Whether Airtable has said the same meanwhile: a run that was broken off later may have
+        agreed on it then, and nobody lost.
+        """
+        return any(e.side == "airtable" and e.value == local.value for e in self.edits)
 
     def _is_fresh(self, edit: Edit) -> bool:
         """Whether nobody gave the cell this value before, so that it was an edit for certain."""
