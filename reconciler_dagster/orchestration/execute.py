@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -31,7 +30,6 @@ from reconciler_dagster.postgres.runs import Summary
 from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import told_of_record
 
-_DEFINITIONS = "reconciler_dagster.definitions"
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
@@ -179,10 +177,10 @@ def _waiting(
 
 
 def _definition_of(job: str) -> dg.JobDefinition:
-    if job == sync_job.name and _DEFINITIONS not in sys.modules:
+    if job == sync_job.name and "reconciler_dagster.definitions" not in sys.modules:
         return by_itself()
-    # Here: definitions import this package.
-    defs: dg.Definitions = importlib.import_module(_DEFINITIONS).defs
+    from reconciler_dagster.definitions import defs  # here: definitions import this package
+
     return defs.resolve_job_def(job)
 
 

@@ -200,13 +200,21 @@ def writing(connection: Connection, writer: Writer = "delta") -> Iterator[Connec
     """One transaction of the engine's own: the trigger on leads neither notes nor stamps it, and
     the portal's triggers can tell what kind of write it is.
     """
+    with _begun(connection, writer=writer):
+        yield connection
+
+
+@contextmanager
+def _begun(
+    connection: Connection, *, silent: bool = False, writer: Writer | None = None
+) -> Iterator[None]:
     own = _driver(connection)
-    own.writer = writer
+    own.silent, own.writer = silent, writer
     try:
         with connection.begin():
-            yield connection
+            yield
     finally:
-        own.writer = None
+        own.silent, own.writer = False, None
 
 
 def server_encoding(engine: Engine) -> str:
@@ -218,14 +226,8 @@ def server_encoding(engine: Engine) -> str:
 @contextmanager
 def at_once(engine: Engine) -> Iterator[Connection]:
     """A short transaction beside the run's own: the budget's and the lease's."""
-    with engine.connect() as connection:
-        own = _driver(connection)
-        own.silent = True
-        try:
-            with connection.begin():
-                yield connection
-        finally:
-            own.silent = False
+    with engine.connect() as connection, _begun(connection, silent=True):
+        yield connection
 
 
 # Writes of one run after which Postgres' statistics are of no use any more.
