@@ -192,4 +192,5 @@ class Owners(Cells):
         self.behind = seconds < -self.world.session().overlap.seconds or (
             self.behind and seconds <= 0
         )
+        self.ahead += max(seconds, 0)
         self.world.sandbox.advance(seconds)

@@ -64,6 +64,7 @@ class Stage(RuleBasedStateMachine):
         self.open: Any = None
         self.locked: dict[str, list[tuple[str, Edit]]] = {}
         self.refusals = self.behind = False
+        self.ahead = 0
         self.spellings = ("{}",)
         self.world.sandbox.switch(trim_text=False, crlf_to_lf=False)
         if any(
