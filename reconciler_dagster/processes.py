@@ -1,12 +1,13 @@
-"""What identifies a process, and whether it has certainly ended."""
+"""What identifies a process, whether it has certainly ended, and how it begins."""
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import psutil
 
 _DEAD = {"Z", "X", "x"}
 # When a process began that we may not see.
@@ -54,6 +55,8 @@ def lives(number: int, before: float) -> bool:
     """Whether a process of this number is there and is no younger than a moment (seconds since
     1970): numbers are used again.
     """
+    import psutil  # here: what only tells its own identity does without
+
     try:
         process = psutil.Process(number)
         return process.create_time() <= before + 1 and process.status() != psutil.STATUS_ZOMBIE
@@ -95,9 +98,24 @@ def _started(pid: int) -> str:
             return _HIDDEN if _is_hidden(pid) else ""
     except (OSError, ValueError, IndexError):
         return ""
+    import psutil
+
     try:
         process = psutil.Process(pid)
         dead = process.status() == psutil.STATUS_ZOMBIE
         return "" if dead else f"{process.create_time():.2f}"
     except psutil.Error:
         return ""
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Python looks for no garbage meanwhile, and never again among what was made: imports make a
+    few hundred thousand objects, all of which stay.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -11,6 +11,9 @@ if [ -x "$venv/bin/python" ] && ! fits "$venv/bin/python"; then
     rm -rf "$venv"
 fi
 
+# Of an editable install nobody compiles the project itself.
+compile_project() { "$venv/bin/python" -m compileall -q reconciler_dagster migrations; }
+
 python=
 for candidate in python3.11 python3.12 python3.13 python3 python; do
     if command -v "$candidate" >/dev/null && fits "$candidate"; then
@@ -27,6 +30,7 @@ if command -v uv >/dev/null && uv --version >/dev/null 2>&1; then
     # where bytecode is not written at run time that would take 5 s instead of 2 s each time.
     uv pip install --quiet --compile-bytecode --python "$venv/bin/python" -r requirements.lock
     uv pip install --quiet --python "$venv/bin/python" --no-deps --editable .
+    compile_project
     exit
 fi
 
@@ -46,3 +50,4 @@ fi
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --no-input --quiet "$@"; }
 pip install -r requirements.lock
 pip install --no-deps --editable .
+compile_project

@@ -14,6 +14,7 @@ from reconciler_dagster.cli.output import (
 from reconciler_dagster.cli.results import exit_code, show
 from reconciler_dagster.cli.warm import hand_over
 from reconciler_dagster.config import Settings
+from reconciler_dagster.processes import importing
 
 
 @click.command()
@@ -49,9 +50,11 @@ def run(
     """
     settings = Settings.load()  # before the slow imports: a wrong one is told at once
     hand_over(context)
-    from reconciler_dagster.orchestration.execute import sync_clients
-    from reconciler_dagster.orchestration.instance import dagster_instance
-    from reconciler_dagster.orchestration.ops import SyncConfig
+    with importing():
+        from reconciler_dagster.orchestration.execute import sync_clients
+        from reconciler_dagster.orchestration.instance import dagster_instance
+        from reconciler_dagster.orchestration.ops import SyncConfig
+        from reconciler_dagster.orchestration.sqlite import kept_connections
 
     config = SyncConfig(
         scope=scope,
@@ -60,7 +63,7 @@ def run(
         allow_refusals=allow_refusals,
     )
     results = []
-    with dagster_instance(settings) as instance:
+    with kept_connections(), dagster_instance(settings) as instance:
         for result in sync_clients(settings, instance, client_id, config):
             results.append(result)
             if not as_json:

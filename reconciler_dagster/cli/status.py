@@ -18,6 +18,7 @@ from reconciler_dagster.cli.output import (
 from reconciler_dagster.cli.warm import hand_over
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.adoption import Standing, State
+from reconciler_dagster.processes import importing
 
 if TYPE_CHECKING:
     from reconciler_dagster.portal.shown import Shown
@@ -37,16 +38,17 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
     From what Postgres knows: no call is made. Exit code 1: something needs a person.
     """
     hand_over(context)
-    from reconciler_dagster.cli import stored
-    from reconciler_dagster.core.guard import problems
-    from reconciler_dagster.core.sync import Pair
-    from reconciler_dagster.portal.shown import Shown
-    from reconciler_dagster.postgres import adoption, fights
-    from reconciler_dagster.postgres.guard import read_facts
-    from reconciler_dagster.postgres.portal import chosen_clients, open_portal
-    from reconciler_dagster.postgres.report import drift_report, of_client
-    from reconciler_dagster.postgres.trigger import Watched
-    from reconciler_dagster.syncs.in_force import maps
+    with importing():
+        from reconciler_dagster.cli import stored
+        from reconciler_dagster.core.guard import problems
+        from reconciler_dagster.core.sync import Pair
+        from reconciler_dagster.portal.shown import Shown
+        from reconciler_dagster.postgres import adoption, fights
+        from reconciler_dagster.postgres.guard import read_facts
+        from reconciler_dagster.postgres.portal import chosen_clients, open_portal
+        from reconciler_dagster.postgres.report import drift_report, of_client
+        from reconciler_dagster.postgres.trigger import Watched
+        from reconciler_dagster.syncs.in_force import maps
 
     settings = Settings.load()
     portal = open_portal(settings)

@@ -12,9 +12,6 @@ from typing import Any
 import dagster as dg
 import psycopg
 from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.event_log.sqlite import sqlite_event_log
-from dagster._core.storage.runs.sqlite import sqlite_run_storage
-from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from psycopg.conninfo import conninfo_to_dict
@@ -22,6 +19,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, text
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.home import home_folder
+from reconciler_dagster.orchestration.sqlite import keep_engines
 from reconciler_dagster.orchestration.stored import without_secrets
 from reconciler_dagster.outlets import guard
 from reconciler_dagster.postgres.pooled import look_before_use
@@ -30,8 +28,6 @@ _CONNECTION_SECONDS = 3600
 # As many as several threads have asked at once, at most; a run's process has but one or two. One
 # that is made for a single statement costs more than the statement.
 _KEPT = 4
-# Of SQLite: the index, and the runs that are at work.
-_FILES = 32
 
 
 class ChosenStorage(DagsterStorage, ConfigurableClass):
@@ -50,7 +46,7 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
         guard()
         url = Settings.load().dagster_postgres_url
         if url is None:
-            _keep_engines()
+            keep_engines()
             return without_secrets(DagsterSqliteStorage.from_local(str(home_folder())))
         from dagster_postgres import DagsterPostgresStorage
 
@@ -58,30 +54,6 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
         kept = _kept_connection(own)
         made = DagsterPostgresStorage(own, should_autocreate_tables=not _is_there(kept))
         return without_secrets(_remembering(_on(kept, made)))
-
-
-def _keep_engines() -> None:
-    """Have Dagster's storage in SQLite use one engine for each file, which holds no connection: it
-    would make one for every statement, and compile the statement anew.
-    """
-    modules: list[Any] = [sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage]
-    for module in modules:
-        if module.create_engine is create_engine:
-            module.create_engine = _EnginesByFile()
-
-
-class _EnginesByFile:
-    """As sqlalchemy.create_engine. Forgets the oldest: each run has a file of its own."""
-
-    def __init__(self) -> None:
-        self._made = dict[str, Engine]()
-
-    def __call__(self, url: str, **options: Any) -> Engine:
-        if url not in self._made:
-            if len(self._made) >= _FILES:
-                self._made.pop(next(iter(self._made)), None)
-            self._made[url] = create_engine(url, **options)
-        return self._made[url]
 
 
 def _on(kept: Engine, storage: DagsterStorage) -> DagsterStorage:

@@ -99,11 +99,12 @@ def _differing(connection: Connection, pair: Pair, fields: FieldMap) -> Iterator
     users = directory(connection, pair)
     known = {column.name for column in columns_of(connection, pair.table)}
     columns = known & set(fields.columns)
+    there = fields.only(columns)
     chosen = ", ".join(f"l.{quoted(column)}" for column in sorted(columns))
     differing_rows = statement(pair.table, _AGREED, columns=chosen)
     rows = connection.execute(differing_rows.execution_options(yield_per=2000), pair.keys)
     for lead_id, record_id, agreed, lead in rows:
-        if lead is None or any(differing(lead, agreed, fields.only(columns), users)):
+        if lead is None or any(differing(lead, agreed, there, users)):
             yield lead_id, record_id
 
 

@@ -17,7 +17,7 @@ from reconciler_dagster.core.sync import MAIN, Pair
 from reconciler_dagster.postgres import bindings, decisions, derived, held, windows
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import directory
-from reconciler_dagster.postgres.names import statement
+from reconciler_dagster.postgres.names import quoted, statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 from reconciler_dagster.postgres.runs import DRY
 from reconciler_dagster.redaction import redacted
@@ -157,6 +157,22 @@ def _quarantine(connection: Connection, pair: Pair) -> Counter[tuple[str, str]]:
     return Counter((row.record_id, row.field) for row in rows)
 
 
+# Of each lead the cells that do not hold, letter by letter, what was agreed on: which a column that
+# holds the canonical value certainly does, unless it depends on another one.
+_APART = """
+    SELECT b.record_id, d.apart, d.agreed FROM reconciler.baseline b
+    JOIN {table} l ON {record_id} = b.record_id AND {may_be_own},
+    LATERAL (
+        SELECT jsonb_object_agg(c.key, c.value) AS apart,
+            coalesce(jsonb_object_agg(c.key, b.fields -> c.key) FILTER (WHERE b.fields ? c.key),
+                '{{}}') AS agreed
+        FROM jsonb_each((SELECT to_jsonb(x) FROM (SELECT {columns}) x)) c
+        WHERE c.value IS DISTINCT FROM b.fields -> c.key OR c.key = ANY(:dependent)
+    ) d
+    WHERE b.client_id = :client_id AND b.sync = :sync AND {active} AND d.apart IS NOT NULL
+"""
+
+
 def _fields(
     connection: Connection, pair: Pair, in_use: FieldMap, refused: Counter[tuple[str, str]]
 ) -> tuple[dict[str, int], dict[str, int]]:
@@ -166,20 +182,19 @@ def _fields(
     users = directory(connection, pair)
     differing: Counter[str] = Counter()
     held_back: Counter[str] = Counter()
-    together = statement(
-        pair.table,
-        "SELECT b.record_id, to_jsonb(l), b.fields FROM reconciler.baseline b "
-        "JOIN {table} l ON {record_id} = b.record_id AND {may_be_own} "
-        "WHERE b.client_id = :client_id AND b.sync = :sync AND {active}",
-    )
     mapped = pair.map.fields.refined(in_use)
+    dependent = {column for field in mapped if field.of for column in (field.column, field.of)}
+    known = {column.name for column in columns_of(connection, pair.table)}
+    read = sorted(known & {*mapped.columns, *dependent})
+    apart = statement(pair.table, _APART, columns=", ".join(f"l.{quoted(c)}" for c in read))
     for record_id, lead, agreed in connection.execute(
-        together.execution_options(yield_per=2000), pair.keys
+        apart.execution_options(yield_per=2000), {**pair.keys, "dependent": sorted(dependent)}
     ):
         differing.update(reading.differing(lead, agreed, mapped, users))
-        for field in in_use:
-            if field.column not in agreed and (record_id, field.column) not in refused:
-                held_back[field.column] += reading.held(lead, field, users) != field.codec.blank
+        for column in lead.keys() - agreed.keys():
+            if column in in_use and (record_id, column) not in refused:
+                field = in_use[column]
+                held_back[column] += reading.held(lead, field, users) != field.codec.blank
     return _counted(differing), _counted(held_back)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,14 @@ from reconciler_dagster.core.codecs import (
     Flag,
     Integer,
     Text,
+    Unchecked,
 )
-from reconciler_dagster.core.lists import CommaList
+from reconciler_dagster.core.dates import Date
+from reconciler_dagster.core.links import Link
+from reconciler_dagster.core.lists import Attachments, CommaList, Lookup, MultiSelect
+from reconciler_dagster.core.numbers import Decimal
 from reconciler_dagster.core.people import UserEmail
+from reconciler_dagster.core.reading import held
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster_tests.mapping import LEADS
 
@@ -185,6 +191,18 @@ def test_what_was_read_survives_the_way_to_airtable_and_back(cell: Any) -> None:
         except Unreadable:
             continue
         assert field.codec.from_airtable(field.codec.to_airtable(value), USERS) == value
+
+
+@given(cells)
+def test_a_column_that_holds_the_canonical_value_is_read_as_that(cell: Any) -> None:
+    """Who compares many leads leaves these cells to Postgres."""
+    others = [Decimal(), Unchecked(), Date(), MultiSelect(), Lookup(), Attachments(), CommaList()]
+    padded = Text(padded=True, limit=9)
+    for codec in [field.codec for field in LEADS] + [*others, padded, LEVELS, Link(to="firms")]:
+        with suppress(Unreadable):
+            value = codec.from_airtable(cell, USERS)
+            mapped = replace(LEADS["company"], codec=codec)
+            assert held({"company": value}, mapped, USERS) == value
 
 
 @given(st.datetimes(timezones=st.just(None)))

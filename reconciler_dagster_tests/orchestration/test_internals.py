@@ -23,6 +23,7 @@ ROOT = Path(internals.__file__).parent.parent
 OTHERS = {
     "orchestration/celery_runs/launcher.py",
     "orchestration/seen.py",
+    "orchestration/sqlite.py",
     "orchestration/submission.py",
     "orchestration/storage.py",
     "orchestration/stored.py",

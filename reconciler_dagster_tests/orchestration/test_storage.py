@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy
 from dagster._core.utils import make_new_run_id
 
-from reconciler_dagster.orchestration import storage as chosen
 from reconciler_dagster.orchestration.storage import one_commit
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.orchestration.launching import dagster_home
@@ -195,35 +194,3 @@ def test_what_is_there_for_good_is_asked_once(watched: Watched) -> None:
         assert not storage.has_execution_plan_snapshot("none")
     assert sum("pg_attribute" in one for one in said) == 2
     assert sum("FROM snapshots" in one for one in said) == 6  # a no is asked again
-
-
-def test_a_file_of_sqlite_has_one_engine_and_old_ones_are_forgotten(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Dagster makes one for every statement. Where it makes them is its own affair: this fails
-    when an upgrade moves it.
-    """
-    with dagster_home() as home:
-        monkeypatch.setenv("DAGSTER_HOME", str(home))
-        monkeypatch.delenv("DAGSTER_POSTGRES_URL", raising=False)
-        with dg.DagsterInstance.get() as instance:
-            runs: Any = instance.run_storage
-            events: Any = instance.event_log_storage
-            schedules: Any = instance.schedule_storage
-            for connect in (
-                runs.connect,
-                schedules.connect,
-                events.index_connection,
-                lambda: events.run_connection("one"),
-            ):
-                with connect() as first:
-                    pass
-                with connect() as again:
-                    assert again.engine is first.engine
-            with events.run_connection("one") as first:
-                pass
-            for n in range(2 * chosen._FILES):
-                with events.run_connection(str(n)):
-                    pass
-            with events.run_connection("one") as later:
-                assert later.engine is not first.engine

@@ -14,7 +14,7 @@ from reconciler_dagster.postgres.connection import writing
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal, put
 from reconciler_dagster.postgres.report import drift_report
 from reconciler_dagster_tests.windows import states, sweep
-from reconciler_dagster_tests.world import World, world
+from reconciler_dagster_tests.world import ANN, World, world
 
 
 @pytest.fixture
@@ -88,6 +88,18 @@ def test_a_lead_that_the_portal_deactivated_is_no_drift(acme: World) -> None:
     assert told["leads"] == {"airtable": 30, "baseline": 30, "postgres": 29}
     assert (told["without_lead"], told["not_in_airtable"]) == (0, 0)
     assert unexplained(told) == []
+
+
+def test_what_depends_on_another_column_differs_with_it(acme: World) -> None:
+    """The time of a claim that nobody holds means nothing, though it stands there as agreed on."""
+    record_id = min(acme.sandbox.records())
+    acme.sandbox.edit(
+        record_id, {"Claimed By": ANN, "Claimed At": "2026-11-01T10:00:00.000Z", "Notes": "same"}
+    )
+    acme.sync()
+    assert report(acme)["differing_fields"] == {}
+    unnoticed(acme, "UPDATE leads SET claimed_by = NULL WHERE claimed_by IS NOT NULL")
+    assert report(acme)["differing_fields"] == {"claimed_by": 1, "claimed_at": 1}
 
 
 def test_a_lead_that_vanished_unnoticed_is_drift_until_it_is_back(acme: World) -> None:

@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from reconciler_dagster.orchestration.warm.protocol import (
     GO,
@@ -25,6 +24,9 @@ from reconciler_dagster.orchestration.warm.protocol import (
     place,
     read_line,
 )
+
+if TYPE_CHECKING:
+    import psutil
 
 # Imports take three seconds, on a machine that is busy many times that.
 START_WITHIN_SECONDS = 60.0
@@ -79,6 +81,8 @@ def stop(
         return
     if pid is None:
         return
+    import psutil  # here: who asks for a run needs none of it
+
     try:
         process = psutil.Process(pid)
         if not meant(process):
