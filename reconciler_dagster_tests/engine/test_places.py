@@ -127,9 +127,12 @@ def test_runs_over_windows_meet_it_too(acme: World, way: str) -> None:
 
 @pytest.mark.parametrize("scope", [CHANGED, EVERYTHING])
 def test_a_dry_run_changes_nothing_and_plans_what_the_run_does(acme: World, scope: object) -> None:
-    differs, claimed = sorted(acme.sandbox.records())[:2]
+    differs, claimed, refused = sorted(acme.sandbox.records())[:3]
+    acme.update(refused, hrq_status="no option")
+    acme.sync()
     acme.update(claimed, notes="from the portal")
     restored(acme)
+    acme.sandbox.edit(refused, {"HRQ Status": None})
     acme.sandbox.edit(differs, {"HRQ Status": None, "Company": "Of the new base"})
     acme.sandbox.edit(claimed, {"Notes": "from Airtable"})
     before = {t: acme.sql(f"SELECT * FROM reconciler.{t} ORDER BY 1, 2") for t in MEMORY}  # noqa: S608
@@ -139,6 +142,7 @@ def test_a_dry_run_changes_nothing_and_plans_what_the_run_does(acme: World, scop
     planned = diff(session)
     after = {t: acme.sql(f"SELECT * FROM reconciler.{t} ORDER BY 1, 2") for t in MEMORY}  # noqa: S608
     assert after == before
+    assert planned.newly_refused == 1, "that it was told of the other base counts for nothing"
     assert acme.sync(scope).change_set == planned  # type: ignore[arg-type]
     assert acme.cell(differs, "HRQ Status") is not None
 
