@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Engine, text
 from reconciler_dagster.cli.output import echo_json
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.month import Month
-from reconciler_dagster.postgres import retention
 from reconciler_dagster.postgres.calls import months
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -51,6 +50,8 @@ def month_in_words(month: Month) -> str:
 
 def show_storage(portal: Engine, settings: Settings, as_json: bool) -> None:
     """Every table of the engine: size, rows, and how long they are kept."""
+    from reconciler_dagster.postgres import retention
+
     with portal.connect() as connection:
         stored = retention.storage(connection, settings)
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from reconciler_dagster.engine.send import SENDERS
 from reconciler_dagster_tests.mapping import LEADS
 from reconciler_dagster_tests.model.linked_tables import Held, LinkedMemory, stale
 from reconciler_dagster_tests.model.memory import Cell, Memory, Notes, Outcome, bare_lines
-from reconciler_dagster_tests.model.people import is_whole, look
+from reconciler_dagster_tests.model.people import FIELDS, is_whole, look
 from reconciler_dagster_tests.world import Ran, World
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -252,6 +252,30 @@ def one_writer(world: World, overtaken: Written) -> None:
 def quarantined(world: World) -> set[tuple[str, str]]:
     """The cells in quarantine."""
     return {tuple(r) for r in world.sql("SELECT record_id, field FROM reconciler.quarantine")}
+
+
+def refused_by_airtable(world: World, record_ids: Sequence[str]) -> dict[tuple[str, str], Any]:
+    """What the portal holds in the cells that Airtable has refused, of these records."""
+    _, local = look(world)
+    return {
+        (record_id, column): local[record_id][column]
+        for record_id, column in world.sql(
+            "SELECT record_id, field FROM reconciler.quarantine "
+            "WHERE direction = 'to_airtable' AND record_id = ANY(:ids)",
+            ids=list(record_ids),
+        )
+        if column in FIELDS and record_id in local
+    }
+
+
+def kept(world: World, values: Mapping[tuple[str, str], Any]) -> None:
+    """What the portal held stands there, or is in the log."""
+    _, local = look(world)
+    losers = conflicts(world)
+    for (record_id, column), value in values.items():
+        logged = [row[2] for row in losers.get((record_id, column), [])]
+        held = local.get(record_id, {}).get(column)
+        assert value in (held, *logged), f"{record_id} {column}: {value!r} lost, log {logged}"
 
 
 def conflicts(world: World) -> dict[tuple[str, str], list[tuple[int, str, Any]]]:
