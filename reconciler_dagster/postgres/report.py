@@ -158,18 +158,19 @@ def _quarantine(connection: Connection, pair: Pair) -> Counter[tuple[str, str]]:
 
 
 # Of each lead the cells that do not hold, letter by letter, what was agreed on: which a column that
-# holds the canonical value certainly does, unless it depends on another one.
+# holds the canonical value certainly does, unless it depends on another one. What was agreed on of
+# a column that is not there any more comes along.
 _APART = """
-    SELECT b.record_id, d.apart, d.agreed FROM reconciler.baseline b
-    JOIN {table} l ON {record_id} = b.record_id AND {may_be_own},
+    SELECT b.record_id, d.apart, d.agreed || (b.fields - CAST(:read AS text[]))
+    FROM reconciler.baseline b JOIN {table} l ON {record_id} = b.record_id AND {may_be_own},
     LATERAL (
-        SELECT jsonb_object_agg(c.key, c.value) AS apart,
+        SELECT coalesce(jsonb_object_agg(c.key, c.value), '{{}}') AS apart,
             coalesce(jsonb_object_agg(c.key, b.fields -> c.key) FILTER (WHERE b.fields ? c.key),
                 '{{}}') AS agreed
         FROM jsonb_each((SELECT to_jsonb(x) FROM (SELECT {columns}) x)) c
         WHERE c.value IS DISTINCT FROM b.fields -> c.key OR c.key = ANY(:dependent)
     ) d
-    WHERE b.client_id = :client_id AND b.sync = :sync AND {active} AND d.apart IS NOT NULL
+    WHERE b.client_id = :client_id AND b.sync = :sync AND {active}
 """
 
 
@@ -188,7 +189,8 @@ def _fields(
     read = sorted(known & {*mapped.columns, *dependent})
     apart = statement(pair.table, _APART, columns=", ".join(f"l.{quoted(c)}" for c in read))
     for record_id, lead, agreed in connection.execute(
-        apart.execution_options(yield_per=2000), {**pair.keys, "dependent": sorted(dependent)}
+        apart.execution_options(yield_per=2000),
+        {**pair.keys, "dependent": sorted(dependent), "read": read},
     ):
         differing.update(reading.differing(lead, agreed, mapped, users))
         for column in lead.keys() - agreed.keys():

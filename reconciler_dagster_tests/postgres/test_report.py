@@ -106,6 +106,13 @@ def test_what_depends_on_an_empty_column_differs_though_it_stands_as_agreed_on(
         assert drift_report(connection, pair)["differing_fields"] == {"title": titled}
 
 
+def test_a_column_that_is_gone_holds_nothing_of_what_was_agreed_on(acme: World) -> None:
+    titled = acme.value("SELECT count(*) FROM leads WHERE title <> ''")
+    acme.sql("ALTER TABLE leads DROP COLUMN title")
+    assert titled > 0
+    assert report(acme)["differing_fields"] == {"title": titled}
+
+
 def test_a_lead_that_vanished_unnoticed_is_drift_until_it_is_back(acme: World) -> None:
     record_id = min(acme.sandbox.records())
     unnoticed(acme, "DELETE FROM leads WHERE airtable_record_id = :id", id=record_id)
