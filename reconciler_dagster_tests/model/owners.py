@@ -125,6 +125,10 @@ class Owners(Cells):
         for record_id in self.memory.records:
             self.memory.forgive(record_id)
         self._note_forgotten()
+        agreed = self.world.sql("SELECT record_id, fields FROM reconciler.baseline")
+        for record_id, fields in agreed:  # of the rest only Airtable knows anything
+            for cell in self.memory.of(record_id):
+                cell.forgotten |= cell.field.column not in fields
 
     @rule()
     def the_baseline_is_lost(self) -> None:
