@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.connection import snapshot
-from reconciler_dagster.postgres.names import quoted, statement
+from reconciler_dagster.postgres.names import of_row, statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 
 # The cause of an entry that a run makes for a lead that it could not write, and for one whose
@@ -77,14 +77,13 @@ def stage_leads(
     One REPEATABLE READ snapshot: a revision that it shows comes with the edit that it stands for,
     and an edit that it does not show leaves its revision unsettled.
     """
-    listed = ", ".join(f"l.{quoted(column)}" for column in columns)
     created_from, created_to = window or ("-infinity", "-infinity")
     with snapshot(engine) as connection:
         connection.execute(
             text("DELETE FROM reconciler.staged_lead WHERE run_id = :run_id"), {"run_id": run_id}
         )
         connection.execute(
-            statement(pair.table, _STAGE, columns=listed),
+            statement(pair.table, _STAGE, columns=of_row(columns)),
             {
                 "run_id": run_id,
                 **pair.keys,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from sqlalchemy import TextClause, text
 
@@ -14,6 +15,11 @@ _PLAIN = re.compile("[a-z_][a-z0-9_]*")
 def quoted(name: str) -> str:
     """A Postgres identifier, quoted, for a statement in ``sqlalchemy.text``."""
     return quoted_name(name).replace(":", "\\:")
+
+
+def of_row(columns: Iterable[str]) -> str:
+    """Columns of the table as ``l``, quoted, for a statement in ``sqlalchemy.text``."""
+    return ", ".join(f"l.{quoted(column)}" for column in columns)
 
 
 def quoted_name(name: str) -> str:

@@ -21,7 +21,7 @@ from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import directory
 from reconciler_dagster.postgres.connection import snapshot
 from reconciler_dagster.postgres.leads import OVERLOOKED, note
-from reconciler_dagster.postgres.names import quoted, statement
+from reconciler_dagster.postgres.names import of_row, statement
 
 # Rows that do not hold what was agreed on; what is noted already is not overlooked.
 _AGREED = """
@@ -100,8 +100,7 @@ def _differing(connection: Connection, pair: Pair, fields: FieldMap) -> Iterator
     known = {column.name for column in columns_of(connection, pair.table)}
     columns = known & set(fields.columns)
     there = fields.only(columns)
-    chosen = ", ".join(f"l.{quoted(column)}" for column in sorted(columns))
-    differing_rows = statement(pair.table, _AGREED, columns=chosen)
+    differing_rows = statement(pair.table, _AGREED, columns=of_row(sorted(columns)))
     rows = connection.execute(differing_rows.execution_options(yield_per=2000), pair.keys)
     for lead_id, record_id, agreed, lead in rows:
         if lead is None or any(differing(lead, agreed, there, users)):

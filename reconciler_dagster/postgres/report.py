@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +17,7 @@ from reconciler_dagster.core.sync import MAIN, Pair
 from reconciler_dagster.postgres import bindings, decisions, derived, held, windows
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import directory
-from reconciler_dagster.postgres.names import quoted, statement
+from reconciler_dagster.postgres.names import of_row, statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 from reconciler_dagster.postgres.runs import DRY
 from reconciler_dagster.redaction import redacted
@@ -91,9 +91,10 @@ def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
     remembered = bindings.remembered(connection, pair)
     bound = remembered.values()
     listed = [field for binding in bound for field in binding.as_fields()]
-    in_use = bind(pair.map, listed, columns_of(connection, pair.table), remembered).fields
+    columns = columns_of(connection, pair.table)
+    in_use = bind(pair.map, listed, columns, remembered).fields
     moved = bindings.notice(connection, pair)
-    differing, held_back = _fields(connection, pair, in_use, refused)
+    differing, held_back = _fields(connection, pair, in_use, refused, {c.name for c in columns})
     differing |= derived.stale(connection, pair)
     return {
         "client_id": pair.client_id,
@@ -175,19 +176,23 @@ _APART = """
 
 
 def _fields(
-    connection: Connection, pair: Pair, in_use: FieldMap, refused: Counter[tuple[str, str]]
+    connection: Connection,
+    pair: Pair,
+    in_use: FieldMap,
+    refused: Counter[tuple[str, str]],
+    known: Set[str],
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Leads by field that differ from what was agreed on, and whose value is held back; the most
-    frequent first. A cell in quarantine has another reason not to be agreed on.
+    frequent first. A cell in quarantine has another reason not to be agreed on. ``known``: the
+    table's columns.
     """
     users = directory(connection, pair)
     differing: Counter[str] = Counter()
     held_back: Counter[str] = Counter()
     mapped = pair.map.fields.refined(in_use)
     dependent = {column for field in mapped if field.of for column in (field.column, field.of)}
-    known = {column.name for column in columns_of(connection, pair.table)}
     read = sorted(known & {*mapped.columns, *dependent})
-    apart = statement(pair.table, _APART, columns=", ".join(f"l.{quoted(c)}" for c in read))
+    apart = statement(pair.table, _APART, columns=of_row(read))
     for record_id, lead, agreed in connection.execute(
         apart.execution_options(yield_per=2000),
         {**pair.keys, "dependent": sorted(dependent), "read": read},

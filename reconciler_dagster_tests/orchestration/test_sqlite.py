@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def connects(instance: dg.DagsterInstance) -> list[Any]:
     runs: Any = instance.run_storage
     events: Any = instance.event_log_storage
     schedules: Any = instance.schedule_storage
-    one = lambda: events.run_connection("one")  # noqa: E731
+    one = partial(events.run_connection, "one")
     return [runs.connect, schedules.connect, events.index_connection, one]
 
 
@@ -45,7 +46,7 @@ def test_a_file_has_one_engine_and_old_ones_are_forgotten(home: Path) -> None:
             assert another is not connection, "a server keeps no file open"
         events: Any = instance.event_log_storage
         for n in range(2 * sqlite._FILES):
-            opened(lambda n=n: events.run_connection(str(n)))
+            opened(partial(events.run_connection, str(n)))
         assert opened(connects(instance)[-1])[0] is not engine
 
 
@@ -65,7 +66,8 @@ def test_a_command_keeps_its_connections_and_leaves_nothing_open(home: Path) -> 
         assert list(home.rglob("*.db-wal")), "as long as they are open"
     assert list(home.rglob("*.db-wal")) == []
     with dg.DagsterInstance.get() as instance:
-        (_, first), (_, second) = (opened(instance.run_storage.connect) for _ in range(2))  # type: ignore[attr-defined]
+        connect = connects(instance)[0]
+        (_, first), (_, second) = opened(connect), opened(connect)
         assert first is not second
         told = [entry.dagster_event_type for entry in instance.all_logs(ran.run_id)]
         assert (told[0], told[-1]) == (
