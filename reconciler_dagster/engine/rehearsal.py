@@ -20,7 +20,7 @@ from reconciler_dagster.engine.foreseen import foreseen, newly
 from reconciler_dagster.engine.local import owners_of, write_of
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres.apply import apply_writes
-from reconciler_dagster.postgres.connection import sqlstate
+from reconciler_dagster.postgres.errors import sqlstate
 from reconciler_dagster.postgres.fires import Fires, fires, rolled_back
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 from reconciler_dagster.postgres.writes import MADE_ELSE, Applied, LeadWrite

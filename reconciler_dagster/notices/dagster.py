@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.notices.decide import Cause
-from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.jsonb import dump
 
 # A daemon gives a sign of life every 30 s, and on a busy machine every 60 s. A dead one is told of
 # at the first look after this, so within two minutes of its death.

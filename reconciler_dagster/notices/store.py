@@ -13,7 +13,7 @@ from reconciler_dagster.notices.decide import Cause, Event, Notice, State, Step
 from reconciler_dagster.notices.routes import wait_after
 from reconciler_dagster.notices.words import Message
 from reconciler_dagster.postgres.encoding import storable
-from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.redaction import redacted, redacted_values
 
 # One at a time looks and writes, whichever process it is in.

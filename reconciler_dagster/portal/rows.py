@@ -14,8 +14,8 @@ from reconciler_dagster.core.sync import MAIN, Pair
 from reconciler_dagster.core.table import Table
 from reconciler_dagster.portal.problems import Problem, not_found
 from reconciler_dagster.portal.shown import Shown
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.names import filled, quoted, statement
-from reconciler_dagster.postgres.staging import dump
 
 # The title by the row as JSON: a column that a definition names may not be there.
 _SEEN = """

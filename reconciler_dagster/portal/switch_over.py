@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from reconciler_dagster.core.records import WHOLE
-from reconciler_dagster.postgres.connection import sqlstate
+from reconciler_dagster.postgres.errors import sqlstate
 
 # An older sync runs every few minutes; a person does not touch so many leads in that time.
 MINUTES, LEADS_ALLOWED, SHARE_ALLOWED = 15, 50, 0.05

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.config import ConfigurationError
-from reconciler_dagster.postgres.connection import sqlstate
+from reconciler_dagster.postgres.errors import sqlstate
 from reconciler_dagster.postgres.listed import LISTED
 from reconciler_dagster.postgres.names import regclass
 from reconciler_dagster.postgres.trigger import Watched

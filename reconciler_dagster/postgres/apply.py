@@ -21,9 +21,9 @@ from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres import record_ids
 from reconciler_dagster.postgres.attempts import write_each
 from reconciler_dagster.postgres.catalogue import Catalogue
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.names import quoted, statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
-from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.statements import Insert, Update
 from reconciler_dagster.postgres.writes import Applied, LeadWrite, WriteRecorder
 

@@ -18,24 +18,10 @@ from reconciler_dagster.core.left_out import Attempt, LeftOut, Search, Trouble, 
 from reconciler_dagster.core.together import waiting
 from reconciler_dagster.core.values import printable
 from reconciler_dagster.postgres.catalogue import Catalogue
-from reconciler_dagster.postgres.connection import sqlstate
-from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.errors import NOT_THE_DATA, is_of_the_data
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.statements import Statement, without
 from reconciler_dagster.postgres.writes import LeadWrite
-
-# What says nothing about a row. Classes of SQLSTATE: connection, transaction, deadlock, privileges,
-# syntax, resources, operator, system, internal (PostgreSQL's appendix A); of limits, all but the
-# one that a long text in an index goes beyond; and a lock that was not to be had.
-NOT_THE_DATA = (
-    *("08", "25", "26", "28", "40", "42", "53", "57", "58", "F0", "XX"),
-    *("54001", "54011", "54023", "55P03"),
-)
-
-
-def is_of_the_data(error: DBAPIError) -> bool:
-    """Whether Postgres refuses a row, and not the connection, the statement or the role."""
-    state = sqlstate(error)
-    return bool(state) and state not in NOT_THE_DATA and state[:2] not in NOT_THE_DATA
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.sync import Pair
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.names import statement
-from reconciler_dagster.postgres.staging import dump
 
 
 @dataclass(frozen=True)

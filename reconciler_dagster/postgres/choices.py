@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Value
-from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.jsonb import dump
 
 Side = Literal["airtable", "postgres"]
 

@@ -21,7 +21,6 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg.types.string import TextLoader
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.effects import effect
@@ -250,8 +249,3 @@ def analyze_after(engine: Engine, table: str, writes: int) -> None:
                 "reconciler.staged_record, reconciler.staged_lead, reconciler.staged_change"
             )
         )
-
-
-def sqlstate(error: DBAPIError) -> str:
-    """Postgres' code for what went wrong; empty where it comes from the driver."""
-    return str(getattr(error.orig, "sqlstate", None) or "")

@@ -13,7 +13,8 @@ from functools import lru_cache
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from reconciler_dagster.postgres.connection import at_once, server_encoding, sqlstate
+from reconciler_dagster.postgres.connection import at_once, server_encoding
+from reconciler_dagster.postgres.errors import sqlstate
 
 # These take every character: SQL_ASCII is no encoding, it keeps bytes as they come.
 _TAKE_ALL = {"UTF8", "SQL_ASCII"}

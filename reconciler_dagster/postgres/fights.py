@@ -15,8 +15,8 @@ from reconciler_dagster.core.brakes import FIGHT_LEADS, FIGHT_RUNS
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.core.words import counted
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.leads import DEFERRED
-from reconciler_dagster.postgres.staging import dump
 
 Cell = tuple[str, str]
 # What happened longer ago is another story.

@@ -18,11 +18,11 @@ from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Directory
 from reconciler_dagster.postgres import derived
 from reconciler_dagster.postgres.apply import encoded_write
-from reconciler_dagster.postgres.attempts import is_of_the_data
 from reconciler_dagster.postgres.catalogue import Catalogue
 from reconciler_dagster.postgres.connection import BRIEFLY_IDLE, Writer
+from reconciler_dagster.postgres.errors import is_of_the_data
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.names import statement as names_of
-from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.statements import Insert, Statement, Update
 from reconciler_dagster.postgres.writes import Applied, LeadWrite
 

@@ -16,8 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import printable
 from reconciler_dagster.postgres import quarantine
-from reconciler_dagster.postgres.attempts import is_of_the_data
-from reconciler_dagster.postgres.connection import sqlstate
+from reconciler_dagster.postgres.errors import is_of_the_data, sqlstate
 from reconciler_dagster.postgres.names import quoted, statement
 from reconciler_dagster.postgres.quarantine import Refusal
 

@@ -16,9 +16,9 @@ from reconciler_dagster.core import guard as judged
 from reconciler_dagster.core.guard import Facts, Fired, Trouble, Unfit
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres import trigger
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.listed import LISTED
 from reconciler_dagster.postgres.names import regclass
-from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.trigger import Watched
 
 # Tables of the portal beside the one that is synced: what a run does with them. Of the synced one

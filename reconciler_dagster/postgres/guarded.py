@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.table import Table
-from reconciler_dagster.postgres.connection import sqlstate
+from reconciler_dagster.postgres.errors import sqlstate
 from reconciler_dagster.postgres.names import quoted_name, regclass
 
 CONDITION = "COALESCE(current_setting('reconciler.writer', true), '') <> 'first_contact'"

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.reading import Row
 from reconciler_dagster.core.sync import Pair
-from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.jsonb import dump
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from reconciler_dagster.config import ConfigurationError, project_file
 from reconciler_dagster.core.listed import ListedClient
 from reconciler_dagster.core.sync import SyncMap
 from reconciler_dagster.postgres import alone, guard
-from reconciler_dagster.postgres.connection import sqlstate
+from reconciler_dagster.postgres.errors import sqlstate
 from reconciler_dagster.postgres.listed import are_listed, settle
 from reconciler_dagster.postgres.trigger import Watched
 from reconciler_dagster.syncs.in_force import DEFAULT

@@ -18,8 +18,8 @@ from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.values import Value
 from reconciler_dagster.core.words import NO_OPTION
 from reconciler_dagster.postgres.encoding import storable
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.names import statement
-from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.redaction import redacted
 
 Direction = Literal["to_postgres", "to_airtable"]

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.table import Table
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.names import filled
-from reconciler_dagster.postgres.staging import dump
 
 
 def add_conflicts(

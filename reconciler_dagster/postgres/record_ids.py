@@ -11,7 +11,7 @@ from reconciler_dagster.core.normal import identifier
 from reconciler_dagster.core.records import LENGTH, WHOLE, is_record_id
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres import leads, quarantine
-from reconciler_dagster.postgres.attempts import is_of_the_data
+from reconciler_dagster.postgres.errors import is_of_the_data
 from reconciler_dagster.postgres.names import quoted, statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.rehearsal import Outcome, Report
 from reconciler_dagster.postgres.encoding import storable
-from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.redaction import redacted_values
 
 # What was shown so long ago nobody has in mind any more.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,12 +12,14 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.core import reading
 from reconciler_dagster.core.binding import bind
 from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.pairs import Column
 from reconciler_dagster.core.records import WHOLE
 from reconciler_dagster.core.sync import MAIN, Pair
 from reconciler_dagster.postgres import bindings, decisions, derived, held, windows
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import directory
-from reconciler_dagster.postgres.names import of_row, statement
+from reconciler_dagster.postgres.jsonb import dump
+from reconciler_dagster.postgres.names import quoted, statement
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 from reconciler_dagster.postgres.runs import DRY
 from reconciler_dagster.redaction import redacted
@@ -94,7 +96,7 @@ def drift_report(connection: Connection, pair: Pair) -> dict[str, Any]:
     columns = columns_of(connection, pair.table)
     in_use = bind(pair.map, listed, columns, remembered).fields
     moved = bindings.notice(connection, pair)
-    differing, held_back = _fields(connection, pair, in_use, refused, {c.name for c in columns})
+    differing, held_back = _fields(connection, pair, in_use, refused, columns)
     differing |= derived.stale(connection, pair)
     return {
         "client_id": pair.client_id,
@@ -158,20 +160,34 @@ def _quarantine(connection: Connection, pair: Pair) -> Counter[tuple[str, str]]:
     return Counter((row.record_id, row.field) for row in rows)
 
 
-# Of each lead the cells that do not hold, letter by letter, what was agreed on: which a column that
-# holds the canonical value certainly does, unless it depends on another one. What was agreed on of
-# a column that is not there any more comes along.
+# Leads with cells that do not hold, letter by letter, what was agreed on: which a column that holds
+# the canonical value certainly does. One that depends on another (``blanks``: what it is without
+# that) certainly does only where it is blank; what it depends on (``asked``) comes along. So does
+# what was agreed on of a column that is not there any more.
 _APART = """
-    SELECT b.record_id, d.apart, d.agreed || (b.fields - CAST(:read AS text[]))
+    SELECT b.record_id, d.cells, d.agreed || (b.fields - CAST(:read AS text[]))
     FROM reconciler.baseline b JOIN {table} l ON {record_id} = b.record_id AND {may_be_own},
     LATERAL (
-        SELECT coalesce(jsonb_object_agg(c.key, c.value), '{{}}') AS apart,
+        SELECT coalesce(jsonb_object_agg(c.key, c.value), '{{}}') AS cells,
             coalesce(jsonb_object_agg(c.key, b.fields -> c.key) FILTER (WHERE b.fields ? c.key),
-                '{{}}') AS agreed
-        FROM jsonb_each((SELECT to_jsonb(x) FROM (SELECT {columns}) x)) c
-        WHERE c.value IS DISTINCT FROM b.fields -> c.key OR c.key = ANY(:dependent)
+                '{{}}') AS agreed,
+            coalesce(bool_or(c.apart), false) AS apart
+        FROM (
+            SELECT key, value, value IS DISTINCT FROM b.fields -> key
+                OR value <> CAST(:blanks AS jsonb) -> key AS apart
+            FROM jsonb_each((SELECT to_jsonb(x) FROM (SELECT {columns}) x))
+        ) c
+        WHERE c.apart OR c.key = ANY(:asked)
     ) d
     WHERE b.client_id = :client_id AND b.sync = :sync AND {active}
+        AND (d.apart OR b.fields - CAST(:read AS text[]) <> '{{}}')
+"""
+# A moment as ``codecs.DateTime`` has it, so that it is compared letter by letter, too.
+_MOMENT = """
+    CASE WHEN {column} BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 00:00Z'
+    THEN to_jsonb(to_char(date_trunc('milliseconds', {column} AT TIME ZONE 'UTC'),
+        'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+    ELSE to_jsonb({column}) END AS {name}
 """
 
 
@@ -180,22 +196,28 @@ def _fields(
     pair: Pair,
     in_use: FieldMap,
     refused: Counter[tuple[str, str]],
-    known: Set[str],
+    columns: Sequence[Column],
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Leads by field that differ from what was agreed on, and whose value is held back; the most
-    frequent first. A cell in quarantine has another reason not to be agreed on. ``known``: the
-    table's columns.
+    frequent first. A cell in quarantine has another reason not to be agreed on. ``columns``:
+    the table's.
     """
     users = directory(connection, pair)
     differing: Counter[str] = Counter()
     held_back: Counter[str] = Counter()
     mapped = pair.map.fields.refined(in_use)
-    dependent = {column for field in mapped if field.of for column in (field.column, field.of)}
-    read = sorted(known & {*mapped.columns, *dependent})
-    apart = statement(pair.table, _APART, columns=of_row(read))
+    blanks = {field.column: field.codec.blank for field in mapped if field.of}
+    asked = {field.of for field in mapped if field.of}
+    read = [column for column in columns if column.name in {*mapped.columns, *asked}]
+    apart = statement(pair.table, _APART, columns=", ".join(map(canonical, read)))
     for record_id, lead, agreed in connection.execute(
         apart.execution_options(yield_per=2000),
-        {**pair.keys, "dependent": sorted(dependent), "read": read},
+        {
+            **pair.keys,
+            "blanks": dump(blanks),
+            "asked": sorted(asked),
+            "read": [column.name for column in read],
+        },
     ):
         differing.update(reading.differing(lead, agreed, mapped, users))
         for column in lead.keys() - agreed.keys():
@@ -203,6 +225,16 @@ def _fields(
                 field = in_use[column]
                 held_back[column] += reading.held(lead, field, users) != field.codec.blank
     return _counted(differing), _counted(held_back)
+
+
+def canonical(column: Column) -> str:
+    """A column of the table, for a statement in ``sqlalchemy.text``; a moment in canonical form."""
+    name = quoted(column.name)
+    return (
+        _MOMENT.format(column=f"l.{name}", name=name)
+        if column.type == "timestamptz"
+        else f"l.{name}"
+    )
 
 
 def _counted(count: Counter[str]) -> dict[str, int]:

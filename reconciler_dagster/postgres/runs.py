@@ -16,8 +16,8 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.core.findings import Findings
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.encoding import storable
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.listed import are_listed
-from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.redaction import redacted, redacted_values
 
 # Of a row ``s`` of run_summary: the run wrote nothing, whatever it found.

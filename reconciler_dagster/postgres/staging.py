@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.reading import Problems, Row
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.encoding import storable
+from reconciler_dagster.postgres.jsonb import dump
 
 _LEFTOVERS = """
     leftovers AS (
@@ -60,11 +60,6 @@ class StagingLost(Exception):
             f"Of what this run had read, {records} records are gone: Postgres was restarted "
             "meanwhile. The run wrote nothing more; the next run begins anew."
         )
-
-
-def dump(value: Any) -> str:
-    """JSON text for a jsonb parameter."""
-    return orjson.dumps(value).decode()
 
 
 def stage_records(connection: Connection, run_id: str, records: Iterable[StagedRecord]) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, text
 from reconciler_dagster.core.deletions import State
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres import baseline, derived
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.names import filled, quoted, statement
-from reconciler_dagster.postgres.staging import dump
 from reconciler_dagster.postgres.windows import expected
 from reconciler_dagster.redaction import redacted
 

@@ -24,7 +24,7 @@ from reconciler_dagster.core.pairs import AirtableField, Column, fitted, loss
 from reconciler_dagster.core.values import Directory, Unreadable
 from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster.postgres.staging import dump
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster_tests.mapping import SYNC
 
 TYPES = [

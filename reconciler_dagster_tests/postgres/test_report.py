@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import text
 
+from reconciler_dagster.core import reading
+from reconciler_dagster.core.codecs import DateTime
 from reconciler_dagster.core.drift import unexplained
 from reconciler_dagster.core.fields import FieldMap
+from reconciler_dagster.core.pairs import Column
 from reconciler_dagster.core.sync import Pair
+from reconciler_dagster.core.values import Directory
 from reconciler_dagster.postgres import runs
 from reconciler_dagster.postgres.connection import writing
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD, Refusal, put
-from reconciler_dagster.postgres.report import drift_report
+from reconciler_dagster.postgres.report import canonical, drift_report
 from reconciler_dagster_tests.windows import states, sweep
-from reconciler_dagster_tests.world import World, world
+from reconciler_dagster_tests.world import ANN, World, world
+
+NOON = datetime(2026, 5, 4, 12, 0, 0, 123_000, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -111,6 +119,55 @@ def test_a_column_that_is_gone_holds_nothing_of_what_was_agreed_on(acme: World) 
     acme.sql("ALTER TABLE leads DROP COLUMN title")
     assert titled > 0
     assert report(acme)["differing_fields"] == {"title": titled}
+
+
+def test_leads_that_hold_what_was_agreed_on_do_not_come_out_of_postgres(acme: World) -> None:
+    with patch.object(reading, "differing", side_effect=AssertionError("compared in Python")):
+        assert report(acme)["differing_fields"] == {}
+
+
+def test_a_claim_that_both_sides_have_is_no_difference(acme: World) -> None:
+    acme.update(min(acme.sandbox.records()), claimed_by=acme.user(ANN), claimed_at=NOON)
+    acme.sync()
+    assert report(acme)["differing_fields"] == {}
+    unnoticed(acme, "UPDATE leads SET claimed_by = NULL WHERE claimed_at IS NOT NULL")
+    assert report(acme)["differing_fields"] == {"claimed_by": 1, "claimed_at": 1}
+
+
+# As a column holds them; the first three are the same moment, cut to milliseconds.
+MOMENTS = {
+    "2026-05-04 12:00:00.123Z": 0,
+    "2026-05-04 12:00:00.1239Z": 0,
+    "2026-05-04 17:30:00.123+05:30": 0,
+    "2026-05-04 12:00:00.124Z": 1,
+    "2026-05-04 12:00:00Z": 1,
+    "0044-03-15 12:00:00Z BC": 1,
+    "infinity": 1,
+}
+
+
+@pytest.mark.parametrize("held", MOMENTS)
+def test_a_moment_is_compared_as_it_was_agreed_on(acme: World, held: str) -> None:
+    record_id = min(acme.sandbox.records())
+    acme.update(record_id, claimed_by=acme.user(ANN), claimed_at=NOON)
+    acme.sync()
+    unnoticed(
+        acme,
+        "UPDATE leads SET claimed_at = CAST(:held AS timestamptz) WHERE airtable_record_id = :id",
+        held=held,
+        id=record_id,
+    )
+    assert report(acme)["differing_fields"].get("claimed_at", 0) == MOMENTS[held]
+
+
+@pytest.mark.parametrize("year", [1, 44, 1969, 1970, 2026, 9999])
+def test_postgres_writes_a_moment_as_the_codec_does(acme: World, year: int) -> None:
+    moment = datetime(year, 12, 30, 23, 59, 59, 999_999, tzinfo=UTC)
+    spelled = canonical(Column("at", None, True, "timestamptz"))
+    with acme.engine.connect() as connection:
+        asked = f"SELECT {spelled} FROM (SELECT CAST(:moment AS timestamptz)) l (at)"  # noqa: S608
+        found = connection.execute(text(asked), {"moment": moment}).scalar_one()
+    assert found == DateTime().from_postgres(moment.isoformat(), Directory())
 
 
 def test_a_lead_that_vanished_unnoticed_is_drift_until_it_is_back(acme: World) -> None:

@@ -1,0 +1,12 @@
+"""Values on their way into columns of type jsonb."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+
+def dump(value: Any) -> str:
+    """JSON text for a jsonb parameter."""
+    return orjson.dumps(value).decode()
