@@ -57,7 +57,7 @@ def main() -> None:
 
 def _fill(portal: psycopg.Connection[Any], control: SandboxClient, clients: int) -> None:
     """As many clients as wanted, each met once."""
-    there = _value(portal, "SELECT count(*) FROM clients")
+    there = value(portal, "SELECT count(*) FROM clients")
     for number in range(there, clients):
         base_id = f"appCapacity{number:06d}"
         control.copy_base(base_id)
@@ -71,9 +71,9 @@ def _fill(portal: psycopg.Connection[Any], control: SandboxClient, clients: int)
         "INSERT INTO reconciler.manual_sync_request (client_id) SELECT id FROM clients "
         "WHERE id NOT IN (SELECT client_id FROM reconciler.cursor)"
     )
-    while _value(portal, "SELECT count(*) FROM reconciler.cursor") < clients:
+    while value(portal, "SELECT count(*) FROM reconciler.cursor") < clients:
         time.sleep(1)
-    while _value(portal, "SELECT count(*) FROM reconciler.run_summary WHERE state = 'started'"):
+    while value(portal, "SELECT count(*) FROM reconciler.run_summary WHERE state = 'started'"):
         time.sleep(1)
 
 
@@ -83,13 +83,13 @@ def _measure(
     up, ui = int(running["pid"]), running["RECONCILER_DAGSTER_URL"]
     began = (time.time() // QUARTER + 1) * QUARTER
     time.sleep(began - time.time() - 1)
-    before = _processor_time(state, up)
+    before = processor_time(state, up)
     ended = failed = 0
     while ended < clients:
         time.sleep(0.5)
         ended, failed = _row(portal, ENDED, datetime.fromtimestamp(began, UTC))
     drained = time.time() - began
-    used = _processor_time(state, up)
+    used = processor_time(state, up)
     used.subtract(before)
     (tick,) = graphql(ui, TICK)["scheduleOrError"]["scheduleState"]["ticks"]
     return (
@@ -101,7 +101,7 @@ def _measure(
     )
 
 
-def _processor_time(state: Path, up: int) -> Counter[str]:
+def processor_time(state: Path, up: int) -> Counter[str]:
     """Seconds that each part of the system has used, with what it has started and seen end."""
     processes = psutil.Process(up).children(recursive=True)
     processes += [p for p in psutil.process_iter() if is_marked(p, state) and p not in processes]
@@ -114,7 +114,7 @@ def _processor_time(state: Path, up: int) -> Counter[str]:
     return used
 
 
-def _value(portal: psycopg.Connection[Any], query: str) -> int:
+def value(portal: psycopg.Connection[Any], query: str) -> int:
     return int(_row(portal, query)[0])
 
 
