@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.bound import Binding, Source
 from reconciler_dagster.core.pairs import AirtableField
 from reconciler_dagster.core.place import Place, PlaceChanged
 from reconciler_dagster.core.sync import Pair
+from reconciler_dagster.postgres.jsonb import dump
 
 
 def remembered(connection: Connection, pair: Pair) -> dict[str, Binding]:
@@ -219,7 +219,7 @@ def remember(
             "airtable_field_id text, airtable_name text, airtable_type text, choices jsonb, "
             "problem text, fingerprint text, holds text, precision int, valid boolean, also jsonb)"
         ),
-        {**pair.keys, "rows": orjson.dumps(rows).decode()},
+        {**pair.keys, "rows": dump(rows)},
     )
 
 

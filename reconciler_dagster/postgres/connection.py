@@ -25,6 +25,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.effects import effect
 from reconciler_dagster.postgres.arrays import TextsDumper
+from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.pooled import look_before_use
 from reconciler_dagster.telling import why_no_connection
 
@@ -48,7 +49,7 @@ class _AnyText(TextLoader):
         return bytes(data).decode("utf-8", "replace")
 
 
-set_json_dumps(lambda value: orjson.dumps(value).decode())
+set_json_dumps(dump)
 set_json_loads(_loads)
 
 

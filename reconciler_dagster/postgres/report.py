@@ -165,13 +165,14 @@ def _quarantine(connection: Connection, pair: Pair) -> Counter[tuple[str, str]]:
 # that) certainly does only where it is blank; what it depends on (``asked``) comes along. So does
 # what was agreed on of a column that is not there any more.
 _APART = """
-    SELECT b.record_id, d.cells, d.agreed || (b.fields - CAST(:read AS text[]))
+    SELECT b.record_id, d.cells, d.agreed || d.gone
     FROM reconciler.baseline b JOIN {table} l ON {record_id} = b.record_id AND {may_be_own},
     LATERAL (
         SELECT coalesce(jsonb_object_agg(c.key, c.value), '{{}}') AS cells,
             coalesce(jsonb_object_agg(c.key, b.fields -> c.key) FILTER (WHERE b.fields ? c.key),
                 '{{}}') AS agreed,
-            coalesce(bool_or(c.apart), false) AS apart
+            coalesce(bool_or(c.apart), false) AS apart,
+            b.fields - CAST(:read AS text[]) AS gone
         FROM (
             SELECT key, value, value IS DISTINCT FROM b.fields -> key
                 OR value <> CAST(:blanks AS jsonb) -> key AS apart
@@ -180,7 +181,7 @@ _APART = """
         WHERE c.apart OR c.key = ANY(:asked)
     ) d
     WHERE b.client_id = :client_id AND b.sync = :sync AND {active}
-        AND (d.apart OR b.fields - CAST(:read AS text[]) <> '{{}}')
+        AND (d.apart OR d.gone <> '{{}}')
 """
 # A moment as ``codecs.DateTime`` has it, so that it is compared letter by letter, too.
 _MOMENT = """
@@ -208,7 +209,8 @@ def _fields(
     mapped = pair.map.fields.refined(in_use)
     blanks = {field.column: field.codec.blank for field in mapped if field.of}
     asked = {field.of for field in mapped if field.of}
-    read = [column for column in columns if column.name in {*mapped.columns, *asked}]
+    wanted = {*mapped.columns, *asked}
+    read = [column for column in columns if column.name in wanted]
     apart = statement(pair.table, _APART, columns=", ".join(map(canonical, read)))
     for record_id, lead, agreed in connection.execute(
         apart.execution_options(yield_per=2000),
@@ -230,11 +232,9 @@ def _fields(
 def canonical(column: Column) -> str:
     """A column of the table, for a statement in ``sqlalchemy.text``; a moment in canonical form."""
     name = quoted(column.name)
-    return (
-        _MOMENT.format(column=f"l.{name}", name=name)
-        if column.type == "timestamptz"
-        else f"l.{name}"
-    )
+    if column.type == "timestamptz":
+        return _MOMENT.format(column=f"l.{name}", name=name)
+    return f"l.{name}"
 
 
 def _counted(count: Counter[str]) -> dict[str, int]:
