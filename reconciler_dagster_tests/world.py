@@ -22,7 +22,8 @@ from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.pull import Pulled, pull_airtable, pull_postgres
-from reconciler_dagster.engine.push import Pushed, push
+from reconciler_dagster.engine.push import push
+from reconciler_dagster.engine.rounds import Pushed
 from reconciler_dagster.engine.session import Purpose, Session
 from reconciler_dagster.postgres import bucket
 from reconciler_dagster.postgres.clients import Client, active_clients, directory

@@ -204,8 +204,8 @@ MUTANTS = [
     Mutant(
         "send the plan of the diff, not of what was read just before",
         "between_pull",
-        ENGINE + "push.py",
-        "write_local(session, staged, staged.plan(session), sorted(found))",
+        ENGINE + "rounds.py",
+        "write_local(session, staged, changes, sorted(found))",
         "write_local(session, staged, {k: v for k, v in staging.changes("
         "session.engine.connect(), session.key, found).items()}, sorted(found))",
     ),
@@ -244,9 +244,9 @@ MUTANTS = [
     Mutant(
         "be as patient with a source that is out of order as with a lock-out",
         "patience_is_as_long",
-        ENGINE + "push.py",
-        "isinstance(pushed.why, Unavailable)",
-        "isinstance(pushed.why, str)",
+        ENGINE + "rounds.py",
+        "isinstance(why, Unavailable)",
+        "isinstance(why, str)",
     ),
     Mutant(
         "let one refused cell end the run",
@@ -273,8 +273,8 @@ MUTANTS = [
         "take a retyped field's empty cells for cleared ones",
         "retyped",
         ENGINE + "pull.py",
-        "return suspect and session",
-        "return False and session",
+        "return staging.looks_retyped(",
+        "return False and staging.looks_retyped(",
     ),
     Mutant(
         "do not note a lead that is deleted",
@@ -449,8 +449,8 @@ MUTANTS = [
         "agree on an answer that came after the lease was lost",
         "late_answer",
         ENGINE + "answer.py",
-        "    with sent.lock, session.writing() as connection:\n        respelled",
-        "    with sent.lock, session.engine.begin() as connection:\n        respelled",
+        "    with sent.round.lock, session.writing() as connection:\n        respelled",
+        "    with sent.round.lock, session.engine.begin() as connection:\n        respelled",
     ),
     Mutant(
         "give numbers of a lease out again",
@@ -955,5 +955,33 @@ MUTANTS = [
         POSTGRES + "staging.py",
         "    if len(found) < expected:\n",
         "    if False:\n",
+    ),
+    Mutant(
+        "wait for the last answer of a hundred before the next one is begun",
+        "before_the_last_answer_to_the_one_before",
+        ENGINE + "rounds.py",
+        "                going.end(but=1)\n",
+        "                going.end()\n",
+    ),
+    Mutant(
+        "send the first batch of each hundred, however old its reading is",
+        "an_old_reading_is_not_sent",
+        ENGINE + "rounds.py",
+        "first=not self.on_their_way",
+        "first=True",
+    ),
+    Mutant(
+        "look at the fields while a hundred is on its way",
+        "when_nothing_is_on_its_way",
+        ENGINE + "rounds.py",
+        "            self.end()  # what",
+        "            # what",
+    ),
+    Mutant(
+        "read the next hundred at once, whatever the rate",
+        "when_it_is_almost_its_turn",
+        ENGINE + "rounds.py",
+        "        for batch in batches[: -max(1, calls)]:\n",
+        "        for batch in batches[:0]:\n",
     ),
 ]

@@ -38,6 +38,7 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_database.py",
     "reconciler_dagster_tests/engine/test_two_syncs.py",
     "reconciler_dagster_tests/engine/test_parts.py",
+    "reconciler_dagster_tests/engine/test_rounds.py",
     "reconciler_dagster_tests/engine/test_source.py",
     "reconciler_dagster_tests/core/test_policies.py",
     "reconciler_dagster_tests/syncs/test_resolve.py",

@@ -37,20 +37,30 @@ from reconciler_dagster.postgres.writes import LeadWrite
 
 
 @dataclass
-class Sent:
-    """What became of the outbound changes, by record id. ``unknown``: no answer came.
-
-    ``unsent``: certainly not carried out, to be read and sent again; ``why``: where Airtable, and
-    not the age of what was read, is the reason.
+class Round:
+    """What batches share that are on their way side by side. ``why``: Airtable takes no more for
+    now. ``lock``: held by whoever writes to leads, one after the other.
     """
 
+    why: NotSent | None = None
+    lock: Lock = field(default_factory=Lock)
+
+
+@dataclass
+class Sent:
+    """What became of a hundred's outbound changes, by record id. ``unknown``: no answer came.
+
+    ``unsent``: certainly not carried out, to be read and sent again. ``read_at``: when the records
+    were read (``time.monotonic``). ``first``: nothing else was on its way then.
+    """
+
+    round: Round
+    read_at: float
+    first: bool
     acknowledged: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     unsent: set[str] = field(default_factory=set)
-    why: NotSent | None = None
     refused: list[Refusal] = field(default_factory=list)
-    # Batches are sent side by side; what is written of their answers is written one by one.
-    lock: Lock = field(default_factory=Lock)
 
     @property
     def open(self) -> set[str]:
@@ -83,7 +93,7 @@ def acknowledge(
     records = batch.keys() & answer.keys()
     sent.acknowledged |= records
     pair = session.pair
-    with sent.lock, session.writing() as connection:
+    with sent.round.lock, session.writing() as connection:
         respelled = [cell for cell in taken if cell.verdict is Verdict.RESPELLED]
         refused, placeholders = _respell(connection, session, staged, respelled)
         agreed: dict[str, Row] = {record_id: {} for record_id in records}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler_dagster.engine.push import push_all
+from reconciler_dagster.engine.rounds import push_all
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import quarantine
 

@@ -159,18 +159,22 @@ def _stage_scope(session: Session, scope: Scope, also: set[str]) -> _Found:
 
 
 def looks_off(session: Session, key: str, bound: BoundMap) -> bool:
-    """Whether what was staged under a key must be read again, since fields have changed.
+    """Whether what was staged under a key must be read again, since fields have changed."""
+    return is_suspect(session, key) and session.check_mapping(force=True).stops_more_than(bound)
 
-    Cells that were emptied, or that cannot be read although they are not in quarantine, ask for a
-    look at the metadata: a field that was retyped or replaced shows as either, and must never
-    read as "cleared". So do texts that end with a line end now: a field that became rich text shows
-    as these, and its texts are compared otherwise.
+
+def is_suspect(session: Session, key: str) -> bool:
+    """Whether what was staged under a key asks for a look at the metadata.
+
+    Cells that were emptied, or that cannot be read although they are not in quarantine, do: a field
+    that was retyped or replaced shows as either, and must never read as "cleared". So do texts that
+    end with a line end now: a field that became rich text shows as these, and its texts are
+    compared otherwise.
     """
     blanks = {field.column: field.codec.blank for field in session.fields}
     texts = [] if session.mapping_is_fresh else session.bound.plain_texts
     with session.engine.connect() as connection:
-        suspect = staging.looks_retyped(connection, session.pair, key, blanks, texts)
-    return suspect and session.check_mapping(force=True).stops_more_than(bound)
+        return staging.looks_retyped(connection, session.pair, key, blanks, texts)
 
 
 def _list(session: Session, scope: Scope) -> set[str]:

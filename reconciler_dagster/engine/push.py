@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import partial
 
-from reconciler_dagster.core import staging_key
 from reconciler_dagster.core.parts import in_parts
 from reconciler_dagster.core.plan import LeadChange
 from reconciler_dagster.core.rehearsal import WORTH_READING_BACK
-from reconciler_dagster.core.source import ATTEMPTS, LOCKOUTS_BORNE, PAGE, NotSent, Unavailable
-from reconciler_dagster.engine import deletions, send
-from reconciler_dagster.engine.ahead import Ahead, Reading, read_now
-from reconciler_dagster.engine.diff import Staged, load, parts
+from reconciler_dagster.engine import deletions
+from reconciler_dagster.engine.diff import Staged, parts
 from reconciler_dagster.engine.gone import refuse_gone
 from reconciler_dagster.engine.local import write_local
-from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode, looks_off, stage
+from reconciler_dagster.engine.pull import SEEN_MARGIN, Pulled, decode
+from reconciler_dagster.engine.rounds import Pushed, push_all
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,
@@ -28,7 +22,6 @@ from reconciler_dagster.postgres import (
     decisions,
     derived,
     journal,
-    leads,
     own_writes,
     quarantine,
     staging,
@@ -41,25 +34,6 @@ from reconciler_dagster.postgres.names import qualified
 from reconciler_dagster.postgres.staging import StagedRecord
 
 LOCAL_CHUNK = 500
-# How often one run sends a record whose answer was lost.
-ROUNDS = 3
-
-
-@dataclass
-class Pushed:
-    """What a person has to know about a push, besides the counts.
-
-    ``unknown``: records whose answer never came; the next run settles them by comparing.
-    ``unsent``, ``why``: see engine.send.Sent. ``gone``: records that Airtable does not have any
-    more. ``late``: records whose reading was old once their leads were written.
-    """
-
-    unknown: set[str] = field(default_factory=set)
-    gone: set[str] = field(default_factory=set)
-    late: set[str] = field(default_factory=set)
-    unsent: set[str] = field(default_factory=set)
-    sent: set[str] = field(default_factory=set)
-    why: NotSent | None = None
 
 
 def push(session: Session) -> Pushed:
@@ -103,107 +77,6 @@ def _busy(session: Session, staged: Staged, changes: Iterable[str]) -> set[str]:
     return (
         set(changes) | waiting | held | edited | refused | rewritten | fought
     ) & staged.sides.remote.keys()
-
-
-def push_all(
-    session: Session,
-    record_ids: list[str],
-    locked: Callable[[], AbstractContextManager[None]] | None = None,
-) -> Pushed:
-    """Push leads by the hundred and come back to what was not answered or not sent: always to what
-    both sides hold then.
-
-    ``locked``: taken for each hundred; without it the caller holds the client, and the next hundred
-    is read while this one is being sent. Raises what Airtable said where it keeps refusing to be
-    written to.
-    """
-    pushed, todo = Pushed(), record_ids
-    lost = lockouts = failures = 0
-    while todo and lost < ROUNDS:
-        pushed.unknown, pushed.unsent, pushed.why = set(), set(), None
-        _push_round(session, list(in_parts(todo, PAGE)), pushed, locked)
-        todo = sorted(pushed.unknown | pushed.unsent)
-        lost += bool(pushed.unknown)
-        if pushed.why is None:
-            continue
-        if isinstance(pushed.why, Unavailable):
-            failures += 1
-            time.sleep(min(2**failures, 40) * session.settings.retry_seconds)
-        else:  # the next reading waits until the lock-out is over
-            lockouts += 1
-        if failures == ATTEMPTS or lockouts == LOCKOUTS_BORNE:
-            raise pushed.why
-    pushed.unknown |= pushed.unsent
-    return pushed
-
-
-def _push_round(
-    session: Session,
-    todo: list[list[str]],
-    pushed: Pushed,
-    locked: Callable[[], AbstractContextManager[None]] | None,
-) -> None:
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
-        ahead = Ahead(session, pool)
-        for number, chunk in enumerate(todo):
-            if pushed.why is not None:
-                pushed.unsent |= set(chunk)
-            elif locked is not None:
-                with locked():
-                    push_chunk(session, read_now(session, chunk), pushed)
-            else:
-                following = todo[number + 1] if number + 1 < len(todo) else []
-                push_chunk(session, ahead.take(chunk), pushed, partial(ahead.begin, following))
-
-
-def push_chunk(
-    session: Session,
-    reading: Reading,
-    pushed: Pushed,
-    almost_done: Callable[[], None] = lambda: None,
-) -> None:
-    """Up to 100 leads: merge what both sides hold now, write, send.
-
-    What moved since the pull goes through the merge like everything else. ``almost_done``: see
-    ``send``.
-    """
-    key = staging_key.beneath(session.key, "push")
-    bound = session.bound
-    if reading.field_ids != bound.field_ids:
-        reading = read_now(session, reading.record_ids)
-    found = _stage_anew(session, key, reading)
-    if looks_off(session, key, bound):
-        reading = read_now(session, reading.record_ids)
-        found = _stage_anew(session, key, reading)
-    record_ids = reading.record_ids
-    leads.stage_leads(
-        session.engine, key, session.pair, session.fields.columns, record_ids, edited=False
-    )
-    staged = load(session, key, record_ids, remote=found, may_assume=False)
-    gone = set(record_ids) - found
-    pushed.gone |= gone
-    refuse_gone(session, staged, gone)
-    outbound = write_local(session, staged, staged.plan(session), sorted(found))
-    late = time.monotonic() - reading.at > send.FRESH_SECONDS and outbound.keys() - pushed.late
-    if late:  # somebody held their rows: once more, but not for ever
-        pushed.late |= late
-        pushed.unsent |= outbound.keys()
-    else:
-        sent = send.send(session, staged, outbound, reading.at, almost_done)
-        pushed.unknown |= sent.unknown
-        pushed.unsent |= sent.unsent
-        pushed.why = sent.why
-        pushed.sent |= sent.acknowledged | sent.unknown
-    with session.engine.begin() as connection:
-        staging.clear(connection, key)
-
-
-def _stage_anew(session: Session, key: str, reading: Reading) -> set[str]:
-    with session.engine.begin() as connection:
-        staging.clear(connection, key)
-        # So that what a run that is killed here leaves behind is found and dropped.
-        staging.stage_pull(connection, key, session.client.id, {"part": key})
-    return stage(session, reading.records, key=key)
 
 
 def _finish(session: Session, pulled: Pulled, read: set[str], pushed: Pushed) -> None:

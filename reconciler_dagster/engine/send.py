@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler_dagster import tracing
@@ -31,57 +33,71 @@ FORBIDDEN_AFTER = 3
 SENDERS = 5
 
 
-def send(
+@dataclass(frozen=True)
+class OnItsWay:
+    """Up to 100 leads whose cells are being sent. ``outbound``: canonical values, by record id."""
+
+    outbound: Mapping[str, Row]
+    sent: Sent
+    batches: list[Future[None]]
+
+
+@contextmanager
+def senders(session: Session) -> Iterator[ThreadPoolExecutor]:
+    """Send batches side by side, or each would wait for the answer to the one before; but no more
+    than the call rate has room for, or they would wait for their slots until what was read is old.
+    """
+    number = max(1, min(SENDERS, int(session.settings.calls_per_second)))
+    with ThreadPoolExecutor(number, thread_name_prefix="send") as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def begin(
     session: Session,
+    pool: ThreadPoolExecutor,
     staged: Staged,
     outbound: Mapping[str, Row],
-    read_at: float,
-    almost_done: Callable[[], None],
-) -> Sent:
-    """Send what the journal has planned. Values are canonical.
+    sent: Sent,
+) -> OnItsWay:
+    """Have the senders send what the journal has planned. Values are canonical.
 
-    ``read_at``: when the records were read (``time.monotonic``); the first batch always goes.
-    ``almost_done``: called once the last batches are on their way.
+    The first batch goes however old its reading is, where nothing else is on its way: so each round
+    settles something.
     """
-    sent = Sent()
     sendable = {
         record_id: cells
         for record_id, row in outbound.items()
         if (cells := _writable(session, record_id, row, sent))
     }
     batches = [{i: sendable[i] for i in ids} for ids in in_parts(list(sendable), BATCH)]
-    # Side by side, or each batch would wait for the answer to the one before; but no more than the
-    # call rate has room for, or they would wait for their slots until what was read is old.
-    senders = max(1, min(SENDERS, int(session.settings.calls_per_second)))
-    with ThreadPoolExecutor(senders, thread_name_prefix="send") as pool:
-        sending = [
-            pool.submit(
-                tracing.carried(_send_fresh),
-                session,
-                staged,
-                batch,
-                sent,
-                read_at,
-                at_any_age=not number,
-            )
-            for number, batch in enumerate(batches)
-        ]
-        try:
-            for future in sending[:-senders]:
-                future.result()
-            if sent.why is None:
-                almost_done()
-            for future in sending[-senders:]:
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    with session.writing() as connection:
+    futures = [
+        pool.submit(
+            tracing.carried(_send_fresh),
+            session,
+            staged,
+            batch,
+            sent,
+            at_any_age=sent.first and not number,
+        )
+        for number, batch in enumerate(batches)
+    ]
+    return OnItsWay(outbound, sent, futures)
+
+
+def end(session: Session, on_its_way: OnItsWay) -> None:
+    """Wait for the answers, and close what they have settled."""
+    sent = on_its_way.sent
+    for batch in on_its_way.batches:
+        batch.result()
+    with sent.round.lock, session.writing() as connection:
         quarantine.put(connection, session.pair, sent.refused)
-        settled = [i for i in outbound if i not in sent.open]
+        settled = [i for i in on_its_way.outbound if i not in sent.open]
         journal.close(connection, session.pair, settled)
     session.counts.remote_writes += len(sent.acknowledged)
-    return sent
 
 
 def _send_fresh(
@@ -89,15 +105,14 @@ def _send_fresh(
     staged: Staged,
     batch: Mapping[str, Row],
     sent: Sent,
-    read_at: float,
     *,
     at_any_age: bool = False,
 ) -> None:
-    """Send a batch, unless what was read at that time is old by now."""
-    if not at_any_age and time.monotonic() - read_at > FRESH_SECONDS:
+    """Send a batch, unless what was read is old by now."""
+    if not at_any_age and time.monotonic() - sent.read_at > FRESH_SECONDS:
         sent.unsent |= set(batch)
     else:
-        _send(session, staged, batch, sent, read_at)
+        _send(session, staged, batch, sent)
 
 
 def _writable(session: Session, record_id: str, row: Row, sent: Sent) -> Row:
@@ -131,11 +146,9 @@ def _why_forbidden(session: Session, column: str) -> str | None:
     return None
 
 
-def _send(
-    session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent, read_at: float
-) -> None:
+def _send(session: Session, staged: Staged, batch: Mapping[str, Row], sent: Sent) -> None:
     batch = _allowed(session, batch, sent)
-    if sent.why is not None:
+    if sent.round.why is not None:
         sent.unsent |= set(batch)
         return
     if not batch:
@@ -157,13 +170,13 @@ def _send(
         return
     except NotSent as error:
         sent.unsent |= set(batch)
-        sent.why = error
+        sent.round.why = error
         return
     except Refused as error:  # about the data: halving finds the cell
         # Down to one cell in any case, so that each round settles something.
         parts = _halves(batch, session.map.fields)
         for number, part in enumerate(parts):
-            _send_fresh(session, staged, part, sent, read_at, at_any_age=not number)
+            _send_fresh(session, staged, part, sent, at_any_age=not number)
         if not parts:
             _refuse(session, batch, error, sent)
         return
@@ -194,7 +207,7 @@ def _halves(batch: Mapping[str, Row], fields: FieldMap) -> list[dict[str, Row]]:
 def _refuse(session: Session, batch: Mapping[str, Row], error: Refused, sent: Sent) -> None:
     ((record_id, row),) = batch.items()
     if isinstance(error, Forbidden):
-        with sent.lock:
+        with sent.round.lock:
             session.forbidden.update(row.keys())
     for column, value in row.items():
         name = session.fields[column].airtable

@@ -18,8 +18,9 @@ from reconciler_dagster.engine.coming import Coming, inserts
 from reconciler_dagster.engine.diff import Staged, in_numbers, load
 from reconciler_dagster.engine.listing import Part, Window, new_part
 from reconciler_dagster.engine.pull import stage
-from reconciler_dagster.engine.push import push_all, write_inbound
+from reconciler_dagster.engine.push import write_inbound
 from reconciler_dagster.engine.rehearsal import foresee
+from reconciler_dagster.engine.rounds import push_all
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import (
     baseline,

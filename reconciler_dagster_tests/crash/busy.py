@@ -6,9 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
+from reconciler_dagster.engine import rounds, send
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster_tests.world import ANN, BOB, World, world
+
+
+@contextmanager
+def small_hundreds() -> Iterator[None]:
+    """Hundreds of six leads: a busy run has several of them on their way side by side."""
+    with patch.object(rounds, "HUNDRED", 6), patch.object(send, "BATCH", 3):
+        yield
 
 
 @dataclass

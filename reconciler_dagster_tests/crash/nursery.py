@@ -29,6 +29,7 @@ from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster.syncs.in_force import leads
 from reconciler_dagster_tests.cable import CutAt
+from reconciler_dagster_tests.crash.busy import small_hundreds
 
 
 def run_once(run_id: str) -> None:
@@ -39,7 +40,8 @@ def run_once(run_id: str) -> None:
     with portal.connect() as opened:
         client = active_clients(opened)[0]
     session = Session(settings, portal, client, leads(settings, client.base_id), run_id, "delta")
-    with client_lock(portal, client.id, run_id, 5, seconds=settings.lease_seconds):
+    lock = client_lock(portal, client.id, run_id, 5, seconds=settings.lease_seconds)
+    with small_hundreds(), lock:
         pull_airtable(session, CHANGED)
         pull_postgres(session)
         diff(session)

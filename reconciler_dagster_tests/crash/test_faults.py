@@ -14,7 +14,7 @@ import pytest
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING
 from reconciler_dagster.core.source import SourceError
-from reconciler_dagster_tests.crash.busy import Copies, busy_copies, end_state
+from reconciler_dagster_tests.crash.busy import Copies, busy_copies, end_state, small_hundreds
 from reconciler_dagster_tests.model import invariants
 from reconciler_dagster_tests.world import World
 
@@ -91,7 +91,7 @@ def runs_needed(case: World, expected: dict[str, Any]) -> str:
 def test_every_fault_in_every_position_ends_in_convergence(
     postgres_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with busy_copies(postgres_server, "busy_faults", 110) as copies:
+    with busy_copies(postgres_server, "busy_faults", 110) as copies, small_hundreds():
         copies.busy.sandbox.switch(largest_page=PAGE_SIZE)
         cases = Cases(copies)
         cases.end(cases.run(None))  # what it wrote is put back: changed, for all that follow

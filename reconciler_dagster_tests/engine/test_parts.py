@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler_dagster.core.scope import CHANGED
-from reconciler_dagster.engine import diff, listing, push, windows
+from reconciler_dagster.engine import diff, listing, push, rounds, windows
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.rehearsal import rehearse_runs
 from reconciler_dagster.postgres.staging import StagingLost
@@ -149,7 +149,7 @@ def test_a_reading_that_postgres_lost_before_it_was_merged_ends_the_push(
         return load(*args, **more)  # type: ignore[arg-type]
 
     with monkeypatch.context() as lossy, pytest.raises(StagingLost), acme.underway():
-        lossy.setattr(push, "load", lost_before)
+        lossy.setattr(rounds, "load", lost_before)
     assert acme.sql("SELECT modified_since FROM reconciler.cursor") == cursor
     acme.sync()
     remote, local, _ = acme.sides()

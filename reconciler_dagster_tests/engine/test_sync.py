@@ -11,11 +11,13 @@ from reconciler_dagster.airtable.errors import MonthlyLimitReached
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
 from reconciler_dagster.core.source import SourceError
+from reconciler_dagster.engine import rounds
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.lock import LeaseLost, client_lock
+from reconciler_dagster_tests.model.stage import Killed
 from reconciler_dagster_tests.world import ANN, BOB, World, world
 
 
@@ -384,17 +386,17 @@ def test_wrong_settings_are_one_sentence(acme: World) -> None:
         acme.sync()
 
 
-def test_what_a_killed_run_staged_is_dropped_after_a_day(acme: World) -> None:
-    session = acme.session()
+def test_what_a_killed_run_staged_is_dropped_after_a_day(
+    acme: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (record_id,) = ids(acme, 1)
     acme.update(record_id, hrq_status="Archive")
-    acme.sandbox.fault("status", status=401, method="PATCH")  # ends the run within its push
-    with client_lock(acme.engine, acme.client.id, session.run_id, 0):
-        pull_airtable(session, CHANGED)
-        pull_postgres(session)
-        diff(session)
-        with pytest.raises(ConfigurationError):
-            push(session)
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as killing, pytest.raises(Killed), acme.underway():
+        killing.setattr(rounds, "load", kill)
     staged = "SELECT count(DISTINCT run_id) FROM reconciler.staged_record"
     assert acme.value(staged) == 1
     acme.sql("UPDATE reconciler.staged_pull SET staged_at = staged_at - interval '25 hours'")

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from reconciler_dagster import effects
 from reconciler_dagster.airtable import transport
 from reconciler_dagster.core.scope import CHANGED, EVERYTHING, Scope
+from reconciler_dagster.engine import rounds
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
@@ -83,6 +84,8 @@ class Histories(Linked, Owners, Forms, Leases, Trigger, Consent):
     def begin(self, contents: list[list[Act]], chance: int) -> None:
         self._begin()
         self.chance = Random(chance)
+        # Mostly so few that several hundreds are on their way side by side.
+        rounds.HUNDRED = self.chance.choice([100, 3, 2])
         self._begin_linked()
         for acts in contents:
             cells: dict[str, Any] = {}

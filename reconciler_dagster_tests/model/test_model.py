@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from pydantic import SecretStr
 
-from reconciler_dagster.engine import diff
+from reconciler_dagster.engine import diff, rounds, send
 from reconciler_dagster.portal.app import create_app
 from reconciler_dagster.portal.auth import all_users
 from reconciler_dagster.portal.settings import PortalSettings
@@ -46,6 +46,8 @@ def shared(
         world(url, leads=0, base_ids=BASES[:1]) as here,
         patch.object(lock, "LOCK_POLL_SECONDS", 0.02),
         patch.object(diff, "PART", 3),  # so that every history has runs of several parts
+        patch.object(rounds, "HUNDRED", 2),  # each history chooses its own
+        patch.object(send, "BATCH", 2),
         patch.object(fights, "FIGHT_RUNS", 1000),  # people here do the same thing again and again
     ):
         here.settings.retry_seconds, here.settings.lockout_seconds = 0.001, 0.01
