@@ -88,9 +88,10 @@ def _push_round(
     locked: Callable[[], AbstractContextManager[None]] | None,
 ) -> NotSent | None:
     """Returns why Airtable takes no more for now, if so."""
+    # The senders end first: none sends on while a reading is waited for.
     with (
-        send.senders(session) as senders,
         ThreadPoolExecutor(1, thread_name_prefix="read") as reader,
+        send.senders(session) as senders,
     ):
         going, ahead = _Round(session, senders, pushed), Ahead(session, reader)
         for hundred, following in zip(hundreds, [*hundreds[1:], []], strict=True):

@@ -15,7 +15,7 @@ from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL, Connection, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.orchestration.home import home_folder
@@ -111,7 +111,19 @@ def _kept_connection(url: str) -> Engine:
         pool_recycle=_CONNECTION_SECONDS,
     )
     look_before_use(kept)
+    _leave_out_notices(kept)
     return kept
+
+
+def _leave_out_notices(kept: Engine) -> None:
+    """After each event of a run Dagster tells a channel to which nothing of its own listens any
+    more (the comment in its ``store_event``): a transaction of its own, with a wait for the disk.
+    """
+    from dagster_postgres.event_log.event_log import CHANNEL_NAME
+
+    notice = f"NOTIFY {CHANNEL_NAME}, "
+    # What says True counts as executed.
+    event.listen(kept, "do_execute", lambda _, statement, *_more: statement.startswith(notice))
 
 
 def _is_there(kept: Engine) -> bool:
@@ -133,7 +145,10 @@ def _remembering(storage: DagsterStorage) -> DagsterStorage:
     stays, is asked once, not with every event of a run.
     """
     for part, names in (
-        (storage.event_log_storage, ("has_table", "has_dynamic_partition")),
+        (
+            storage.event_log_storage,
+            ("has_table", "has_asset_key_col", "has_dynamic_partition"),
+        ),
         (
             storage.run_storage,
             (
