@@ -93,8 +93,9 @@ def examine_switch_over() -> Iterator[Finding]:
     for name, look_at in switch_over.CHECKS.items():
         yield _try(name, lambda: switch_over.look(portal, look_at))  # noqa: B023
     with portal.connect() as connection:
+        fights_of = fights.sentences_by_client(connection)
         for client in active_clients(connection):
-            fought = fights.sentences(connection, client.id)
+            fought = fights_of[client.id]
             state: State = "warning" if fought else "ok"
             yield Finding(
                 f"client {client.name}",

@@ -80,7 +80,8 @@ def status(context: click.Context, client_id: str | None, storage: bool, as_json
             for own in pairs
         ]
         stands = [adoption.standing(connection, client.id) for client in clients]
-        fought = [fights.sentences(connection, client.id) for client in clients]
+        fights_of = fights.sentences_by_client(connection)
+        fought = [fights_of[client.id] for client in clients]
     attention = [
         [*_new(standing, report), *guard, *fight, *reasons(report, own)]
         for standing, guard, fight, report, own in zip(

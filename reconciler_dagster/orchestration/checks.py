@@ -161,10 +161,11 @@ def quarantine_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
                 "ORDER BY count(*) DESC, 1 LIMIT 20"
             )
         ).scalars()
+        fights_of = fights.sentences_by_client(connection)
         fought = [
             f"{client.name}: {why}"
             for client in active_clients(connection)
-            for why in fights.sentences(connection, client.id)
+            for why in fights_of[client.id]
         ]
         return _listing("reasons", [*fought, *reasons])
 

@@ -63,14 +63,12 @@ def attention(portal: Engine, purpose: str) -> Verdict:
 def unanswered(portal: Engine) -> Verdict:
     """Red where a delta does not know the outcome of a write."""
     with portal.connect() as connection:
-        judged = runs.standing(connection, ["delta", "manual"], "unanswered")
-    writes = [(name, run.findings["unanswered"]) for name, run in judged]
+        writes = runs.unanswered(connection)
     return Verdict(
         [
             f"{name}: Airtable did not answer {counted(n, 'write')}; the next run finds out "
             "whether they arrived."
             for name, n in writes
-            if n
         ],
         {"writes without answer": sum(n for _, n in writes)},
     )

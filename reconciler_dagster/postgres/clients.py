@@ -35,12 +35,17 @@ def active_clients(connection: Connection) -> list[Client]:
     """Every active client, by name; its base id without blanks that came along with it. Raises
     core.guard.Unfit where some may be hidden from this role.
     """
+    return _active(connection, None)
+
+
+def _active(connection: Connection, client_id: str | None) -> list[Client]:
     guard.require_clients(connection)
     rows = connection.execute(
         text(
             "SELECT id::text AS id, company_name, airtable_base_id FROM reconciler.clients() "
-            "WHERE is_active ORDER BY company_name, id"
-        )
+            "WHERE is_active AND id = coalesce(CAST(:id AS uuid), id) ORDER BY company_name, id"
+        ),
+        {"id": client_id},
     )
     return [
         Client(row.id, row.company_name, identifier(row.airtable_base_id or "")) for row in rows
@@ -56,9 +61,8 @@ def find_client(connection: Connection, client_id: str) -> Client:
             f"'{client_id}' is no client id: expected the uuid of a client, as `reconciler status` "
             "shows it."
         ) from None
-    for client in active_clients(connection):
-        if client.id == wanted:
-            return client
+    for client in _active(connection, wanted):
+        return client
     where = "RECONCILER_CLIENTS" if are_listed(connection) else "clients.id and clients.is_active"
     raise ConfigurationError(f"There is no active client {wanted}: look at {where}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -228,6 +229,16 @@ class Fight:
     began_at: datetime
     cells: str
 
+    @property
+    def sentence(self) -> str:
+        """What to tell."""
+        return (
+            f"Another program writes what the engine then puts right, in {FIGHT_RUNS} runs by now: "
+            f"{self.cells}. The engine leaves these cells alone until somebody has looked: stop "
+            "the other writer (an old cron, a second engine, a zap), then run `reconciler "
+            "quarantine retry`."
+        )
+
 
 def standing(connection: Connection, client_id: str | None = None) -> list[Fight]:
     """The fights of every client, or of one."""
@@ -249,13 +260,15 @@ def standing(connection: Connection, client_id: str | None = None) -> list[Fight
 
 def sentences(connection: Connection, client_id: str) -> list[str]:
     """What is fought over, a sentence for all of it; empty where nothing is."""
-    return [
-        f"Another program writes what the engine then puts right, in {FIGHT_RUNS} runs by now: "
-        f"{fight.cells}. The engine leaves these cells alone until somebody has looked: stop the "
-        "other writer (an old cron, a second engine, a zap), then run `reconciler quarantine "
-        "retry`."
-        for fight in standing(connection, client_id)
-    ]
+    return [fight.sentence for fight in standing(connection, client_id)]
+
+
+def sentences_by_client(connection: Connection) -> Mapping[str, list[str]]:
+    """The same of every client, none for those without."""
+    found = defaultdict[str, list[str]](list)
+    for fight in standing(connection):
+        found[fight.client_id].append(fight.sentence)
+    return found
 
 
 def _arrays(cells: Iterable[Cell]) -> dict[str, list[str]]:

@@ -169,8 +169,39 @@ def summaries(connection: Connection, run_id: str) -> list[Summary]:
     return [Summary(*row) for row in rows]
 
 
+# It has an outcome to judge, of the last day, and the finding that is asked for. By the end of the
+# run, for which there is an index.
+_JUDGED = f"""s.purpose = ANY(:purposes) AND s.scope <> 'deletions' AND s.state <> 'started'
+    AND NOT {DRY} AND s.finished_at > statement_timestamp() - interval '1 day'
+    AND s.started_at > statement_timestamp() - interval '1 day'
+    AND (CAST(:finding AS text) IS NULL OR jsonb_exists(s.findings, :finding))"""
 # A run stands until later ones have looked at all its months; one without months stands for all.
-_MONTHS = "coalesce({}.findings -> 'months', '[\"all\"]')"
+_STANDING = f"""
+    WITH of_month AS (
+        SELECT s.client_id, s.run_id, max(s.started_at) OVER (PARTITION BY s.client_id, m.month)
+            = s.started_at AS stands
+        FROM reconciler.run_summary s CROSS JOIN LATERAL jsonb_array_elements_text(
+            coalesce(s.findings -> 'months', '["all"]')) AS m (month) WHERE {_JUDGED}
+    )
+    SELECT c.company_name, s.client_id::text, s.run_id, s.purpose, s.scope, s.state, s.counts,
+        s.findings, s.message
+    FROM reconciler.run_summary s JOIN reconciler.clients() c ON c.id = s.client_id
+    WHERE c.is_active AND (s.client_id, s.run_id) IN (
+        SELECT client_id, run_id FROM of_month WHERE stands)
+    ORDER BY c.company_name, s.client_id, s.started_at
+"""  # noqa: S608 - constants
+# Those that left any, few, come from an index of their own; of the others it is asked only whether
+# one came later.
+_UNANSWERED = f"""
+    SELECT c.company_name, CAST(left_some.findings ->> 'unanswered' AS int)
+    FROM (SELECT * FROM reconciler.run_summary s WHERE {_JUDGED}
+        AND s.findings -> 'unanswered' > CAST('0' AS jsonb)) AS left_some
+    JOIN reconciler.clients() c ON c.id = left_some.client_id
+    WHERE c.is_active AND NOT EXISTS (
+        SELECT FROM reconciler.run_summary s WHERE s.client_id = left_some.client_id
+        AND s.started_at > left_some.started_at AND {_JUDGED})
+    ORDER BY c.company_name, left_some.client_id
+"""  # noqa: S608 - constants
 
 
 def standing(
@@ -181,26 +212,15 @@ def standing(
     Only of the last day. Runs that are still at work, that wrote nothing, or that did not get as
     far as to have the ``finding``, say nothing.
     """
-    rows = connection.execute(
-        text(
-            "WITH judged AS MATERIALIZED ("  # noqa: S608 - constants
-            "SELECT s.*, c.company_name FROM reconciler.run_summary s "
-            "JOIN reconciler.clients() c ON c.id = s.client_id "
-            "WHERE c.is_active AND s.purpose = ANY(:purposes) AND s.scope <> 'deletions' "
-            f"AND s.state <> 'started' AND NOT {DRY} "
-            "AND s.started_at > clock_timestamp() - interval '1 day' "
-            "AND (CAST(:finding AS text) IS NULL OR jsonb_exists(s.findings, :finding))) "
-            "SELECT s.company_name, s.client_id::text, s.run_id, s.purpose, s.scope, s.state, "
-            "s.counts, s.findings, s.message FROM judged s "
-            f"WHERE EXISTS (SELECT FROM jsonb_array_elements_text({_MONTHS.format('s')}) AS m "
-            "WHERE NOT EXISTS (SELECT FROM judged later WHERE later.client_id = s.client_id "
-            "AND later.started_at > s.started_at "
-            f"AND jsonb_exists({_MONTHS.format('later')}, m))) "
-            "ORDER BY s.company_name, s.client_id, s.started_at"
-        ),
-        {"purposes": list(purposes), "finding": finding},
-    )
+    asked = {"purposes": list(purposes), "finding": finding}
+    rows = connection.execute(text(_STANDING), asked)
     return [(row[0], Summary(*row[1:])) for row in rows]
+
+
+def unanswered(connection: Connection) -> list[tuple[str, int]]:
+    """By name, the active clients whose latest delta got no answer to some writes, and how many."""
+    asked = {"purposes": ["delta", "manual"], "finding": "unanswered"}
+    return [(row[0], row[1]) for row in connection.execute(text(_UNANSWERED), asked)]
 
 
 def unproved_since(connection: Connection, pair: Pair) -> datetime | None:
