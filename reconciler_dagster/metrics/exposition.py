@@ -23,10 +23,10 @@ from reconciler_dagster.metrics import names
 from reconciler_dagster.notices import dagster, store
 from reconciler_dagster.notices.heartbeat import successes
 from reconciler_dagster.notices.kinds import KINDS
-from reconciler_dagster.postgres import runs, totals
+from reconciler_dagster.postgres import totals
 from reconciler_dagster.postgres.calls import months
 from reconciler_dagster.postgres.clients import Client, active_clients
-from reconciler_dagster.postgres.windows import oldest_verified
+from reconciler_dagster.postgres.windows import oldest_verified, unproved_since
 from reconciler_dagster.redaction import redacted
 from reconciler_dagster.syncs.in_force import maps
 
@@ -151,7 +151,7 @@ class _Collected(Collector):
             for sync in maps(self._settings, client.base_id).values():
                 pair = Pair(client.id, sync)
                 never, stalest = oldest_verified(self._connection, pair)
-                moments += [stalest, runs.unproved_since(self._connection, pair) if never else None]
+                moments += [stalest, unproved_since(self._connection, pair) if never else None]
             if oldest := min((moment for moment in moments if moment), default=None):
                 proofs[client] = self._age(oldest)
         yield self._gauge(names.PROOF, proofs)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from reconciler_dagster.config import starts_by_itself
 from reconciler_dagster.notices.settings import NoticeSettings
 from reconciler_dagster.postgres.adoption import adopted_clients
-from reconciler_dagster.postgres.runs import DRY
+from reconciler_dagster.postgres.outcomes import DELTAS, last_successes
 from reconciler_dagster.telling import told
 
 log = logging.getLogger("reconciler_dagster.notices")
@@ -23,14 +23,7 @@ _ALL = ""
 
 def successes(connection: Connection) -> dict[str, datetime | None]:
     """When the last delta of each client that may be written ended well, by id; None for never."""
-    rows = connection.execute(
-        text(
-            "SELECT client_id::text, max(finished_at) FROM reconciler.run_summary s "  # noqa: S608
-            f"WHERE state = 'succeeded' AND purpose IN ('delta', 'manual') AND NOT {DRY} "
-            "GROUP BY client_id"
-        )
-    )
-    found: dict[str, datetime] = {row[0]: row[1] for row in rows}
+    found = last_successes(connection, DELTAS)
     clients, _ = adopted_clients(connection)
     return {client.id: found.get(client.id) for client in clients}
 

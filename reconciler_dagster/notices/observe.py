@@ -21,38 +21,32 @@ from reconciler_dagster.postgres import adoption, baseline, fights, rehearsals, 
 from reconciler_dagster.postgres import guard as guards
 from reconciler_dagster.postgres.clients import Client, active_clients
 from reconciler_dagster.postgres.migrate import tables_of
-from reconciler_dagster.postgres.runs import DRY
+from reconciler_dagster.postgres.outcomes import DELTAS, failure, success
 from reconciler_dagster.postgres.trigger import Watched
-from reconciler_dagster.postgres.windows import oldest_verified
+from reconciler_dagster.postgres.windows import oldest_verified, unproved_since
 from reconciler_dagster.syncs.in_force import maps
 
+# Failures count since the last success.
+_SINCE = "coalesce(success.at, '-infinity')"
 # What a delta, the audit and a Great Sync say is each a word of its own. A client that was paused
 # has as long as ever for its next success.
 _RUNS = f"""
-    SELECT c.id::text AS client_id, g.purposes, last.state, last.message, last.finished_at,
-        success.at AS success_at, failed.first AS failing_since, failed.count AS failures,
-        greatest(coalesce(success.at, first.at), a.changed_at) AS waits_since
+    SELECT c.id::text AS client_id, g.purposes, success.at AS success_at,
+        first.finished_at AS failing_since, last.finished_at AS failed_at, last.message,
+        greatest(coalesce(success.at, least(first.finished_at, going.at)), a.changed_at)
+            AS waits_since
     FROM reconciler.clients() c JOIN reconciler.adoption a ON a.client_id = c.id
-    CROSS JOIN (VALUES (ARRAY['delta', 'manual']), (ARRAY['audit']), (ARRAY['great_sync']))
-        AS g (purposes)
+    CROSS JOIN (VALUES ({DELTAS}), (ARRAY['audit']), (ARRAY['great_sync'])) AS g (purposes)
+    CROSS JOIN LATERAL {success("last", "c.id", "g.purposes")} AS success (at)
+    LEFT JOIN LATERAL {failure("first", "c.id", "g.purposes", _SINCE)} AS first ON true
+    LEFT JOIN LATERAL {failure("last", "c.id", "g.purposes", _SINCE)} AS last ON true
     LEFT JOIN LATERAL (
-        SELECT max(finished_at) AS at FROM reconciler.run_summary s
-        WHERE s.client_id = c.id AND s.purpose = ANY(g.purposes) AND s.state = 'succeeded'
-        AND NOT {DRY} AND s.scope <> 'deletions') success ON true
-    LEFT JOIN LATERAL (
-        SELECT min(started_at) AS at FROM reconciler.run_summary s WHERE s.client_id = c.id
-        AND s.purpose = ANY(g.purposes)) first ON true
-    LEFT JOIN LATERAL (
-        SELECT min(finished_at) AS first, count(*) FROM reconciler.run_summary s
-        WHERE s.client_id = c.id AND s.purpose = ANY(g.purposes) AND s.state = 'failed'
-        AND NOT {DRY} AND s.scope <> 'deletions'
-        AND s.finished_at > coalesce(success.at, '-infinity')) failed ON true
-    LEFT JOIN LATERAL (
-        SELECT state, message, finished_at FROM reconciler.run_summary s
-        WHERE s.client_id = c.id AND s.purpose = ANY(g.purposes) AND s.state <> 'started'
-        AND NOT {DRY} AND s.scope <> 'deletions' ORDER BY s.started_at DESC LIMIT 1) last ON true
-    WHERE c.is_active AND a.state = 'adopted' AND first.at IS NOT NULL
-"""  # noqa: S608 - a constant
+        SELECT min(started_at) AS at FROM reconciler.run_summary s
+        WHERE s.client_id = c.id AND s.purpose = ANY(g.purposes) AND s.state = 'started'
+    ) AS going ON true
+    WHERE c.is_active AND a.state = 'adopted'
+        AND coalesce(success.at, first.finished_at, going.at) IS NOT NULL
+"""  # noqa: S608 - constants
 # A person who looks at a rehearsal is not told that it waits.
 _TIME_TO_LOOK = timedelta(hours=1)
 
@@ -106,13 +100,12 @@ def _failing(view: View) -> Iterator[Cause]:
         name = view.names.get(row.client_id)
         if name is None:
             continue
-        if row.state == "failed":
+        if row.failed_at:
             message = row.message or "No reason is known."
             kind = failures.kind_of(message)
-            if kind in failures.AT_ONCE or row.failures > 1:
-                since = row.failing_since or row.finished_at
+            if kind in failures.AT_ONCE or row.failed_at > row.failing_since:
                 key = failures.key_of(kind, message, row.client_id)
-                yield Cause(kind, key, name, since, _why(view, kind, message))
+                yield Cause(kind, key, name, row.failing_since, _why(view, kind, message))
         if "delta" in row.purposes:
             allowed = view.settings.success_within(row.client_id)
             if view.now - row.waits_since > allowed:
@@ -204,7 +197,7 @@ def _unproved(view: View) -> Iterator[Cause]:
         if not leads or not view.audit_calls:
             continue
         never, stalest = oldest_verified(view.connection, pair)
-        waiting = runs.unproved_since(view.connection, pair) if never else None
+        waiting = unproved_since(view.connection, pair) if never else None
         since = min((moment for moment in (stalest, waiting) if moment), default=view.now)
         if view.now - since > proof_allowed(leads, view.audit_calls):
             yield Cause("proof_old", "", client.name, since)

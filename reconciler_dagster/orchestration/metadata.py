@@ -14,7 +14,7 @@ from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.pull import Pulled
 from reconciler_dagster.engine.session import Session
-from reconciler_dagster.postgres.calls import month_of_client
+from reconciler_dagster.postgres.calls import month_of_base
 from reconciler_dagster.postgres.runs import Summary
 
 Metadata = dict[str, Any]
@@ -87,9 +87,9 @@ def of_change_set(session: Session, change_set: ChangeSet) -> Metadata:
 def of_run(session: Session, summary: Summary, counts: Counts | None = None) -> Metadata:
     """What a run has come to, and what it costs the client. ``counts``: as for `of_sync`."""
     with session.engine.connect() as connection:
-        month = month_of_client(connection, session.settings, session.client.base_id)
+        month = month_of_base(connection, session.client.base_id)
     # Numbers, which Dagster plots over the runs.
-    spent = {"calls of this month": month.spent, "calls to expect": month.forecast} if month else {}
+    spent = {"calls of this month": month.spent, "calls to expect": month.forecast}
     return of_sync(session, summary, counts) | spent
 
 

@@ -24,7 +24,7 @@ def due(
     call left, and, while calls are short, some quarters of an hour of those who were quiet.
     """
     stretches: dict[str, int] = {}
-    for month in months(connection, settings, tick):
+    for month in months(connection, settings, tick, counted=settings.monthly_calls is not None):
         stretches |= dict.fromkeys(month.bases, 0 if month.paused else month.stretch)
     if all(stretches.get(client.base_id, 1) == 1 for client in clients):
         return clients

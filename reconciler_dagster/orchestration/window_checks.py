@@ -13,9 +13,9 @@ from reconciler_dagster.orchestration import verdicts
 from reconciler_dagster.orchestration.audit import AUDITED_LEADS
 from reconciler_dagster.orchestration.checks import hold_the_brake
 from reconciler_dagster.orchestration.windows import WINDOW_CHANGE_SET, WindowRun
-from reconciler_dagster.postgres import baseline, runs
+from reconciler_dagster.postgres import baseline
 from reconciler_dagster.postgres.clients import active_clients
-from reconciler_dagster.postgres.windows import oldest_verified
+from reconciler_dagster.postgres.windows import oldest_verified, unproved_since
 from reconciler_dagster.syncs.in_force import maps
 
 
@@ -138,7 +138,7 @@ def _age(connection: Connection, pair: Pair, calls_per_hour: int) -> _Age | None
     if not known:
         return None
     never, stalest = oldest_verified(connection, pair)
-    unproved = runs.unproved_since(connection, pair) if never else None
+    unproved = unproved_since(connection, pair) if never else None
     waiting, verified = (_hours_since(moment) for moment in (unproved, stalest))
     return _Age(waiting, verified, never, known, calls_per_hour)
 

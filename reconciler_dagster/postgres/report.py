@@ -20,6 +20,7 @@ from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import directory
 from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.names import quoted, statement
+from reconciler_dagster.postgres.outcomes import PURPOSES, success
 from reconciler_dagster.postgres.quarantine import WHOLE_LEAD
 from reconciler_dagster.postgres.runs import DRY
 from reconciler_dagster.redaction import redacted
@@ -53,8 +54,7 @@ _FIGURES = f"""
         (SELECT count(*) FROM reconciler.conflict
          WHERE client_id = c.id AND sync = :sync AND restored_at IS NULL
            AND happened_at > clock_timestamp() - interval '7 days') AS conflicts,
-        (SELECT max(s.finished_at) FROM reconciler.run_summary s
-         WHERE s.client_id = c.id AND s.state = 'succeeded' AND NOT {DRY}) AS last_success,
+        {success("last", "c.id", PURPOSES)} AS last_success,
         (SELECT CASE WHEN s.state = 'failed' THEN coalesce(s.message, 'No reason is known.') END
          FROM reconciler.run_summary s
          WHERE s.client_id = c.id AND s.state <> 'started' AND NOT {DRY}

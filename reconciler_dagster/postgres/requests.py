@@ -199,7 +199,9 @@ def just_synced(connection: Connection, seconds: float) -> set[str]:
             text(
                 "SELECT DISTINCT client_id::text FROM reconciler.run_summary s "  # noqa: S608 - constants
                 f"WHERE purpose IN ('delta', 'manual') AND state = 'succeeded' AND NOT {DRY} "
-                "AND started_at > clock_timestamp() - make_interval(secs => :seconds)"
+                # By the end of the run, for which there is an index; and it began before.
+                "AND finished_at > statement_timestamp() - make_interval(secs => :seconds) "
+                "AND started_at > statement_timestamp() - make_interval(secs => :seconds)"
             ),
             {"seconds": seconds},
         ).scalars()

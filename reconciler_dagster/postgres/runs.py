@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from reconciler_dagster.core.findings import Findings
-from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.encoding import storable
 from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.listed import are_listed
@@ -221,25 +219,6 @@ def unanswered(connection: Connection) -> list[tuple[str, int]]:
     """By name, the active clients whose latest delta got no answer to some writes, and how many."""
     asked = {"purposes": ["delta", "manual"], "finding": "unanswered"}
     return [(row[0], row[1]) for row in connection.execute(text(_UNANSWERED), asked)]
-
-
-def unproved_since(connection: Connection, pair: Pair) -> datetime | None:
-    """Since when the lead that waits longest for its first full comparison could have had it:
-    since its record was created, or since the client's first run that ended well.
-    """
-    return connection.execute(
-        text(
-            "SELECT min(greatest(b.created_time, coalesce(f.first, clock_timestamp()))) "  # noqa: S608
-            "FROM reconciler.baseline b, "
-            "(SELECT min(finished_at) AS first FROM reconciler.run_summary s "
-            f"WHERE client_id = :client_id AND state = 'succeeded' AND NOT {DRY}) f "
-            "WHERE b.client_id = :client_id AND b.sync = :sync AND b.verified_at IS NULL "
-            "AND NOT EXISTS ("
-            "SELECT FROM reconciler.tombstone t WHERE t.client_id = b.client_id "
-            "AND t.sync = b.sync AND t.record_id = b.record_id AND t.state <> 'returned')"
-        ),
-        pair.keys,
-    ).scalar()
 
 
 def finish(

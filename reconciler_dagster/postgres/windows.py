@@ -13,6 +13,7 @@ from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.windows import FIRST_MONTH, KnownRecord
 from reconciler_dagster.postgres.names import filled
+from reconciler_dagster.postgres.outcomes import PURPOSES, success
 
 # Leads known to be missing are looked after as deletions; they are never verified.
 _PRESENT = """
@@ -234,3 +235,21 @@ def finish_great_sync(connection: Connection, pair: Pair) -> None:
         ),
         pair.keys,
     )
+
+
+def unproved_since(connection: Connection, pair: Pair) -> datetime | None:
+    """Since when the lead that waits longest for its first full comparison could have had it:
+    since its record was created, or since the client's first run that ended well.
+    """
+    return connection.execute(
+        text(
+            "SELECT min(greatest(b.created_time, coalesce(f.first, clock_timestamp()))) "  # noqa: S608
+            "FROM reconciler.baseline b, "
+            f"(SELECT {success('first', 'CAST(:client_id AS uuid)', PURPOSES)} AS first) f "
+            "WHERE b.client_id = :client_id AND b.sync = :sync AND b.verified_at IS NULL "
+            "AND NOT EXISTS ("
+            "SELECT FROM reconciler.tombstone t WHERE t.client_id = b.client_id "
+            "AND t.sync = b.sync AND t.record_id = b.record_id AND t.state <> 'returned')"
+        ),
+        pair.keys,
+    ).scalar()

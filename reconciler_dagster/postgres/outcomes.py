@@ -1,0 +1,73 @@
+"""How a client's runs ended. It is asked every few seconds, and runs are kept for months: so each
+question is answered by an index, purpose by purpose, and none reads all that is kept.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Connection, text
+
+from reconciler_dagster.postgres.runs import DRY
+
+DELTAS = "ARRAY['delta', 'manual']"
+PURPOSES = "ARRAY['delta', 'manual', 'audit', 'great_sync', 'rehearsal']"
+# Of a row ``s`` of run_summary, as the indexes have it. What carries approved deletions out says
+# nothing of the runs around it.
+_SUCCEEDED = f"s.state = 'succeeded' AND NOT {DRY} AND s.scope <> 'deletions'"
+_FAILED = f"s.state = 'failed' AND NOT {DRY} AND s.scope <> 'deletions'"
+_AFTER_ALL = "'infinity'"
+
+
+def success(which: Literal["first", "last"], client: str, purposes: str) -> str:
+    """SQL for when the first or the last success of a client ended; its arguments are SQL too."""
+    found = _nearest(which, _SUCCEEDED, client, purposes, "'-infinity'")
+    return f"(SELECT finished_at FROM {found} AS found)"  # noqa: S608 - constants
+
+
+def failure(which: Literal["first", "last"], client: str, purposes: str, after: str) -> str:
+    """SQL for the row (finished_at, message) of the first or the last failure that ended after a
+    moment. All as for ``success``.
+    """
+    return _nearest(which, _FAILED, client, purposes, after)
+
+
+def _nearest(which: str, state: str, client: str, purposes: str, after: str) -> str:
+    """A row at most. Postgres finds the nearest entry of the index whatever it is about, and then
+    it is looked whether that is the client's: asked for the client's own alone, it may go through
+    all runs by time until it comes upon one.
+    """
+    first = which == "first"
+    order, beyond = ("ASC", ">") if first else ("DESC", "<")
+    moment = after if first else _AFTER_ALL
+    return f"""(SELECT own.finished_at, own.message FROM unnest({purposes}) AS p (purpose)
+        CROSS JOIN LATERAL (
+            SELECT s.client_id, s.purpose, s.finished_at, s.message FROM reconciler.run_summary s
+            WHERE {state} AND (s.client_id, s.purpose, s.finished_at) {beyond}
+                ({client}, p.purpose, CAST({moment} AS timestamptz))
+            ORDER BY s.client_id {order}, s.purpose {order}, s.finished_at {order} LIMIT 1
+        ) AS own WHERE own.client_id = {client} AND own.purpose = p.purpose
+            AND own.finished_at > {after}
+        ORDER BY own.finished_at {order} LIMIT 1)"""  # noqa: S608 - constants
+
+
+def last_successes(connection: Connection, purposes: str = PURPOSES) -> dict[str, datetime]:
+    """When the last success of each client ended, by id; none for those without."""
+    at = success("last", "c.id", purposes)
+    rows = connection.execute(
+        text(f"SELECT c.id::text, {at} FROM reconciler.clients() c")  # noqa: S608 - constants
+    )
+    return {row[0]: row[1] for row in rows if row[1] is not None}
+
+
+def last_refusals(connection: Connection, since: datetime, like: str) -> dict[str, datetime]:
+    """When the last failure since then ended whose message is like that, by client id."""
+    rows = connection.execute(
+        text(
+            "SELECT client_id::text, max(finished_at) FROM reconciler.run_summary s "  # noqa: S608
+            f"WHERE {_FAILED} AND finished_at >= :since AND message LIKE :like GROUP BY client_id"
+        ),
+        {"since": since, "like": like},
+    )
+    return {row[0]: row[1] for row in rows}
