@@ -51,11 +51,11 @@ def main() -> None:
         control = SandboxClient(running["airtable_endpoint_url"], DEMO_TOKEN, DEMO_BASE_ID)
         with psycopg.connect(running["database_url"], autocommit=True) as portal:
             for clients in [int(argument) for argument in sys.argv[1:]] or [50, 200, 1000]:
-                _fill(portal, control, clients)
+                fill(portal, control, clients)
                 print(_measure(portal, state, running, clients), flush=True)
 
 
-def _fill(portal: psycopg.Connection[Any], control: SandboxClient, clients: int) -> None:
+def fill(portal: psycopg.Connection[Any], control: SandboxClient, clients: int) -> None:
     """As many clients as wanted, each met once."""
     there = value(portal, "SELECT count(*) FROM clients")
     for number in range(there, clients):
