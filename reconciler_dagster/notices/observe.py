@@ -37,7 +37,7 @@ _RUNS = f"""
             AS waits_since
     FROM reconciler.clients() c JOIN reconciler.adoption a ON a.client_id = c.id
     CROSS JOIN (VALUES ({DELTAS}), (ARRAY['audit']), (ARRAY['great_sync'])) AS g (purposes)
-    CROSS JOIN LATERAL {success("last", "c.id", "g.purposes")} AS success (at)
+    LEFT JOIN LATERAL {success("last", "c.id", "g.purposes")} AS success (at) ON true
     LEFT JOIN LATERAL {failure("first", "c.id", "g.purposes", _SINCE)} AS first ON true
     LEFT JOIN LATERAL {failure("last", "c.id", "g.purposes", _SINCE)} AS last ON true
     LEFT JOIN LATERAL (
