@@ -85,9 +85,10 @@ def test_where_edits_ring_a_client_that_was_just_synced_is_left_out(
             connection.execute(
                 text(
                     "INSERT INTO reconciler.run_summary "
-                    "(run_id, client_id, purpose, scope, state, started_at) "
+                    "(run_id, client_id, purpose, scope, state, started_at, finished_at) "
                     "SELECT 'run', id, 'manual', 'changed', :state, "
-                    "clock_timestamp() - CAST(:ago AS interval) FROM clients "
+                    "clock_timestamp() - CAST(:ago AS interval), "
+                    "clock_timestamp() - CAST(:ago AS interval) + interval '2 s' FROM clients "
                     "WHERE company_name = 'Client ' || :n"
                 ),
                 {"state": state, "ago": ago, "n": str(n)},
