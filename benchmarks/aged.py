@@ -3,7 +3,7 @@
 Starts the demo with so many clients of 40 leads each (20 unless given), gives each the runs, the
 history and the calls of so many days (90 unless given), and lets it stand idle for a minute. Prints
 the share of a processor core that each part of the system used meanwhile, and the statements that
-took Postgres longer than 10 ms.
+took Postgres long.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _idle(portal: psycopg.Connection[Any], state: Path, up: int) -> str:
         f"  {len(took)} times, {sum(took):.0f} ms: {statement[:150]}"
         for statement, took in sorted(slow.items(), key=lambda item: -sum(item[1]))
     ]
-    return "\n".join([parts, *(lines or ["  no statement took longer than 10 ms"])])
+    return "\n".join([parts, *(lines or [f"  no statement took longer than {SLOW_MS} ms"])])
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ from typing import Literal
 
 from sqlalchemy import Connection, text
 
-from reconciler_dagster.postgres.runs import DRY
+from reconciler_dagster.postgres.runs import TELLING
 
 DELTAS = "ARRAY['delta', 'manual']"
 PURPOSES = "ARRAY['delta', 'manual', 'audit', 'great_sync', 'rehearsal']"
-# Of a row ``s`` of run_summary, as the indexes have it. What carries approved deletions out says
-# nothing of the runs around it.
-_SUCCEEDED = f"s.state = 'succeeded' AND NOT {DRY} AND s.scope <> 'deletions'"
-_FAILED = f"s.state = 'failed' AND NOT {DRY} AND s.scope <> 'deletions'"
-_AFTER_ALL = "'infinity'"
+# Of a row ``s`` of run_summary, as the indexes have it.
+_SUCCEEDED = f"s.state = 'succeeded' AND {TELLING}"
+_FAILED = f"s.state = 'failed' AND {TELLING}"
 
 
 def success(which: Literal["first", "last"], client: str, purposes: str) -> str:
@@ -38,9 +36,7 @@ def _nearest(which: str, state: str, client: str, purposes: str, after: str) -> 
     it is looked whether that is the client's: asked for the client's own alone, it may go through
     all runs by time until it comes upon one.
     """
-    first = which == "first"
-    order, beyond = ("ASC", ">") if first else ("DESC", "<")
-    moment = after if first else _AFTER_ALL
+    order, beyond, moment = ("ASC", ">", after) if which == "first" else ("DESC", "<", "'infinity'")
     return f"""(SELECT own.finished_at, own.message FROM unnest({purposes}) AS p (purpose)
         CROSS JOIN LATERAL (
             SELECT s.client_id, s.purpose, s.finished_at, s.message FROM reconciler.run_summary s

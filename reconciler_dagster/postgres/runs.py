@@ -20,6 +20,9 @@ from reconciler_dagster.redaction import redacted, redacted_values
 
 # Of a row ``s`` of run_summary: the run wrote nothing, whatever it found.
 DRY = "coalesce((s.findings ->> 'dry_run')::boolean, false)"
+# It says how its client's runs go. What carries approved deletions out says nothing of the runs
+# around it.
+TELLING = f"NOT {DRY} AND s.scope <> 'deletions'"
 
 
 def start(
@@ -169,8 +172,8 @@ def summaries(connection: Connection, run_id: str) -> list[Summary]:
 
 # It has an outcome to judge, of the last day, and the finding that is asked for. By the end of the
 # run, for which there is an index.
-_JUDGED = f"""s.purpose = ANY(:purposes) AND s.scope <> 'deletions' AND s.state <> 'started'
-    AND NOT {DRY} AND s.finished_at > statement_timestamp() - interval '1 day'
+_JUDGED = f"""s.purpose = ANY(:purposes) AND s.state <> 'started' AND {TELLING}
+    AND s.finished_at > statement_timestamp() - interval '1 day'
     AND s.started_at > statement_timestamp() - interval '1 day'
     AND (CAST(:finding AS text) IS NULL OR jsonb_exists(s.findings, :finding))"""
 # A run stands until later ones have looked at all its months; one without months stands for all.

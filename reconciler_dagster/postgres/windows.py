@@ -241,15 +241,11 @@ def unproved_since(connection: Connection, pair: Pair) -> datetime | None:
     """Since when the lead that waits longest for its first full comparison could have had it:
     since its record was created, or since the client's first run that ended well.
     """
+    first = success("first", "CAST(:client_id AS uuid)", PURPOSES)
     return connection.execute(
         text(
-            "SELECT min(greatest(b.created_time, coalesce(f.first, clock_timestamp()))) "  # noqa: S608
-            "FROM reconciler.baseline b, "
-            f"(SELECT {success('first', 'CAST(:client_id AS uuid)', PURPOSES)} AS first) f "
-            "WHERE b.client_id = :client_id AND b.sync = :sync AND b.verified_at IS NULL "
-            "AND NOT EXISTS ("
-            "SELECT FROM reconciler.tombstone t WHERE t.client_id = b.client_id "
-            "AND t.sync = b.sync AND t.record_id = b.record_id AND t.state <> 'returned')"
+            f"SELECT min(greatest(b.created_time, coalesce({first}, clock_timestamp()))) "
+            f"{_PRESENT} AND b.verified_at IS NULL"
         ),
         pair.keys,
     ).scalar()

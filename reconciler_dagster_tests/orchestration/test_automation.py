@@ -15,7 +15,7 @@ from reconciler_dagster.orchestration.alive import warm_tag
 from reconciler_dagster.orchestration.automation import close_dead_runs
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.processes import this_process
-from reconciler_dagster_tests.adopted import ADOPT
+from reconciler_dagster_tests.adopted import ADOPT, add_clients
 
 CLIENTS = 1000
 
@@ -25,13 +25,7 @@ def portal(portal_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setenv("DATABASE_URL", portal_db)
     own = engine(portal_db)
     with own.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO clients (company_name, airtable_base_id) "
-                "SELECT 'Client ' || n, 'app' || n FROM generate_series(1, :clients) n"
-            ),
-            {"clients": CLIENTS},
-        )
+        add_clients(connection, CLIENTS)
         connection.execute(text(ADOPT))
     yield own
     own.dispose()

@@ -13,6 +13,7 @@ from reconciler_dagster.orchestration import retention
 from reconciler_dagster.orchestration.automation import keep_partitions
 from reconciler_dagster.orchestration.resources import PURPOSE_TAG
 from reconciler_dagster.postgres.connection import engine
+from reconciler_dagster_tests.adopted import add_clients
 
 
 def run_of(
@@ -77,10 +78,7 @@ def test_partitions_are_made_outside_of_a_schedules_tick(
     monkeypatch.setenv("DATABASE_URL", portal_db)
     own = engine(portal_db)
     with own.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO clients (company_name, airtable_base_id) "
-            "SELECT 'Client ' || n, 'app' || n FROM generate_series(1, 1000) n"
-        )
+        add_clients(connection, 1000)
     made = [keep_partitions(dg.build_sensor_context(instance=instance)) for _ in range(2)]
     assert [str(one.skip_message) for one in made] == [  # type: ignore[union-attr]
         "1000 active clients; 1000 partitions were made.",

@@ -17,7 +17,7 @@ from reconciler_dagster.notices.observe import observe
 from reconciler_dagster.notices.settings import NoticeSettings
 from reconciler_dagster.postgres import calls, outcomes, requests, runs
 from reconciler_dagster.postgres.connection import engine
-from reconciler_dagster_tests.adopted import ADOPT
+from reconciler_dagster_tests.adopted import ADOPT, add_clients
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CLIENTS = 5
@@ -38,13 +38,7 @@ def portal(portal_db: str) -> Iterator[Engine]:
     """A portal of a few clients, all adopted."""
     own = engine(portal_db)
     with own.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO clients (company_name, airtable_base_id) "
-                "SELECT 'Client ' || n, 'appOutcome' || n FROM generate_series(1, :n) AS n"
-            ),
-            {"n": CLIENTS},
-        )
+        add_clients(connection, CLIENTS)
         connection.execute(text(ADOPT))
     yield own
     own.dispose()

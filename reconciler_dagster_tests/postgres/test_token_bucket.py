@@ -21,6 +21,7 @@ from reconciler_dagster.postgres import token_bucket
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.token_bucket import CALLS, OF_A_BASE, WINDOW, TokenBucket
+from reconciler_dagster_tests.adopted import add_clients
 from reconciler_dagster_tests.deployment import eventually
 from reconciler_dagster_tests.world import World, world
 
@@ -29,13 +30,7 @@ BASE = "appBase1"
 
 def clients(portal: Engine, number: int) -> None:
     with portal.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO clients (company_name, airtable_base_id) "
-                "SELECT 'Client ' || n, 'appBase' || n FROM generate_series(1, :number) n"
-            ),
-            {"number": number},
-        )
+        add_clients(connection, number)
 
 
 @pytest.fixture
