@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect, sync_playwright
 from pyairtable import Table
 
 from reconciler_dagster.sandbox.testing import SandboxClient
@@ -66,6 +66,21 @@ def test_a_select_is_edited(page: Page, leads: Table) -> None:
     expect(cell).to_have_text("Stopped")
     expect(page.locator("#entries")).to_contain_text("Stopped")
     assert leads.get(record["id"])["fields"]["Processing Status"] == "Stopped"
+
+
+def test_a_field_named_before_the_fields_are_there_is_gone_to(page: Page, leads: Table) -> None:
+    held: list[Route] = []
+    page.route("**/fields", lambda route: held.append(route))
+    page.reload()
+    while not held:
+        page.wait_for_timeout(20)
+    page.get_by_label("Go to field").fill("Booked At")
+    page.get_by_label("Go to field").press("Enter")
+    held[0].continue_()
+    record = leads.all()[0]
+    cell = page.locator(f".ag-row[row-id='{record['id']}'] {_column(leads, 'Booked At')}")
+    expect(cell).to_be_visible()
+    expect(page.get_by_label("Go to field")).to_have_value("")
 
 
 def test_a_refused_edit_is_told_and_taken_back(page: Page, leads: Table) -> None:

@@ -110,6 +110,16 @@ async function open(chosenBase, chosenTable) {
   await loadAll();
 }
 
+/** Scroll to the field that was named; one named before the fields were there is gone to when they are. */
+function goToField() {
+  const wanted = at("field").value.toLowerCase();
+  const found = (grid.getColumnDefs() ?? []).find((one) => one.headerName.toLowerCase() === wanted);
+  if (!found) return;
+  grid.ensureColumnVisible(found.field, "start");
+  grid.flashCells({ columns: [found.field], flashDuration: 1200 });
+  at("field").value = "";
+}
+
 async function loadAll() {
   const fields = await ask("GET", path("fields"));
   const answer = await ask("GET", path("rows"));
@@ -118,6 +128,7 @@ async function loadAll() {
   grid.setGridOption("columnDefs", fields.map((field, index) => column(field, index === 0)));
   grid.setGridOption("rowData", answer.rows);
   at("field-names").replaceChildren(...fields.map((field) => new Option(field.name)));
+  goToField();
   await showHistory(base.id, pick);
 }
 
@@ -166,14 +177,7 @@ at("delete").onclick = () =>
   });
 at("undo").onclick = () => act(() => ask("POST", `bases/${base.id}/undo?by=${part(person())}`));
 at("search").oninput = () => grid.setGridOption("quickFilterText", at("search").value);
-at("field").onchange = () => {
-  const wanted = at("field").value.toLowerCase();
-  const found = grid.getColumnDefs().find((one) => one.headerName.toLowerCase() === wanted);
-  if (!found) return;
-  grid.ensureColumnVisible(found.field, "start");
-  grid.flashCells({ columns: [found.field], flashDuration: 1200 });
-  at("field").value = "";
-};
+at("field").onchange = goToField;
 at("history-all").onclick = () => pick(null);
 at("toggle-history").onclick = () => {
   const hidden = at("history").toggleAttribute("hidden");
