@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
 from reconciler_dagster.config import ConfigurationError, Settings
+from reconciler_dagster.orchestration.bookkeeping import store_together
 from reconciler_dagster.orchestration.home import home_folder
 from reconciler_dagster.orchestration.sqlite import keep_engines
 from reconciler_dagster.orchestration.stored import without_secrets
@@ -52,8 +53,9 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
 
         own = psycopg2_url(url.get_secret_value())
         kept = _kept_connection(own)
-        made = DagsterPostgresStorage(own, should_autocreate_tables=not _is_there(kept))
-        return without_secrets(_remembering(_on(kept, made)))
+        columns = _columns(kept)
+        made = DagsterPostgresStorage(own, should_autocreate_tables=not _is_there(columns))
+        return without_secrets(store_together(_remembering(_on(kept, made), columns)))
 
 
 def _on(kept: Engine, storage: DagsterStorage) -> DagsterStorage:
@@ -126,28 +128,43 @@ def _leave_out_notices(kept: Engine) -> None:
     event.listen(kept, "do_execute", lambda _, statement, *_more: statement.startswith(notice))
 
 
-def _is_there(kept: Engine) -> bool:
-    """Whether Dagster has made its tables. Its own look is three connections, each time."""
-    wanted = ("runs", "instance_info", "event_logs", "jobs")
+def _columns(kept: Engine) -> dict[str, set[str]]:
+    """The columns of each table that is there: Dagster would ask for them one table at a time, and
+    each run anew.
+    """
     with kept.connect() as connection:
         found = connection.execute(
             text(
-                "SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() "
-                "AND tablename = ANY(:wanted)"
-            ),
-            {"wanted": list(wanted)},
+                "SELECT c.relname, array_agg(a.attname::text) FROM pg_catalog.pg_class c "
+                "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
+                "WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') "
+                "AND a.attnum > 0 AND NOT a.attisdropped GROUP BY c.relname"
+            )
         )
-        return int(found.scalar_one()) == len(wanted)
+        return {table: set(columns) for table, columns in found}
 
 
-def _remembering(storage: DagsterStorage) -> DagsterStorage:
+def _is_there(columns: dict[str, set[str]]) -> bool:
+    """Whether Dagster has made its tables. Its own look is three connections, each time."""
+    return {"runs", "instance_info", "event_logs", "jobs"} <= columns.keys()
+
+
+def _remembering(storage: DagsterStorage, columns: dict[str, set[str]]) -> DagsterStorage:
     """The same storage; that a table, a column, a plan or a client's partition is there, which
-    stays, is asked once, not with every event of a run.
+    stays, is asked once, not with every event of a run. What ``columns`` tell is not asked at all.
     """
+    runs = columns.get("runs", set())
+    known: dict[str, set[tuple[str, ...]]] = {
+        "has_table": {(table,) for table in columns},
+        "_has_asset_key_col_on_connection": {(name,) for name in columns.get("asset_keys", ())},
+        "has_backfill_id_column": {()} if "backfill_id" in runs else set(),
+        "has_run_stats_index_cols": {()} if runs >= {"start_time", "end_time"} else set(),
+    }
     for part, names in (
         (
             storage.event_log_storage,
-            ("has_table", "has_asset_key_col", "has_dynamic_partition"),
+            ("has_table", "_has_asset_key_col_on_connection", "has_dynamic_partition"),
         ),
         (
             storage.run_storage,
@@ -160,15 +177,16 @@ def _remembering(storage: DagsterStorage) -> DagsterStorage:
         ),
     ):
         for name in names:
-            setattr(part, name, _asked_until_yes(getattr(part, name)))
+            ask = getattr(part, name)
+            setattr(part, name, _asked_until_yes(ask, known.get(name, set())))
     return storage
 
 
-def _asked_until_yes(ask: Callable[..., bool]) -> Callable[..., bool]:
-    there = set[tuple[Any, ...]]()
+def _asked_until_yes(ask: Callable[..., bool], there: set[tuple[Any, ...]]) -> Callable[..., bool]:
+    """``there``: what is known to be there. Over which connection it is asked makes no odds."""
 
     def known(*what: Any, **named: Any) -> bool:
-        key = (*what, *named.values())
+        key = tuple(one for one in (*what, *named.values()) if not isinstance(one, Connection))
         if key not in there and ask(*what, **named):
             there.add(key)
         return key in there

@@ -21,6 +21,7 @@ ROOT = Path(internals.__file__).parent.parent
 # partitions, what is read of ticks, what a launcher is configured with, and how runs are created
 # (test_submission.py).
 OTHERS = {
+    "orchestration/bookkeeping.py",
     "orchestration/celery_runs/launcher.py",
     "orchestration/seen.py",
     "orchestration/sqlite.py",

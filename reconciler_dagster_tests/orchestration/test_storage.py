@@ -94,7 +94,7 @@ def test_nothing_is_asked_beside_what_is_wanted(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not whether the connection still lives, with each statement: half of all were that. Nor
-    whether the table of the checks is there, with each check.
+    whether a table or a column is there.
     """
     watched.use()
     storage: Any = watched.instance.event_log_storage
@@ -105,7 +105,7 @@ def test_nothing_is_asked_beside_what_is_wanted(
     for _ in range(10):
         assert storage.has_table("asset_check_executions")
         watched.instance.get_dynamic_partitions("client")
-    assert len(said) == 11
+    assert len(said) == 10
     assert not pings
     assert not storage.has_table("no_such_table")
     # What is not there is asked each time: it may be there by then.
@@ -197,15 +197,27 @@ def test_no_event_is_told_to_a_channel_that_nobody_hears(watched: Watched) -> No
     assert watched.instance.get_latest_materialization_event(key) is not None
 
 
-def test_what_is_there_for_good_is_asked_once(watched: Watched) -> None:
+def test_what_is_there_for_good_is_asked_once_or_not_at_all(watched: Watched) -> None:
     """The names are Dagster's own: this fails when an upgrade moves them."""
     storage: Any = watched.instance.run_storage
+    events: Any = watched.instance.event_log_storage
     said = _statements(storage._engine)
     for _ in range(3):
         watched.instance.get_asset_records([dg.AssetKey("leads")])
         assert storage.has_backfill_id_column()
         assert storage.has_run_stats_index_cols()
+        assert events.has_asset_key_index_cols()
         assert not storage.has_job_snapshot("none")
         assert not storage.has_execution_plan_snapshot("none")
-    assert sum("pg_attribute" in one for one in said) == 4
+    assert not any("pg_attribute" in one for one in said)
     assert sum("FROM snapshots" in one for one in said) == 6  # a no is asked again
+    # What is not known from the beginning is asked, and says the same.
+    assert not events.has_asset_key_col("no_such_column")
+    assert any("pg_attribute" in one for one in said)
+    said.clear()
+    assert type(storage).has_backfill_id_column(storage)
+    assert type(storage).has_run_stats_index_cols(storage)
+    with events._connect() as connection:
+        ask = type(events)._has_asset_key_col_on_connection
+        assert ask(events, connection, "last_materialization_timestamp")
+    assert sum("pg_attribute" in one for one in said) == 3
