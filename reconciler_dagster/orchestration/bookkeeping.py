@@ -12,6 +12,8 @@ from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
+from reconciler_dagster.orchestration.stored import clean_text
+
 # Nobody waits for one of these, and each is followed by an event that is stored: at once, or when
 # the step's own work is done. What a killed run had of them is lost; that it was killed is told by
 # others.
@@ -32,20 +34,26 @@ _ELSEWHERE_TOO = ASSET_EVENTS | ASSET_CHECK_EVENTS
 
 
 def store_together(storage: DagsterStorage) -> DagsterStorage:
-    """The same storage, in Postgres; the order of events stays as it is."""
+    """The same storage, in Postgres, which stores no secrets. The order of events stays as it is,
+    and each is serialized but once.
+    """
     events: Any = storage.event_log_storage
     store = events.store_event
     held: list[dict[str, Any]] = []
     lock = Lock()
 
+    def row_of(event: dg.EventLogEntry) -> dict[str, Any]:
+        row: dict[str, Any] = events._event_to_row(event)
+        return {**row, "event": clean_text(row["event"])}
+
     def stored(event: dg.EventLogEntry) -> None:
         kind = event.dagster_event_type
         with lock:
             if kind in BOOKKEEPING:
-                held.append(events._event_to_row(event))
+                held.append(row_of(event))
                 return
             alone = kind in _ELSEWHERE_TOO
-            rows = list(held) if alone else [*held, events._event_to_row(event)]
+            rows = list(held) if alone else [*held, row_of(event)]
             if rows:
                 with events._connect() as connection:
                     connection.execute(SqlEventLogStorageTable.insert(), rows)

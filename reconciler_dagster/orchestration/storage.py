@@ -55,7 +55,7 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
         kept = _kept_connection(own)
         columns = _columns(kept)
         made = DagsterPostgresStorage(own, should_autocreate_tables=not _is_there(columns))
-        return without_secrets(store_together(_remembering(_on(kept, made), columns)))
+        return store_together(without_secrets(_remembering(_on(kept, made), columns)))
 
 
 def _on(kept: Engine, storage: DagsterStorage) -> DagsterStorage:

@@ -50,9 +50,15 @@ def _struck(store: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def clean(record: Any) -> Any:
     """A record of Dagster's without secrets in its words."""
     written = serialize_value(record)
+    struck = clean_text(written)
+    return record if struck == written else deserialize_value(struck)
+
+
+def clean_text(written: str) -> str:
+    """The same for a record as Dagster writes it."""
     if redacted(written) == written:
-        return record
-    return deserialize_value(json.dumps(_walked(json.loads(written))))
+        return written
+    return json.dumps(_walked(json.loads(written)))
 
 
 def _walked(value: Any) -> Any:

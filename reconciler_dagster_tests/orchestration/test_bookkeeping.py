@@ -12,6 +12,7 @@ import sqlalchemy
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 
 from reconciler_dagster.orchestration.bookkeeping import BOOKKEEPING
+from reconciler_dagster.redaction import know
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.orchestration.launching import dagster_home
 
@@ -96,6 +97,31 @@ def test_it_takes_a_statement_only_where_an_asset_s_event_follows(
     ]
     assert len(others) < len(kinds) - 8
     assert len(inserts) == len(others) + len(after_some)
+
+
+SECRET = "str4nge-p4ssword-of-one"
+
+
+@dg.asset
+def telling(context: dg.AssetExecutionContext) -> dg.Output[int]:
+    context.log.warning(f"said {SECRET}")
+    return dg.Output(1, metadata={"why": f"said {SECRET}"})
+
+
+def test_no_event_holds_a_secret(instance: dg.DagsterInstance) -> None:
+    """Neither one that is held, nor one stored beside them, nor one that goes elsewhere too."""
+    know(SECRET)
+    job = dg.Definitions(assets=[telling], jobs=[dg.define_asset_job("job")]).resolve_job_def("job")
+    result = job.execute_in_process(instance=instance)
+    told = [str(entry) for entry in instance.all_logs(result.run_id)]
+    assert not any(SECRET in one for one in told)
+    kinds = [entry.dagster_event_type for entry in instance.all_logs(result.run_id)]
+    struck = {kind for kind, one in zip(kinds, told, strict=True) if "said ***" in one}
+    assert struck == {
+        None,
+        dg.DagsterEventType.STEP_OUTPUT,
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+    }
 
 
 def test_what_others_wait_for_is_stored_at_once() -> None:
