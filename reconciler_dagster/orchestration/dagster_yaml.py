@@ -54,11 +54,13 @@ def as_yaml(content: object) -> str:
 def content_for(
     launcher: Launcher, slots: int | None, environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The settings. ``slots``: runs at a time; the project's unless given. ``environment``: whose
-    variables a run in a container of its own gets, by name.
+    """The settings. ``slots``: runs at a time; unless given the project's, and fewer where runs do
+    not start here. ``environment``: whose variables a run in a container of its own gets, by name.
     """
     content: dict[str, Any] = yaml.safe_load(project_file("dagster.yaml").read_text())
     limits = content["concurrency"]["runs"]
+    if slots is None and launcher != "here":
+        slots = _SLOTS_APART
     if slots is not None:
         limits["max_concurrent_runs"] = slots
     if launcher == "here":
@@ -80,6 +82,8 @@ def content_for(
     return content
 
 
+# A container that starts is as much work as several warm runs; a worker has few slots of its own.
+_SLOTS_APART = 6
 # Where runs are on other machines their output goes to their own log.
 _APART: dict[str, Any] = {
     "compute_logs": {

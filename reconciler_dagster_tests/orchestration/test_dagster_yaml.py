@@ -74,6 +74,15 @@ def test_they_differ_in_what_they_must_and_in_nothing_else(launcher: Any) -> Non
     assert differing <= (set() if launcher == "here" else allowed)
 
 
+@pytest.mark.parametrize(
+    ("launcher", "slots", "wanted"),
+    [("here", None, 10), ("here", 3, 3), ("docker", None, 6), ("kubernetes", 12, 12)],
+)
+def test_so_many_runs_at_a_time(launcher: Any, slots: int | None, wanted: int) -> None:
+    limits = content_for(launcher, slots, {})["concurrency"]["runs"]
+    assert limits["max_concurrent_runs"] == wanted
+
+
 def test_a_run_in_a_container_of_its_own_gets_its_settings_by_name() -> None:
     environment = {
         "DATABASE_URL": "postgresql://u:secret@h/d",
