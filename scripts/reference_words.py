@@ -75,8 +75,8 @@ SETTINGS = {
     "RECONCILER_LOCKOUT_SECONDS": "How long nobody calls a base after a 429.",
     "RECONCILER_RETRY_SECONDS": "The wait before a call is tried again; doubled each time.",
     "RECONCILER_RUN_LAUNCHER": "Where runs start; see [deploy.md](../deploy.md).",
-    "RECONCILER_RUN_SLOTS": "How many runs at a time, everywhere together. Unless set, 10 where they "
-    "start here, else 6.",
+    "RECONCILER_RUN_SLOTS": "How many runs at a time, everywhere together. Unless set, 10 where "
+    "they start here, else 6.",
     "RECONCILER_REDIS_URL": "The broker of the workers, with the launcher `celery`.",
     "DAGSTER_HOME": "Dagster's home, as an absolute path.",
     "RECONCILER_CODE_SERVER": "Where `serve code` answers, for webserver and daemon elsewhere.",
