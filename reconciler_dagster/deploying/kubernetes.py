@@ -108,6 +108,7 @@ def values(image: str, slots: int | None = None) -> dict[str, Any]:
         },
         "postgresql": {"enabled": False},
         "computeLogManager": {"type": "NoOpComputeLogManager"},
+        "pythonLogs": {"pythonLogLevel": content["python_logs"]["python_log_level"]},
         "telemetry": {"enabled": False},
         "retention": {
             "enabled": True,

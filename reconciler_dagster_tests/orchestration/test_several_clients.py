@@ -11,6 +11,7 @@ import pytest
 from reconciler_dagster.core.windows import month_of, months_until
 from reconciler_dagster.definitions import defs
 from reconciler_dagster.orchestration import resources
+from reconciler_dagster.orchestration.assets import RECONCILED_LEADS
 from reconciler_dagster.orchestration.execute import audit_clients, sync_clients
 from reconciler_dagster.orchestration.failures import by_client
 from reconciler_dagster.orchestration.great_sync import Choice, sync_windows
@@ -240,6 +241,20 @@ def test_unanswered_writes_of_one_client_stay_red_while_another_s_delta_runs(
     )
     list(sync_clients(acme.settings, instance, acme.client.id, SyncConfig()))
     assert latest_checks(instance)["answered"] is None
+
+
+def test_a_check_is_asked_by_itself(acme: World, instance: dg.DagsterInstance) -> None:
+    """As a person does on its page, though two of them share a step in a run."""
+    list(sync_clients(acme.settings, instance, None, SyncConfig()))
+    acme.sql("UPDATE reconciler.run_summary SET findings = findings || '{\"unanswered\": 3}'")
+    job = defs.resolve_implicit_global_asset_job_def()
+    for name, others in (("quarantine", None), ("answered", "Acme: Airtable did not answer")):
+        alone = job.get_subset(asset_check_selection={dg.AssetCheckKey(RECONCILED_LEADS, name)})
+        result = alone.execute_in_process(instance=instance)
+        asked = [one.check_name for one in result.get_asset_check_evaluations()]
+        assert asked == [name]
+        assert (latest_checks(instance)["answered"] or "").startswith(others or "")
+    assert latest_checks(instance)["answered"] is not None
 
 
 def test_one_client_s_trouble_leaves_the_others_of_a_great_sync_alone(
