@@ -155,30 +155,20 @@ def _remembering(storage: DagsterStorage, columns: dict[str, set[str]]) -> Dagst
     stays, is asked once, not with every event of a run. What ``columns`` tell is not asked at all.
     """
     runs = columns.get("runs", set())
-    known: dict[str, set[tuple[str, ...]]] = {
+    of_events: dict[str, set[tuple[Any, ...]]] = {
         "has_table": {(table,) for table in columns},
         "_has_asset_key_col_on_connection": {(name,) for name in columns.get("asset_keys", ())},
+        "has_dynamic_partition": set(),
+    }
+    of_runs: dict[str, set[tuple[Any, ...]]] = {
         "has_backfill_id_column": {()} if "backfill_id" in runs else set(),
         "has_run_stats_index_cols": {()} if runs >= {"start_time", "end_time"} else set(),
+        "has_job_snapshot": set(),
+        "has_execution_plan_snapshot": set(),
     }
-    for part, names in (
-        (
-            storage.event_log_storage,
-            ("has_table", "_has_asset_key_col_on_connection", "has_dynamic_partition"),
-        ),
-        (
-            storage.run_storage,
-            (
-                "has_backfill_id_column",
-                "has_run_stats_index_cols",
-                "has_job_snapshot",
-                "has_execution_plan_snapshot",
-            ),
-        ),
-    ):
-        for name in names:
-            ask = getattr(part, name)
-            setattr(part, name, _asked_until_yes(ask, known.get(name, set())))
+    for part, known in ((storage.event_log_storage, of_events), (storage.run_storage, of_runs)):
+        for name, there in known.items():
+            setattr(part, name, _asked_until_yes(getattr(part, name), there))
     return storage
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+import sqlalchemy
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._daemon.monitoring import execute_run_monitoring_iteration
@@ -145,3 +146,12 @@ class System:
         self.server.kill()
         self.server.wait()
         Path(self.socket).unlink(missing_ok=True)
+
+
+def statements_of(engine: sqlalchemy.Engine) -> list[str]:
+    """Those that it sends from now on."""
+    said: list[str] = []
+    sqlalchemy.event.listen(
+        engine, "before_cursor_execute", lambda _, __, statement, *_more: said.append(statement)
+    )
+    return said

@@ -8,13 +8,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
-import sqlalchemy
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 
 from reconciler_dagster.orchestration.bookkeeping import BOOKKEEPING
 from reconciler_dagster.redaction import know
 from reconciler_dagster.sandbox.postgres import PostgresServer
-from reconciler_dagster_tests.orchestration.launching import dagster_home
+from reconciler_dagster_tests.orchestration.launching import dagster_home, statements_of
 
 
 @pytest.fixture
@@ -81,12 +80,7 @@ def test_it_takes_a_statement_only_where_an_asset_s_event_follows(
     instance: dg.DagsterInstance,
 ) -> None:
     events: Any = instance.event_log_storage
-    sent: list[str] = []
-    sqlalchemy.event.listen(
-        events._engine,
-        "before_cursor_execute",
-        lambda _, __, statement, *_more: sent.append(statement),
-    )
+    sent = statements_of(events._engine)
     kinds = [one[0] for one in _stored(instance, first)]
     inserts = [one for one in sent if one.startswith("INSERT INTO event_logs")]
     others = [kind for kind in kinds if kind not in BOOKKEEPING]

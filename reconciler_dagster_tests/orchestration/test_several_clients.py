@@ -248,13 +248,12 @@ def test_a_check_is_asked_by_itself(acme: World, instance: dg.DagsterInstance) -
     list(sync_clients(acme.settings, instance, None, SyncConfig()))
     acme.sql("UPDATE reconciler.run_summary SET findings = findings || '{\"unanswered\": 3}'")
     job = defs.resolve_implicit_global_asset_job_def()
-    for name, others in (("quarantine", None), ("answered", "Acme: Airtable did not answer")):
+    for name in ("quarantine", "answered"):
+        assert latest_checks(instance)["answered"] is None
         alone = job.get_subset(asset_check_selection={dg.AssetCheckKey(RECONCILED_LEADS, name)})
         result = alone.execute_in_process(instance=instance)
-        asked = [one.check_name for one in result.get_asset_check_evaluations()]
-        assert asked == [name]
-        assert (latest_checks(instance)["answered"] or "").startswith(others or "")
-    assert latest_checks(instance)["answered"] is not None
+        assert [one.check_name for one in result.get_asset_check_evaluations()] == [name]
+    assert (latest_checks(instance)["answered"] or "").startswith("Acme: Airtable did not answer")
 
 
 def test_one_client_s_trouble_leaves_the_others_of_a_great_sync_alone(

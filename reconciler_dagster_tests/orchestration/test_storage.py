@@ -17,7 +17,7 @@ from dagster_postgres.event_log.event_log import CHANNEL_NAME
 
 from reconciler_dagster.orchestration.storage import one_commit
 from reconciler_dagster.sandbox.postgres import PostgresServer
-from reconciler_dagster_tests.orchestration.launching import dagster_home
+from reconciler_dagster_tests.orchestration.launching import dagster_home, statements_of
 
 BACKENDS = (
     "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend' "
@@ -81,15 +81,6 @@ def test_a_connection_that_was_lost_is_made_anew(watched: Watched) -> None:
     assert len(watched.backends()) == 1
 
 
-def _statements(engine: sqlalchemy.Engine) -> list[str]:
-    """Those that it sends from now on."""
-    said: list[str] = []
-    sqlalchemy.event.listen(
-        engine, "before_cursor_execute", lambda _, __, statement, *_more: said.append(statement)
-    )
-    return said
-
-
 def test_nothing_is_asked_beside_what_is_wanted(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +92,7 @@ def test_nothing_is_asked_beside_what_is_wanted(
     pings: list[object] = []
     ping = storage._engine.dialect.do_ping
     monkeypatch.setattr(storage._engine.dialect, "do_ping", lambda c: pings.append(c) or ping(c))
-    said = _statements(storage._engine)
+    said = statements_of(storage._engine)
     for _ in range(10):
         assert storage.has_table("asset_check_executions")
         watched.instance.get_dynamic_partitions("client")
@@ -201,7 +192,7 @@ def test_what_is_there_for_good_is_asked_once_or_not_at_all(watched: Watched) ->
     """The names are Dagster's own: this fails when an upgrade moves them."""
     storage: Any = watched.instance.run_storage
     events: Any = watched.instance.event_log_storage
-    said = _statements(storage._engine)
+    said = statements_of(storage._engine)
     for _ in range(3):
         watched.instance.get_asset_records([dg.AssetKey("leads")])
         assert storage.has_backfill_id_column()
