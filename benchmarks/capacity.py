@@ -1,13 +1,15 @@
-"""How many quiet clients a quarter of an hour holds: `python benchmarks/capacity.py [clients ...]`.
+"""How many quiet clients a quarter of an hour holds: `python benchmarks/capacity.py [clients ...]`,
+with `--glances` where runs start only for those at whom a glance shows something.
 
 Starts the demo, gives the sandbox one base of 20 leads a client (50, 200 and 1,000 clients unless
 given), and waits for each to have been met. Then it waits for the schedule's next tick, and prints
-how long the tick took, until when all runs had ended, what a run cost in processor time, of which
-part of the system, and how many clients a quarter of an hour holds at this pace.
+how long the tick took, until when all clients had been synced, what one cost in processor time, of
+which part of the system, and how many clients a quarter of an hour holds at this pace.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -41,26 +43,43 @@ TICK = """{ scheduleOrError(scheduleSelector: {repositoryName: "__repository__",
     repositoryLocationName: "reconciler", scheduleName: "every_15_minutes"}) { ... on Schedule {
     scheduleState { ticks(limit: 1) { timestamp endTimestamp status runIds } } } } }"""
 
+WAITING = """SELECT count(*) FROM reconciler.manual_sync_request
+    WHERE state IN ('pending', 'started')"""
 ENDED = """SELECT count(*) FILTER (WHERE state <> 'started'),
     count(*) FILTER (WHERE state NOT IN ('started', 'succeeded'))
     FROM reconciler.run_summary WHERE purpose = 'delta' AND started_at >= %s"""
 
 
+LAUNCH = """mutation { launchRun(executionParams: {selector: {repositoryName: "__repository__",
+    repositoryLocationName: "reconciler", jobName: "glance"}}) { __typename } }"""
+
+
 def main() -> None:
+    wanted = [int(argument) for argument in sys.argv[1:] if argument != "--glances"]
+    glances = "--glances" in sys.argv
+    os.environ["RECONCILER_GLANCE_ABOVE"] = "0" if glances else "1000000"
     with demo(LEADS) as (state, running):
         control = SandboxClient(running["airtable_endpoint_url"], DEMO_TOKEN, DEMO_BASE_ID)
         with psycopg.connect(running["database_url"], autocommit=True) as portal:
-            for clients in [int(argument) for argument in sys.argv[1:]] or [50, 200, 1000]:
+            for clients in wanted or [50, 200, 1000]:
                 fill(portal, control, clients)
+                if glances:
+                    settle(portal, running["RECONCILER_DAGSTER_URL"])
                 print(_measure(portal, state, running, clients), flush=True)
 
 
 def fill(portal: psycopg.Connection[Any], control: SandboxClient, clients: int) -> None:
     """As many clients as wanted, each met once."""
+    # A copy has the ids of the records that it copies, and a lead can be but one client's.
+    empty = control.copy_base("appCapacityEmpty0")
+    for record_id in empty.records():
+        empty.delete(record_id)
     there = value(portal, "SELECT count(*) FROM clients")
     for number in range(there, clients):
         base_id = f"appCapacity{number:06d}"
-        control.copy_base(base_id)
+        base = empty.copy_base(base_id)
+        for lead in range(LEADS):
+            base.add({"First Name": f"Ann {lead}", "Company": f"Company {number}"})
         portal.execute(
             "WITH new AS (INSERT INTO clients (company_name, airtable_base_id) VALUES (%s, %s) "
             "RETURNING id) INSERT INTO reconciler.adoption (client_id, state, changed_by) "
@@ -74,6 +93,16 @@ def fill(portal: psycopg.Connection[Any], control: SandboxClient, clients: int) 
     while value(portal, "SELECT count(*) FROM reconciler.cursor") < clients:
         time.sleep(1)
     while value(portal, "SELECT count(*) FROM reconciler.run_summary WHERE state = 'started'"):
+        time.sleep(1)
+
+
+def settle(portal: psycopg.Connection[Any], ui: str) -> None:
+    """Each client is met once more, as it takes for no edit to be overlooked, and glanced at."""
+    portal.execute("INSERT INTO reconciler.manual_sync_request (client_id) SELECT id FROM clients")
+    while value(portal, WAITING):
+        time.sleep(1)
+    graphql(ui, LAUNCH)
+    while not value(portal, "SELECT count(*) FROM reconciler.run_summary WHERE scope = 'glance'"):
         time.sleep(1)
 
 
@@ -93,9 +122,9 @@ def _measure(
     used.subtract(before)
     (tick,) = graphql(ui, TICK)["scheduleOrError"]["scheduleState"]["ticks"]
     return (
-        f"{clients:,} clients: tick {tick['endTimestamp'] - tick['timestamp']:.1f} s, all runs "
-        f"ended after {drained:.0f} s ({failed} failed), {used.total() / clients:.2f} s of "
-        "processor time a run ("
+        f"{clients:,} clients: tick {tick['endTimestamp'] - tick['timestamp']:.1f} s, all "
+        f"synced after {drained:.0f} s ({failed} failed), {used.total() / clients:.2f} s of "
+        "processor time a client ("
         + ", ".join(f"{name} {seconds / clients:.2f}" for name, seconds in used.most_common())
         + f"), {QUARTER / (drained / clients):,.0f} clients a quarter of an hour"
     )

@@ -18,6 +18,7 @@ from reconciler_dagster.orchestration.audit import (
 from reconciler_dagster.orchestration.automation import SCHEDULES, SENSORS
 from reconciler_dagster.orchestration.catalogue import described
 from reconciler_dagster.orchestration.checks import CHECKS
+from reconciler_dagster.orchestration.glance import glance_job
 from reconciler_dagster.orchestration.quarantine import retry_quarantine
 from reconciler_dagster.orchestration.reconciled_windows import WINDOW_ASSETS, great_sync_job
 from reconciler_dagster.orchestration.retention import forget_every_hour, forget_old_runs_job
@@ -37,6 +38,7 @@ def wired(syncs: Iterable[SyncDefinition]) -> dg.Definitions:
         asset_checks=[*CHECKS, *WINDOW_CHECKS],
         jobs=[
             sync_job,
+            glance_job,
             retry_quarantine,
             great_sync_job,
             audit_job,

@@ -20,6 +20,7 @@ from reconciler_dagster.core.values import Directory
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.diff import diff
+from reconciler_dagster.engine.glance import shows_nothing
 from reconciler_dagster.engine.links import fill_links
 from reconciler_dagster.engine.pull import Pulled, pull_airtable, pull_postgres
 from reconciler_dagster.engine.push import push
@@ -142,6 +143,10 @@ class World:
             one.counts.airtable_calls = one.calls
             total.add(one.counts)
         return Ran(total, pulled[0], change_sets[0], pushed[0], session)
+
+    def shows_nothing(self) -> bool:
+        """A glance at every sync of a run."""
+        return all(map(shows_nothing, self.sessions()))
 
     @contextmanager
     def underway(self) -> Iterator[None]:

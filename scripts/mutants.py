@@ -23,6 +23,7 @@ POSTGRES = "reconciler_dagster/postgres/"
 AIRTABLE = "reconciler_dagster/airtable/"
 CORE = "reconciler_dagster/core/"
 NOTICES = "reconciler_dagster/notices/"
+ORCHESTRATION = "reconciler_dagster/orchestration/"
 
 MUTANTS = [
     Mutant(
@@ -983,5 +984,48 @@ MUTANTS = [
         ENGINE + "rounds.py",
         "        for batch in batches[: -max(1, calls)]:\n",
         "        for batch in batches[:0]:\n",
+    ),
+    Mutant(
+        "call a client quiet without asking Airtable",
+        "anything_else_is_for_a_run",
+        ENGINE + "glance.py",
+        "    if any(source.changed_since(table_id, field_ids, since, seen, settled)):\n"
+        "        return False\n",
+        "",
+    ),
+    Mutant(
+        "leave what was seen out of a glance, whenever it was edited",
+        "what_a_run_has_sent_is_new_once",
+        ENGINE + "glance.py",
+        "start.modified_since - SEEN_MARGIN",
+        "start.modified_since + 1000 * SEEN_MARGIN",
+    ),
+    Mutant(
+        "glance over edits that nobody noted",
+        "anything_else_is_for_a_run",
+        ENGINE + "glance.py",
+        "not overlooked.may_have_been(connection, pair, session.guard)",
+        "True",
+    ),
+    Mutant(
+        "glance over what is to be tried again",
+        "anything_else_is_for_a_run",
+        ENGINE + "glance.py",
+        "not _is_any_due(connection, session, mapping)",
+        "True",
+    ),
+    Mutant(
+        "take what a glance cannot read for nothing",
+        "airtable_refuses_the_client_s_run_starts",
+        ORCHESTRATION + "glance.py",
+        '        why = told(error, f"glances of run {run_id}")\n',
+        '        why, nothing = told(error, f"glances of run {run_id}"), True\n',
+    ),
+    Mutant(
+        "trust in glances that have stopped",
+        "glances_fail_the_schedule_starts_the_runs",
+        ORCHESTRATION + "glance.py",
+        "    return instance.get_runs_count(lately) > 0\n",
+        "    return True\n",
     ),
 ]

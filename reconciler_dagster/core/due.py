@@ -13,3 +13,12 @@ def is_due(every: timedelta, age: timedelta | None) -> bool:
     schedule early is on time: the next turn would be late.
     """
     return age is None or every <= SCHEDULE or age >= every - SCHEDULE / 2
+
+
+def is_due_for_a_glance(every: timedelta, age: timedelta | None) -> bool:
+    """The same where glances may have come since, which leave the age as it is: once in each
+    ``every`` of it.
+    """
+    if age is None or every <= SCHEDULE:
+        return True
+    return is_due(every, age) and (age + SCHEDULE / 2) % every < SCHEDULE

@@ -24,6 +24,12 @@ class Kept:
     where: str = "true"
 
 
+# Nobody asks for more than the last word and the last success of a client.
+_NOT_THE_LAST = """counted AND EXISTS (SELECT FROM reconciler.run_summary later
+    WHERE later.client_id = t.client_id AND later.purpose = t.purpose
+    AND (later.state = 'succeeded' OR later.state = t.state)
+    AND later.started_at > t.started_at)"""
+# Of a table that is named twice the first one is shown to people.
 KEPT = (
     Kept("history", "changed_at", None, "every change that a run wrote"),
     Kept("journal", "acknowledged_at", None, "what was sent to Airtable", "state = 'acknowledged'"),
@@ -32,10 +38,14 @@ KEPT = (
         "finished_at",
         None,
         "what each run did; the last word and the last success of each client stay",
-        "counted AND EXISTS (SELECT FROM reconciler.run_summary later "
-        "WHERE later.client_id = t.client_id AND later.purpose = t.purpose "
-        "AND (later.state = 'succeeded' OR later.state = t.state) "
-        "AND later.started_at > t.started_at)",
+        _NOT_THE_LAST,
+    ),
+    Kept(
+        "run_summary",
+        "finished_at",
+        1,
+        "glances that showed nothing: of many clients they are most of all rows",
+        f"scope = 'glance' AND {_NOT_THE_LAST}",
     ),
     Kept(
         "manual_sync_request",

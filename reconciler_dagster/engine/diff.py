@@ -126,9 +126,9 @@ def load(
                 baselines, entries, waiting = {}, {}, {}
         own = {} if session.moved else own_writes.runs(connection, pair, ids)
         fought = {} if session.moved else fights.fought(connection, pair, ids)
-    if waiting:
-        anew = with_options_now(session)
-        waiting = {cell: value for cell, value in waiting.items() if cell not in anew}
+        if waiting:
+            anew = with_options_now(connection, pair, session.bound)
+            waiting = {cell: value for cell, value in waiting.items() if cell not in anew}
     both = sides(
         records,
         leads,

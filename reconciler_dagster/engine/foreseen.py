@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import Connection
+
+from reconciler_dagster.core.bound import BoundMap
 from reconciler_dagster.core.plan import LeadChange
+from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.core.together import waiting
 from reconciler_dagster.core.values import Unreadable, Value
 from reconciler_dagster.core.words import MEND_OPTION, NO_OPTION
@@ -23,25 +27,23 @@ def foreseen(session: Session, changes: Mapping[str, LeadChange]) -> list[Refusa
     ]
 
 
-def with_options_now(session: Session) -> set[tuple[str, str]]:
+def with_options_now(connection: Connection, pair: Pair, mapping: BoundMap) -> set[tuple[str, str]]:
     """Cells in quarantine, by record id and column, whose option has been added since, as far as
     the metadata shows: they wait no more.
     """
-    with session.engine.connect() as connection:
-        waiting = quarantine.awaiting_options(connection, session.pair)
     return {
         (record_id, column)
-        for (record_id, column), value in waiting.items()
-        if column in session.fields and _is_option(session, column, value)
+        for (record_id, column), value in quarantine.awaiting_options(connection, pair).items()
+        if column in mapping.fields and _is_option(mapping, column, value)
     }
 
 
-def _is_option(session: Session, column: str, value: Value) -> bool:
+def _is_option(mapping: BoundMap, column: str, value: Value) -> bool:
     try:
-        cell = session.fields[column].codec.to_airtable(value)
+        cell = mapping.fields[column].codec.to_airtable(value)
     except Unreadable:
         return False
-    return cell is None or session.bound.option(column, cell) is not None
+    return cell is None or mapping.option(column, cell) is not None
 
 
 def newly(session: Session, refusals: Sequence[Refusal]) -> int:

@@ -217,8 +217,9 @@ def _to_read(session: Session) -> set[str]:
         waiting = {
             *journal.open_entries(connection, pair),
             *quarantine.due(connection, pair, session.began),
+            *(record_id for record_id, _ in with_options_now(connection, pair, session.bound)),
         }
-    return edited | waiting | {record_id for record_id, _ in with_options_now(session)}
+    return edited | waiting
 
 
 def _read(session: Session, record_ids: Iterable[str]) -> set[str]:

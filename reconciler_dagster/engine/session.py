@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
@@ -22,11 +22,11 @@ from reconciler_dagster.core.place import Place, PlaceChanged, moved
 from reconciler_dagster.core.source import Source
 from reconciler_dagster.core.sync import Pair, SyncMap
 from reconciler_dagster.core.values import Directory
+from reconciler_dagster.engine import remembered
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.doors import Doors
 from reconciler_dagster.engine.lag import Lags
 from reconciler_dagster.postgres import adoption, bindings, cursor, guard, quarantine, record_ids
-from reconciler_dagster.postgres.catalogue import columns_of
 from reconciler_dagster.postgres.clients import Client, base_of, directory
 from reconciler_dagster.postgres.connection import Writer, at_once, writing
 from reconciler_dagster.postgres.encoding import Repertoire, repertoire
@@ -34,7 +34,6 @@ from reconciler_dagster.postgres.lock import client_lock, require_may_write, req
 
 Purpose = Literal["delta", "manual", "audit", "great_sync", "rehearsal"]
 
-SCHEMA_KEPT = timedelta(days=1)
 # Of a person's own sync, where a field or option is missed: it may just have been added.
 _SCHEMA_KEPT_BY_HAND = timedelta(minutes=1)
 # How long a run that takes turns waits for those that go first.
@@ -212,30 +211,21 @@ class Session:
         (``anew``: what it has read is read again); at any other time PlaceChanged ends it.
         """
         pair, fit = self.pair, self.repertoire.fit
-        configured = fit(self.map.airtable)
         self.guard  # noqa: B018 - every run looks before it reads
         with self.engine.connect() as connection:
-            columns = columns_of(connection, pair.table)
-            before = bindings.remembered(connection, pair)
-            known = bindings.bound(connection, pair)
+            memory = remembered.load(connection, pair, fit(self.map.airtable))
             waits = self.purpose == "manual" and bool(quarantine.awaiting_options(connection, pair))
+        known, before, columns = memory.bound, memory.bindings, memory.columns
         if known is not None and not self.dry_run:
             self._require_same(known.place, anew)
-        named = known is not None and known.configured_name == configured
-        if known is not None and named and known.place.base_id == self.client.base_id:
-            lacking = self.purpose == "manual" and any(not b.field_id for b in before.values())
-            kept = _SCHEMA_KEPT_BY_HAND if lacking or waits else SCHEMA_KEPT
-            fresh = datetime.now(UTC) - known.read_at < kept
-            mended = set(before) == set(self.map.fields.columns)
-            mended = mended and not any(b.problem for b in before.values())
-            if fresh and mended and not force:
-                listed = [field for b in before.values() for field in b.as_fields()]
-                checked = bind(self.map, listed, columns, before)
-                unchanged = checked.bindings == tuple(before[c] for c in self.map.fields.columns)
-                if unchanged and not checked.changed:
-                    self._table_id, self._bound = known.place.table_id, checked
-                    return checked
-        followed = named and known and known.place.base_id in (None, self.client.base_id)
+        lacking = self.purpose == "manual" and any(not b.field_id for b in before.values())
+        kept = _SCHEMA_KEPT_BY_HAND if lacking or waits else remembered.KEPT
+        checked = None if force else memory.as_it_is(self.map, self.client.base_id, kept)
+        if checked is not None:
+            assert known is not None
+            self._table_id, self._bound = known.place.table_id, checked
+            return checked
+        followed = memory.is_named and known and known.place.base_id in (None, self.client.base_id)
         with self.borrowed_base() as base:
             table_id = known.place.table_id if known and followed else None
             schema = base.schema(self.map.airtable, table_id).named(fit)
@@ -259,7 +249,7 @@ class Session:
             if notice:
                 self._forget(connection, place)
             checked = bind(self.map, schema.fields, columns, bindings.remembered(connection, pair))
-            bindings.remember(connection, pair, place, configured, checked.bindings)
+            bindings.remember(connection, pair, place, memory.configured, checked.bindings)
             if checked.changed:
                 bindings.forget_agreement(connection, pair, checked.changed)
         self._table_id, self._bound = schema.id, checked

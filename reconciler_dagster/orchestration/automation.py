@@ -8,30 +8,23 @@ import dagster as dg
 from reconciler_dagster import processes
 from reconciler_dagster.config import ConfigurationError, Settings
 from reconciler_dagster.core.words import counted
-from reconciler_dagster.orchestration import pacing
+from reconciler_dagster.orchestration import glance
 from reconciler_dagster.orchestration.alive import WARM_TAG, process_of
-from reconciler_dagster.orchestration.assets import run_config
-from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.doorbell import MANUAL_SYNC, wanted_runs
 from reconciler_dagster.orchestration.environments import (
     SCHEDULE_STATUS,
     SENSOR_STATUS,
     this_deployment,
 )
-from reconciler_dagster.orchestration.ops import SyncConfig
-from reconciler_dagster.orchestration.partitions import ensure_partitions, partition_tags
-from reconciler_dagster.orchestration.resources import PURPOSE_TAG
+from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.submission import submit_tick
 from reconciler_dagster.orchestration.sync_job import sync_job
+from reconciler_dagster.orchestration.tick import delta_of, tick_at
 from reconciler_dagster.orchestration.watch import watch
 from reconciler_dagster.postgres import deployments, requests, runs
-from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.clients import active_clients
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.listed import follow
-
-# Where edits ring, a client that has been read a moment ago can wait for the next time.
-JUST_SYNCED_SECONDS = 300.0
 
 
 @dg.schedule(
@@ -43,34 +36,28 @@ JUST_SYNCED_SECONDS = 300.0
 def every_15_minutes(
     context: dg.ScheduleEvaluationContext,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """One run per active client."""
+    """One run per active client; none where glances say for whom one is called for."""
     settings = Settings.load()
-    with engine(settings.require_database_url()).begin() as connection:
-        follow(connection, settings.listed_clients)
-        clients, left_out = adopted_clients(connection)
-        edits_ring = settings.on_edit is not None
-        synced = requests.just_synced(connection, JUST_SYNCED_SECONDS) if edits_ring else set()
-        moment = context.scheduled_execution_time
-        paced = pacing.due(connection, settings, clients, moment)
-    for why in left_out:
+    tick = tick_at(
+        engine(settings.require_database_url()), settings, context.scheduled_execution_time
+    )
+    for why in tick.left_out:
         context.log.info(why)
-    ensure_partitions(context.instance, clients)
-    called_for = [client for client in paced if client.id not in synced]
-    if not called_for:
+    ensure_partitions(context.instance, tick.clients)
+    if not tick.called_for:
         nobody = (
             "Nothing is due: there is no active client, each was synced moments ago, or the "
             "month's calls are used up."
         )
-        yield dg.SkipReason("\n".join(left_out) or nobody)
-    wanted = [
-        dg.RunRequest(
-            run_key=f"{client.id} {context.scheduled_execution_time.isoformat()}",
-            partition_key=client.id,
-            run_config=run_config(SyncConfig(only_due=True)),
-            tags={PURPOSE_TAG: "delta", **ORDINARY, **partition_tags(client.id)},
+        yield dg.SkipReason("\n".join(tick.left_out) or nobody)
+        return
+    if glance.decides(context.instance, settings, tick):
+        yield dg.SkipReason(
+            f"{len(tick.clients)} clients, more than RECONCILER_GLANCE_ABOVE: the runs of `glance` "
+            "look at each, and start a run where there is anything to do."
         )
-        for client in called_for
-    ]
+        return
+    wanted = [delta_of(client, tick) for client in tick.called_for]
     submit_tick(context, sync_job.name, wanted)
     yield from wanted
 
@@ -156,5 +143,5 @@ def keep_partitions(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     return dg.SkipReason(f"{len(clients)} active clients; {made} partitions were made.")
 
 
-SCHEDULES = [every_15_minutes]
+SCHEDULES = [every_15_minutes, glance.glance_every_15_minutes]
 SENSORS = [manual_sync, close_dead_runs, keep_partitions, watch]

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from reconciler_dagster.config import Settings
 from reconciler_dagster.core.month import is_turn
 from reconciler_dagster.postgres.calls import month_of_client, months
 from reconciler_dagster.postgres.clients import Client
-from reconciler_dagster.postgres.runs import DRY
+from reconciler_dagster.postgres.outcomes import last_deltas
+from reconciler_dagster.postgres.rest import with_edits
 
 _QUARTER_SECONDS = 900
 
@@ -54,16 +55,7 @@ def _quiet(connection: Connection) -> set[str]:
     """Clients whose last delta ended well, read nothing new and wrote nothing, and for whom
     nothing waits.
     """
-    rows = connection.execute(
-        text(
-            "SELECT DISTINCT ON (client_id) client_id::text, state = 'succeeded' "  # noqa: S608
-            "AND coalesce((counts -> 'pulled')::int, 0) = 0 "
-            "AND coalesce((counts -> 'local_writes')::int, 0) = 0 "
-            "AND coalesce((counts -> 'remote_writes')::int, 0) = 0 "
-            "AND NOT EXISTS (SELECT FROM reconciler.unsettled u WHERE u.client_id = s.client_id) "
-            "AS quiet FROM reconciler.run_summary s "
-            f"WHERE purpose IN ('delta', 'manual') AND state <> 'started' AND NOT {DRY} "
-            "ORDER BY client_id, started_at DESC"
-        )
-    )
-    return {row.client_id for row in rows if row.quiet}
+    did = ("pulled", "local_writes", "remote_writes")
+    last = last_deltas(connection)
+    idle = {id_ for id_, run in last.items() if not any(run.counts.get(one) for one in did)}
+    return idle - with_edits(connection)

@@ -10,6 +10,8 @@ from reconciler_dagster.core.windows import FIRST_MONTH
 from reconciler_dagster.postgres.clients import Client
 
 CLIENTS = dg.DynamicPartitionsDefinition(name="client")
+# Of a run of one client; Dagster's own.
+PARTITION_TAG = "dagster/partition"
 WINDOWS = dg.MultiPartitionsDefinition(
     {
         "client": CLIENTS,
@@ -36,4 +38,4 @@ def partition_tags(client_id: str) -> dict[str, str]:
     Dagster looks each partition up again, over a connection of its own, unless the request
     carries the tag: for a thousand clients that is longer than a schedule may take.
     """
-    return {"dagster/partition": client_id}
+    return {PARTITION_TAG: client_id}

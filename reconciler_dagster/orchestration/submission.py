@@ -60,7 +60,7 @@ class Submission:
     """Runs of one job. The definitions are those of this process: they are read once.
 
     ``submitter``: tags of whoever submits them, by which a run is found again. ``repository``:
-    where their code is; this process's own unless given.
+    where their code is; this process's own unless given. ``like``: a run whose code theirs is.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Submission:
         job_name: str,
         submitter: Mapping[str, str],
         repository: RemoteRepositoryOrigin | None = None,
+        like: dg.DagsterRun | None = None,
     ) -> None:
         self._instance, self._submitter = instance, submitter
         own = importlib.import_module(MODULE).defs.get_repository_def()
@@ -78,6 +79,9 @@ class Submission:
             CodePointer.from_module(MODULE, "defs", os.getcwd()),
             entry_point=DEFAULT_DAGSTER_ENTRY_POINT,
         )
+        if like is not None and like.job_code_origin and like.remote_job_origin:
+            python = like.job_code_origin.repository_origin  # with the image of its container
+            repository = like.remote_job_origin.repository_origin
         self._python_origin = JobPythonOrigin(job_name, python)
         self._origin = RemoteJobOrigin(repository or _here(own.name), job_name)
         plan = create_execution_plan(self._job, instance_ref=instance.get_ref())

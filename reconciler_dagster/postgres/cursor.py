@@ -88,14 +88,18 @@ def move(
 
 def to_leave_out(connection: Connection, pair: Pair) -> list[str]:
     """Seen records that the next listing need not repeat: the latest ones, unless they are few."""
-    seen = list(
+    found = seen(connection, pair)
+    return found if len(found) > NOT_WORTH_LEAVING_OUT else []
+
+
+def seen(connection: Connection, pair: Pair) -> list[str]:
+    """What was seen inside the overlap, the latest first, as many as a filter may name."""
+    return list(
         connection.execute(
             text(
-                "SELECT record_id FROM reconciler.seen WHERE client_id = :client_id AND sync = "
-                ":sync "
-                "ORDER BY listed_at DESC, record_id LIMIT :longest"
+                "SELECT record_id FROM reconciler.seen WHERE client_id = :client_id "
+                "AND sync = :sync ORDER BY listed_at DESC, record_id LIMIT :longest"
             ),
             {**pair.keys, "longest": LONGEST_LEFT_OUT},
         ).scalars()
     )
-    return seen if len(seen) > NOT_WORTH_LEAVING_OUT else []

@@ -9,7 +9,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, text
 
-from reconciler_dagster.postgres.runs import TELLING
+from reconciler_dagster.postgres.runs import TELLING, Summary
 
 DELTAS = "ARRAY['delta', 'manual']"
 PURPOSES = "ARRAY['delta', 'manual', 'audit', 'great_sync', 'rehearsal']"
@@ -25,8 +25,8 @@ def success(which: Literal["first", "last"], client: str, purposes: str) -> str:
 
 
 def failure(which: Literal["first", "last"], client: str, purposes: str, after: str) -> str:
-    """SQL for the row (finished_at, message) of the first or the last failure that ended after a
-    moment. All as for ``success``.
+    """SQL for the row (finished_at, message, run_id) of the first or the last failure that ended
+    after a moment. All as for ``success``.
     """
     return _nearest(which, _FAILED, client, purposes, after)
 
@@ -37,15 +37,35 @@ def _nearest(which: str, state: str, client: str, purposes: str, after: str) -> 
     all runs by time until it comes upon one.
     """
     order, beyond, moment = ("ASC", ">", after) if which == "first" else ("DESC", "<", "'infinity'")
-    return f"""(SELECT own.finished_at, own.message FROM unnest({purposes}) AS p (purpose)
-        CROSS JOIN LATERAL (
-            SELECT s.client_id, s.purpose, s.finished_at, s.message FROM reconciler.run_summary s
+    return f"""(SELECT own.finished_at, own.message, own.run_id
+        FROM unnest({purposes}) AS p (purpose) CROSS JOIN LATERAL (
+            SELECT s.client_id, s.purpose, s.finished_at, s.message, s.run_id
+            FROM reconciler.run_summary s
             WHERE {state} AND (s.client_id, s.purpose, s.finished_at) {beyond}
                 ({client}, p.purpose, CAST({moment} AS timestamptz))
             ORDER BY s.client_id {order}, s.purpose {order}, s.finished_at {order} LIMIT 1
         ) AS own WHERE own.client_id = {client} AND own.purpose = p.purpose
             AND own.finished_at > {after}
         ORDER BY own.finished_at {order} LIMIT 1)"""  # noqa: S608 - constants
+
+
+# Of each client whose last delta ended well: what that did and found.
+_LAST_DELTAS = f"""
+    SELECT c.id::text, s.run_id, s.purpose, s.scope, s.state, s.counts, s.findings, s.message
+    FROM reconciler.clients() c
+    CROSS JOIN LATERAL {_nearest("last", _SUCCEEDED, "c.id", DELTAS, "'-infinity'")} AS last
+    JOIN reconciler.run_summary s ON s.client_id = c.id AND s.run_id = last.run_id
+    WHERE c.is_active
+        AND NOT EXISTS {failure("last", "c.id", DELTAS, "last.finished_at")}
+"""  # noqa: S608 - constants
+
+
+def last_deltas(connection: Connection) -> dict[str, Summary]:
+    """What the last delta of each active client did and found, by client id; none of those whose
+    last one failed, or who had none.
+    """
+    rows = connection.execute(text(_LAST_DELTAS))
+    return {row[0]: Summary(*row) for row in rows}
 
 
 def last_successes(connection: Connection, purposes: str = PURPOSES) -> dict[str, datetime]:

@@ -67,7 +67,7 @@ def find(
     Within the client's lock. ``facts``: from a look before this.
     """
     with snapshot(engine) as connection:
-        if not _may_have_been(connection, pair, facts):
+        if not may_have_been(connection, pair, facts):
             return Overlooked(False, [])
         found: list[tuple[str, str]] = []
         compared = baseline.exists(connection, pair)  # else the first contact sees to it
@@ -81,7 +81,8 @@ def find(
     return Overlooked(compared, found)
 
 
-def _may_have_been(connection: Connection, pair: Pair, facts: Facts) -> bool:
+def may_have_been(connection: Connection, pair: Pair, facts: Facts) -> bool:
+    """Whether there is any reason to compare: edits may not have been noted."""
     if problems(facts):
         return True
     row = connection.execute(

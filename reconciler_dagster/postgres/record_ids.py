@@ -59,11 +59,20 @@ def mend(connection: Connection, pair: Pair) -> None:
 
 def pasted(connection: Connection, pair: Pair, record_ids: Collection[str]) -> set[str]:
     """Of some record ids those that a lead of the client has, with blanks around."""
+    return _pasted(connection, pair) & set(record_ids)
+
+
+def any_to_mend(connection: Connection, pair: Pair) -> bool:
+    """Whether ``mend`` would find any."""
+    return any(map(is_record_id, _pasted(connection, pair)))
+
+
+def _pasted(connection: Connection, pair: Pair) -> set[str]:
     rows = connection.execute(
         statement(pair.table, _FIND),
         {**pair.keys, "length": LENGTH, "whole": WHOLE},
     )
-    return {identifier(wrong) for wrong in rows.scalars()} & set(record_ids)
+    return {identifier(wrong) for wrong in rows.scalars()}
 
 
 def _forget_corrected(connection: Connection, pair: Pair) -> None:

@@ -104,7 +104,7 @@ def storage(connection: Connection, settings: Settings) -> list[Stored]:
             "AND relname <> 'alembic_version' ORDER BY 2 DESC, 1"
         )
     ).all()
-    aged = {kept.table: kept for kept in KEPT}
+    aged = {kept.table: kept for kept in reversed(KEPT)}
     found = []
     for table, size in sizes:
         kept = aged.get(table)

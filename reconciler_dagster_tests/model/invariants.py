@@ -1,4 +1,4 @@
-"""The seventeen invariants, one function each. Each raises AssertionError with what it found."""
+"""The eighteen invariants, one function each. Each raises AssertionError with what it found."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler_dagster.config import ConfigurationError
+from reconciler_dagster.core.guard import Unfit
 from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.source import SourceError
 from reconciler_dagster.engine.change_set import ChangeSet
 from reconciler_dagster.engine.diff import diff
 from reconciler_dagster.engine.pull import pull_airtable, pull_postgres
@@ -286,6 +289,27 @@ def conflicts(world: World) -> dict[tuple[str, str], list[tuple[int, str, Any]]]
     ):
         log.setdefault((record_id, column), []).append((id_, kind, value))
     return log
+
+
+def glance(world: World) -> bool:
+    """18. A glance writes nothing. Returns whether it shows nothing; then ``nothing_came_of`` the
+    run that follows.
+    """
+    before = everything(world)
+    try:
+        nothing = world.shows_nothing()
+    except (SourceError, ConfigurationError, Unfit):
+        nothing = False
+    assert everything(world) == before
+    return nothing
+
+
+def nothing_came_of(ran: Ran) -> None:
+    """The run after a glance that showed nothing."""
+    did = ran.counts
+    done = (did.local_writes, did.remote_writes, did.conflicts, did.deletions)
+    assert done == (0, 0, 0, 0), f"a glance had shown nothing: {did}"
+    assert ran.change_set.leads == 0, f"a glance had shown nothing: {ran.change_set}"
 
 
 def everything(world: World) -> Any:

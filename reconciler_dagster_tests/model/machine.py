@@ -44,6 +44,8 @@ from reconciler_dagster_tests.model.stage import Killed
 from reconciler_dagster_tests.model.trigger import Trigger
 from reconciler_dagster_tests.world import ANN, BOB
 
+# Airtable's whole seconds tell nothing apart until then.
+LATER = 60.0
 COLUMNS = [*FIELDS, "notes", "hrq_status", "claimed_by"]
 KINDS: list[Kind] = ["new", "new", "new", "clear", "same", "first", "bad", "top", "rewrite"]
 ACTS = st.builds(
@@ -163,6 +165,26 @@ class Histories(Linked, Owners, Forms, Leases, Trigger, Consent):
             planned = invariants.dry_run(self.world, CHANGED)
             ran = self._clean(CHANGED)
             assert ran.change_set == planned, f"{ran.change_set} is not {planned}"
+
+    @rule(acts=st.lists(ACTS, max_size=2))
+    def a_glance_and_the_run(self, acts: list[Act]) -> None:
+        """Mostly with nobody between a run and the glance; then it shows something alone where
+        there is something.
+        """
+        self._clean(CHANGED)
+        self.world.sandbox.advance(LATER)
+        self._clean(CHANGED)
+        self.world.sandbox.advance(LATER)
+        self.people(acts)
+        self._glance()
+
+    def _glance(self) -> None:
+        self._make_due()
+        nothing = invariants.glance(self.world)
+        self.shown.append(nothing)
+        ran = self._clean(CHANGED)
+        if nothing:
+            invariants.nothing_came_of(ran)
 
     @rule(first=SOME, second=SOME, third=SOME)
     def a_run_with_people_in_it(
@@ -338,3 +360,5 @@ class Histories(Linked, Owners, Forms, Leases, Trigger, Consent):
         if not invariants.quarantined(self.world):
             invariants.idempotence(self.world)
         invariants.quiet(self.world, EVERYTHING)
+        self.world.sandbox.advance(LATER)
+        self._glance()

@@ -58,6 +58,8 @@ class Stage(RuleBasedStateMachine):
     portal: httpx.Client
     signed_in: dict[str, dict[str, str]]
     chance: random.Random
+    # What each glance showed, of all histories: whether nothing.
+    shown: list[bool]
 
     def _begin(self) -> None:
         self.memory, self.numbers = Memory(), itertools.count(1)

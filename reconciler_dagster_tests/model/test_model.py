@@ -64,7 +64,7 @@ def shared(
             for user in people
         }
         with serving(app) as address, httpx.Client(base_url=address, timeout=60) as portal:
-            own = {"world": here, "portal": portal, "signed_in": signed_in}
+            own = {"world": here, "portal": portal, "signed_in": signed_in, "shown": []}
             yield type("Histories", (Histories,), own)
 
 
@@ -83,3 +83,6 @@ def test_no_history_loses_anything(shared: type[RuleBasedStateMachine]) -> None:
             print_blob=True,
         ),
     )
+    shown = shared.shown  # type: ignore[attr-defined]
+    print(f"{len(shown)} glances, of which {sum(shown)} showed nothing")  # noqa: T201
+    assert any(shown), "none has shown that there is nothing"

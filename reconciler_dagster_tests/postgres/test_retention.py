@@ -48,17 +48,18 @@ def history(db: Engine, days: int, rows: int) -> None:
     )
 
 
-def summary(db: Engine, days: int, state: str, seconds: int = 1) -> None:
+def summary(db: Engine, days: int, state: str, seconds: int = 1, scope: str = "changed") -> None:
     run(
         db,
         "INSERT INTO reconciler.run_summary (run_id, client_id, purpose, scope, state, started_at, "
-        "finished_at, counts) SELECT gen_random_uuid(), CAST(:client AS uuid), 'delta', 'changed', "
+        "finished_at, counts) SELECT gen_random_uuid(), CAST(:client AS uuid), 'delta', :scope, "
         ":state, began, began + make_interval(secs => :seconds), "
         """CAST('{"airtable_calls": 2}' AS jsonb) """
         "FROM (SELECT now() - make_interval(days => :days) AS began) b",
         days=days,
         state=state,
         seconds=seconds,
+        scope=scope,
     )
 
 
@@ -123,6 +124,19 @@ def test_the_last_word_and_the_last_success_of_a_client_stay(db: Engine) -> None
             )
         ).all()
     assert [tuple(row) for row in left] == [("failed", 60), ("succeeded", 80)]
+
+
+def test_glances_go_after_a_day_but_for_the_last_word(db: Engine) -> None:
+    for days, scope in ((5, "changed"), (4, "glance"), (3, "glance")):
+        summary(db, days, "succeeded", scope=scope)
+    retention.prune(db, SETTINGS)
+    with db.connect() as connection:
+        left = connection.execute(
+            text("SELECT scope FROM reconciler.run_summary ORDER BY started_at")
+        )
+        assert list(left.scalars()) == ["changed", "glance"]
+        shown = retention.storage(connection, SETTINGS)
+    assert next(each.days for each in shown if each.table == "run_summary") == 30
 
 
 def test_what_was_counted_once_stays_counted(db: Engine) -> None:
