@@ -68,6 +68,8 @@ EXAMPLES = [
     "reconciler_dagster_tests/orchestration/test_great_sync_of_several.py",
     "reconciler_dagster_tests/deploying/test_upgrade.py",
     "reconciler_dagster_tests/orchestration/test_celery.py",
+    "reconciler_dagster_tests/engine/test_glance.py",
+    "reconciler_dagster_tests/orchestration/test_glance.py",
 ]
 HISTORIES = "40"
 
