@@ -1028,4 +1028,11 @@ MUTANTS = [
         "    return instance.get_runs_count(lately) > 0\n",
         "    return True\n",
     ),
+    Mutant(
+        "forget the bookkeeping of a step that an asset's event follows",
+        "each_event_is_stored_in_its_place",
+        ORCHESTRATION + "bookkeeping.py",
+        "rows = list(held) if alone",
+        "rows = [] if alone",
+    ),
 ]

@@ -70,6 +70,7 @@ EXAMPLES = [
     "reconciler_dagster_tests/orchestration/test_celery.py",
     "reconciler_dagster_tests/engine/test_glance.py",
     "reconciler_dagster_tests/orchestration/test_glance.py",
+    "reconciler_dagster_tests/orchestration/test_bookkeeping.py",
 ]
 HISTORIES = "40"
 

@@ -35,6 +35,8 @@ def shows_nothing(session: Session) -> bool:
     that cannot read.
     """
     pair = session.pair
+    if problems(session.guard):
+        return False
     with session.engine.connect() as connection:
         configured = session.repertoire.fit(session.map.airtable)
         memory = remembered.load(connection, pair, configured)
@@ -67,8 +69,7 @@ def _is_as_left(connection: Connection, session: Session, mapping: BoundMap) -> 
     """Whether Postgres has nothing for the next run, and every edit there has been noted."""
     pair = session.pair
     return (
-        not problems(session.guard)
-        and not overlooked.may_have_been(connection, pair, session.guard)
+        not overlooked.may_have_been(connection, pair, session.guard)
         and baseline.exists(connection, pair)
         and rest.is_at_rest(connection, pair)
         and not _is_any_due(connection, session, mapping)

@@ -22,6 +22,7 @@ from reconciler_dagster.core.words import counted
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.glance import shows_nothing, what_stands
 from reconciler_dagster.engine.session import Session
+from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.environments import SCHEDULE_STATUS
 from reconciler_dagster.orchestration.metadata import attention_of_findings
 from reconciler_dagster.orchestration.partitions import PARTITION_TAG, ensure_partitions
@@ -180,7 +181,7 @@ def _glance(settings: Settings, portal: Engine, client: Client, run_id: str) -> 
     try:
         chosen, left_out = syncs_of(settings, portal, client)
         sessions += [Session(settings, portal, client, own, run_id, "delta") for own in chosen]
-        nothing = not left_out and all(map(_shows_nothing, sessions))
+        nothing = not left_out and all(shows_nothing(one) for one in sessions if _is_due(one))
         counts = _counts(portal, sessions) if nothing else Counts()
     except Exception as error:  # whatever it is: the run meets it too, and says so where it counts
         why = told(error, f"glances of run {run_id}")
@@ -198,16 +199,18 @@ def _counts(portal: Engine, sessions: list[Session]) -> Counts:
     return total
 
 
-def _shows_nothing(session: Session) -> bool:
+def _is_due(session: Session) -> bool:
+    if session.map.every <= SCHEDULE:
+        return True
     with session.engine.connect() as connection:
         age = cursor.age(connection, session.pair)
-    return not is_due_for_a_glance(session.map.every, age) or shows_nothing(session)
+    return is_due_for_a_glance(session.map.every, age)
 
 
 @dg.job(
     name="glance",
     executor_def=dg.in_process_executor,
-    tags={"dagster/priority": "5"},
+    tags={**ORDINARY, "dagster/priority": "5"},
     description="Looks at many clients, and starts runs where there is anything to do.",
 )
 def glance_job() -> None:

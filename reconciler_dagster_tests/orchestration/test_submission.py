@@ -16,6 +16,13 @@ import dagster as dg
 import dagster._daemon
 import pytest
 import yaml
+from dagster._core.code_pointer import CodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.scheduler.instigation import InstigatorType, TickStatus
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
@@ -25,7 +32,7 @@ from reconciler_dagster.config import project_file
 from reconciler_dagster.definitions import defs
 from reconciler_dagster.orchestration import internals
 from reconciler_dagster.orchestration.home import dagster_home
-from reconciler_dagster.orchestration.submission import LOCATION, MODULE
+from reconciler_dagster.orchestration.submission import LOCATION, MODULE, Submission
 from reconciler_dagster_tests.adopted import ADOPT
 from reconciler_dagster_tests.deployment import Deployment, deployed
 
@@ -210,6 +217,23 @@ def test_a_tick_that_was_broken_off_starts_nobody_twice(
     states = {run.run_id: run.status.value for run in runs}
     assert states.pop(created[1].run_id) == "FAILURE"
     assert set(states.values()) == {"QUEUED"}
+
+
+def test_a_run_that_another_run_submits_has_its_code(kept_instance: dg.DagsterInstance) -> None:
+    """Where runs start in containers the image is a part of it, and the server's address."""
+    pointer = CodePointer.from_module(MODULE, "defs", "/code")
+    python = RepositoryPythonOrigin("/python", pointer, container_image="image:1", entry_point=[])
+    location = GrpcServerCodeLocationOrigin("code", port=4000, location_name=LOCATION)
+    repository = RemoteRepositoryOrigin(location, "__repository__")
+    glance = dg.DagsterRun(
+        "glance",
+        job_code_origin=JobPythonOrigin("glance", python),
+        remote_job_origin=RemoteJobOrigin(repository, "glance"),
+    )
+    kept_instance.add_dynamic_partitions("client", ["somebody"])
+    run = Submission(kept_instance, "sync", {}, like=glance).create_new("somebody", "key", {})
+    assert run.job_code_origin == JobPythonOrigin("sync", python)
+    assert run.remote_job_origin == RemoteJobOrigin(repository, "sync")
 
 
 def test_whoever_only_looks_what_a_tick_would_do_starts_nothing(daemon: Daemon) -> None:

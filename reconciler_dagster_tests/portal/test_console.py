@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx
 import pytest
 from sqlalchemy import Engine, text
 
+from reconciler_dagster.postgres import glances
+from reconciler_dagster.postgres.glances import Glance
 from reconciler_dagster_tests.portal import data
 from reconciler_dagster_tests.portal.conftest import Server, signed_in
 from reconciler_dagster_tests.portal.data import World
@@ -330,6 +333,18 @@ def test_a_stopped_field_and_a_failed_run_are_said(
     assert "The last run failed: Airtable does not let this portal into the base." in page
     assert "AIRTABLE_API_KEY" not in page, "that is for the operator"
     assert "as it was last agreed" not in page
+
+
+def test_a_glance_is_not_taken_for_a_run(server: Server, world: World, db: Engine) -> None:
+    client = signed_in(server, world.admin)
+    with db.begin() as connection:
+        run = data.run(connection, world.client)
+        began, counts = datetime.now(UTC), {"airtable_calls": 1}
+        glances.note(connection, "run-of-all", [Glance(str(world.client), began, counts)])
+    page = client.get("/console/runs").text
+    assert f'<a href="/console/runs/{run}">Delta</a>' in page
+    assert '<a href="/console/runs/run-of-all">Glance</a>' in page
+    assert "<h1>Glance" in client.get("/console/runs/run-of-all").text
 
 
 # Roles and clients

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy import RowMapping
 
+from reconciler_dagster.postgres import glances
 from reconciler_dagster.redaction import redacted
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -73,6 +74,11 @@ def purpose(name: str) -> str:
     return _PURPOSES.get(name, name)
 
 
+def kind_of_run(run: RowMapping) -> str:
+    """What a run, or what stands for one, is called."""
+    return "Glance" if run["scope"] == glances.SCOPE else purpose(run["purpose"])
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
@@ -92,6 +98,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
     "every": every,
     "purpose": purpose,
+    "kind_of_run": kind_of_run,
     "plural": plural,
     "told": lambda sentence: redacted(sentence or ""),
 }
@@ -139,7 +146,7 @@ def chart(runs: Sequence[RowMapping], rows: str) -> list[Strip]:
                 drawn.append((kind, round(100 - base - height, 2), round(height, 2)))
                 base += height
             total = sum(size for _, size in sizes)
-            title = f"{purpose(run['purpose'])}, {ago(run['started_at'])}: {text(total)}"
+            title = f"{kind_of_run(run)}, {ago(run['started_at'])}: {text(total)}"
             bars.append(
                 Bar(round(start + index * width, 3), round(width * 0.72, 3), tuple(drawn), title)
             )
