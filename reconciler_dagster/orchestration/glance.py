@@ -42,7 +42,7 @@ from reconciler_dagster.telling import told
 GLANCE_TAG = "reconciler/glance"
 # Of at most so many turns one is a run, whatever a glance would show: every six hours.
 RUN_ONE_IN = 24
-# Each waits for Airtable most of its time.
+# Each waits for Airtable most of its time. More would wait for a connection to Postgres.
 AT_A_TIME = 8
 # Clients whose glances are noted, or whose runs are submitted, together.
 NOTED_TOGETHER = 50
@@ -184,7 +184,7 @@ def _glance(settings: Settings, portal: Engine, client: Client, run_id: str) -> 
         nothing = not left_out and all(shows_nothing(one) for one in sessions if _is_due(one))
         counts = _counts(portal, sessions) if nothing else Counts()
     except Exception as error:  # whatever it is: the run meets it too, and says so where it counts
-        why = told(error, f"glances of run {run_id}")
+        nothing, why = False, told(error, f"glances of run {run_id}")
     counts.airtable_calls = sum(session.calls for session in sessions)
     glance = Glance(client.id, began, asdict(counts)) if nothing else None
     return _Seen(client, counts.airtable_calls, glance, why)
