@@ -17,7 +17,6 @@ hook: Callable[[str, str], None] | None = None
 
 # Set for a process of its own, e.g. "after 7": kill -9 after its seventh effect.
 kill_at = os.environ.get("RECONCILER_TEST_KILL", "")
-kill_with = signal.SIGKILL
 count = 0
 _lock = Lock()
 
@@ -38,4 +37,4 @@ def _reached(moment: str, name: str, number: int) -> None:
     if hook is not None:
         hook(moment, name)
     if kill_at and f"{moment} {number}" == kill_at:
-        os.kill(os.getpid(), kill_with)
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -15,7 +15,8 @@ class Findings(TypedDict, total=False):
     that were not carried out; ``drift``: differences that nothing explains.
 
     ``unanswered``: writes whose outcome is not known; ``decided``: deletions; ``months``: of the
-    windows that the run is over; ``misconfigured``: the failure is one of the settings.
+    windows that the run is over; ``glanced``: syncs that a glance looked at; ``misconfigured``: the
+    failure is one of the settings.
     ``change_set``, ``change_sets`` (by sync): engine.change_set.ChangeSet as JSON.
     """
 
@@ -30,6 +31,7 @@ class Findings(TypedDict, total=False):
     unanswered: int
     decided: int
     months: list[str]
+    glanced: list[str]
     dry_run: bool
     allow_mass_clear: bool
     allow_refusals: bool

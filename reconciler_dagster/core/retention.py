@@ -44,7 +44,7 @@ KEPT = (
         "run_summary",
         "finished_at",
         1,
-        "glances that showed nothing: of many clients they are most of all rows",
+        "glances that showed nothing, but for the last one of each client",
         f"scope = 'glance' AND {_NOT_THE_LAST}",
     ),
     Kept(

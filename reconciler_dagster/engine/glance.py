@@ -1,10 +1,13 @@
-"""A glance: whether a delta would find nothing to do. Reads both sides, and writes nothing.
+"""A glance: whether a delta would find nothing to do. Reads both sides; it notes its calls, and
+writes nothing else.
 
 It asks what a delta asks before it has read anything, so that what shows nothing a delta would
 leave as it is. Where anything is otherwise than on a quiet day, it is for a run to say what.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -37,14 +40,14 @@ def shows_nothing(session: Session) -> bool:
     pair = session.pair
     if problems(session.guard):
         return False
+    configured, now = session.repertoire.fit(session.map.airtable), session.began
     with session.engine.connect() as connection:
-        configured = session.repertoire.fit(session.map.airtable)
         memory = remembered.load(connection, pair, configured)
         mapping = memory.as_it_is(session.map, session.client.base_id, remembered.KEPT)
         start = cursor.load(connection, pair)
         if memory.bound is None or mapping is None or start is None:
             return False
-        if not _is_as_left(connection, session, mapping):
+        if not _is_as_left(connection, session, mapping, now):
             return False
         seen = cursor.seen(connection, pair)
     source, settled = session.base, start.modified_since - SEEN_MARGIN
@@ -52,9 +55,9 @@ def shows_nothing(session: Session) -> bool:
     table_id, field_ids = memory.bound.place.table_id, mapping.field_ids
     if any(source.changed_since(table_id, field_ids, since, seen, settled)):
         return False
-    now = source.clock.earliest
+    there = source.clock.earliest
     # Else Airtable's clock ran backward: see engine.pull.
-    return now is not None and now - start.age >= settled
+    return there is not None and there - start.age >= settled
 
 
 def what_stands(connection: Connection, pair: Pair) -> Counts:
@@ -65,24 +68,23 @@ def what_stands(connection: Connection, pair: Pair) -> Counts:
     )
 
 
-def _is_as_left(connection: Connection, session: Session, mapping: BoundMap) -> bool:
+def _is_as_left(connection: Connection, session: Session, mapping: BoundMap, now: datetime) -> bool:
     """Whether Postgres has nothing for the next run, and every edit there has been noted."""
     pair = session.pair
     return (
         not overlooked.may_have_been(connection, pair, session.guard)
         and baseline.exists(connection, pair)
         and rest.is_at_rest(connection, pair)
-        and not _is_any_due(connection, session, mapping)
+        and not _is_any_due(connection, pair, mapping, now)
         and not record_ids.any_to_mend(connection, pair)
         and not derived.problems(connection, pair)
     )
 
 
-def _is_any_due(connection: Connection, session: Session, mapping: BoundMap) -> bool:
+def _is_any_due(connection: Connection, pair: Pair, mapping: BoundMap, now: datetime) -> bool:
     """Whether anything in quarantine is to be tried again."""
-    pair = session.pair
     return bool(quarantine.records(connection, pair)) and bool(
-        quarantine.due(connection, pair, session.began)
+        quarantine.due(connection, pair, now)
         or with_options_now(connection, pair, mapping)
         or quarantine.resolvable(connection, pair)
     )

@@ -7,17 +7,20 @@ shows something. Where a glance cannot say, a run does.
 
 # No `from __future__ import annotations` here: Dagster reads the types at run time.
 import math
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import chain
 
 import dagster as dg
 from sqlalchemy import Engine
 
 from reconciler_dagster.config import Settings
-from reconciler_dagster.core.due import SCHEDULE, is_due_for_a_glance
+from reconciler_dagster.core.due import SCHEDULE, is_due
 from reconciler_dagster.core.month import is_turn
+from reconciler_dagster.core.parts import in_parts
 from reconciler_dagster.core.words import counted
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.glance import shows_nothing, what_stands
@@ -42,10 +45,14 @@ from reconciler_dagster.telling import told
 GLANCE_TAG = "reconciler/glance"
 # Of at most so many turns one is a run, whatever a glance would show: every six hours.
 RUN_ONE_IN = 24
+# Who has had none for longer has missed a turn, since calls were short, say.
+_MISSED = (RUN_ONE_IN + 1) * SCHEDULE
 # Each waits for Airtable most of its time. More would wait for a connection to Postgres.
 AT_A_TIME = 8
-# Clients whose glances are noted, or whose runs are submitted, together.
-NOTED_TOGETHER = 50
+# Clients whose runs are submitted together.
+SUBMITTED_TOGETHER = 50
+# All of them, or the run fails: Airtable may be out of order.
+LONGEST_SECONDS = 600.0
 # With no glances for so long, the schedule starts the runs itself.
 _TRUSTED = 2 * SCHEDULE + SCHEDULE / 3
 _COMING = [
@@ -57,15 +64,15 @@ _COMING = [
 
 
 def decides(instance: dg.DagsterInstance, settings: Settings, tick: Tick) -> bool:
-    """Whether glances say for whom a run starts: there are many clients, and glances have come of
-    late. Where they fail or are switched off, nobody must go without.
+    """Whether glances say for whom a run starts: there are many clients, and glances have come to a
+    good end of late. Where they fail or are switched off, nobody must go without.
     """
     if len(tick.clients) <= settings.glance_above:
         return False
     lately = dg.RunsFilter(
         job_name=glance_job.name,
-        statuses=[*_COMING, dg.DagsterRunStatus.SUCCESS],
-        created_after=datetime.now(UTC) - _TRUSTED,
+        statuses=[dg.DagsterRunStatus.SUCCESS],
+        created_after=tick.moment - _TRUSTED,
     )
     return instance.get_runs_count(lately) > 0
 
@@ -85,22 +92,25 @@ def glance_op(context: dg.OpExecutionContext, config: GlanceConfig) -> None:
     tick = tick_at(portal, settings, moment)
     ensure_partitions(context.instance, tick.clients)
     quiet, others = _sorted(context.instance, portal, tick)
+    trusted = decides(context.instance, settings, tick)
+    if not trusted:
+        context.log.info("The schedule starts a run for each client this time.")
     nothing = calls = started = 0
     # An instance of its own: what it stores together must not take in what this run stores.
     with dg.DagsterInstance.from_ref(context.instance.get_ref()) as instance:
-        submitter = {GLANCE_TAG: tick.moment.isoformat()}
-        submission = Submission(instance, sync_job.name, submitter, like=context.run)
-        started += _submit(submission, others, tick)
-        for some in _glanced(settings, portal, quiet, context.run_id):
-            found = [seen.glance for seen in some if seen.glance is not None]
-            with portal.begin() as connection:
-                glances.note(connection, context.run_id, found)
-            nothing += len(found)
+        submission = Submission(
+            instance, sync_job.name, {GLANCE_TAG: moment.isoformat()}, like=context.run
+        )
+        at_once = in_parts([_Seen(client) for client in others], SUBMITTED_TOGETHER)
+        for some in chain(at_once, _glanced(settings, portal, quiet, context.run_id)):
+            wanted = [delta_of(seen.client, tick) for seen in some if not seen.nothing]
+            if trusted and wanted:
+                started += len(submission.create_and_queue(wanted, math.inf))
+            nothing += len(some) - len(wanted)
             calls += sum(seen.calls for seen in some)
-            started += _submit(submission, [s.client for s in some if not s.glance], tick)
             for seen in some:
                 if seen.why:
-                    context.log.warning(f"A run starts for {seen.client.name}: {seen.why}")
+                    context.log.warning(f"{seen.client.name} takes a run: {seen.why}")
     told_of = {"clients": len(tick.clients), "nothing to do": nothing, "runs started": started}
     context.add_output_metadata(told_of | {"airtable calls": calls})
     context.instance.add_run_tags(
@@ -118,16 +128,15 @@ def _sorted(
     """
     with portal.connect() as connection:
         last = last_deltas(connection)
+        own = glances.with_own_run(connection, _MISSED)
         crowd = deployments.crowd(connection)
     coming = {
         run.tags.get(PARTITION_TAG)
         for run in instance.get_runs(dg.RunsFilter(job_name=sync_job.name, statuses=_COMING))
     }
-    turn = _whose_turn(tick)
+    well = {id_ for id_, run in last.items() if not attention_of_findings(run)}
+    well = set() if crowd else well & own - _whose_turn(tick)  # each run tells of the crowd
     due = [client for client in tick.called_for if client.id not in coming]
-    well = {id_ for id_, run in last.items() if not attention_of_findings(run)} - turn
-    if crowd:  # another deployment at the same portal: each run says so
-        well = set()
     return [c for c in due if c.id in well], [c for c in due if c.id not in well]
 
 
@@ -140,71 +149,81 @@ def _whose_turn(tick: Tick) -> set[str]:
     return {c.id for place, c in enumerate(tick.clients) if is_turn(place, quarter, stretch)}
 
 
-def _submit(submission: Submission, clients: list[Client], tick: Tick) -> int:
-    """Queue the runs. Returns how many."""
-    wanted = [delta_of(client, tick) for client in clients]
-    return len(submission.create_and_queue(wanted, math.inf)) if wanted else 0
-
-
 @dataclass(frozen=True)
 class _Seen:
-    """``glance``: None where it takes a run. ``why``: of what was in the glance's way."""
+    """``nothing``: there is nothing to do, and that has been noted. ``why``: what was in the way of
+    the glance.
+    """
 
     client: Client
-    calls: int
-    glance: Glance | None = None
+    nothing: bool = False
+    calls: int = 0
     why: str = ""
 
 
 def _glanced(
     settings: Settings, portal: Engine, clients: list[Client], run_id: str
 ) -> Iterator[list[_Seen]]:
-    """Glance at clients side by side; what was seen, in parts, as it comes."""
+    """Glance at clients side by side; what was seen, in parts, as it comes. Raises Failure where
+    that takes too long.
+    """
+    some, left = list[_Seen](), len(clients)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         looks = [pool.submit(_glance, settings, portal, one, run_id) for one in clients]
         try:
-            some = []
-            for look in as_completed(looks):
+            for look in as_completed(looks, timeout=LONGEST_SECONDS):
                 some.append(look.result())
-                if len(some) == NOTED_TOGETHER:
+                left -= 1
+                if len(some) == SUBMITTED_TOGETHER:
                     yield some
                     some = []
-            yield some
+        except TimeoutError:
+            pass
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+    yield some
+    if left:
+        raise dg.Failure(
+            f"{counted(left, 'client')} of {len(clients)} could not be looked at within "
+            f"{LONGEST_SECONDS / 60:.0f} minutes: Airtable or Postgres answers too slowly. Nothing "
+            "is lost: the next tick goes on.",
+            allow_retries=False,
+        )
 
 
 def _glance(settings: Settings, portal: Engine, client: Client, run_id: str) -> _Seen:
-    """Glance at all syncs of a client that are due."""
-    began, sessions = datetime.now(UTC), list[Session]()
-    nothing, why, counts = False, "", Counts()
+    """Glance at the syncs of a client that are due; note it where they show nothing."""
+    began, sessions = time.monotonic(), list[Session]()
+    nothing, why = False, ""
     try:
         chosen, left_out = syncs_of(settings, portal, client)
         sessions += [Session(settings, portal, client, own, run_id, "delta") for own in chosen]
-        nothing = not left_out and all(shows_nothing(one) for one in sessions if _is_due(one))
-        counts = _counts(portal, sessions) if nothing else Counts()
+        due = [one for one in sessions if _is_due(one)] or sessions[:1]
+        if not left_out and due and all(map(shows_nothing, due)):
+            calls = sum(session.calls for session in sessions)
+            with portal.begin() as connection:
+                counts = Counts(airtable_calls=calls)
+                for session in sessions:
+                    counts.add(what_stands(connection, session.pair))
+                syncs = [session.map.name for session in due]
+                seconds = time.monotonic() - began
+                glance = Glance(client.id, seconds, asdict(counts), syncs)
+                glances.note(connection, run_id, glance)
+            nothing = True
     except Exception as error:  # whatever it is: the run meets it too, and says so where it counts
-        nothing, why = False, told(error, f"glances of run {run_id}")
-    counts.airtable_calls = sum(session.calls for session in sessions)
-    glance = Glance(client.id, began, asdict(counts)) if nothing else None
-    return _Seen(client, counts.airtable_calls, glance, why)
-
-
-def _counts(portal: Engine, sessions: list[Session]) -> Counts:
-    """What stands of all syncs, as their last run has left it."""
-    total = Counts()
-    with portal.connect() as connection:
-        for session in sessions:
-            total.add(what_stands(connection, session.pair))
-    return total
+        why = told(error, f"glances of run {run_id}")
+    return _Seen(client, nothing, sum(session.calls for session in sessions), why)
 
 
 def _is_due(session: Session) -> bool:
+    """Whether it is this sync's time: of slower ones, since a run or a glance has listed it."""
     if session.map.every <= SCHEDULE:
         return True
     with session.engine.connect() as connection:
-        age = cursor.age(connection, session.pair)
-    return is_due_for_a_glance(session.map.every, age)
+        listed = cursor.age(connection, session.pair)
+        glanced = glances.age(connection, session.pair)
+    age = listed if glanced is None or listed is None else min(listed, glanced)
+    return is_due(session.map.every, age)
 
 
 @dg.job(

@@ -32,7 +32,8 @@ _COUNT = f"""
         UPDATE reconciler.run_summary s SET counted = true
         WHERE ctid = ANY(ARRAY(SELECT ctid FROM reconciler.run_summary
             WHERE NOT counted AND finished_at IS NOT NULL LIMIT 10000 FOR UPDATE SKIP LOCKED))
-        RETURNING s.client_id, s.purpose, s.state, s.counts, s.findings, {DRY} AS dry,
+        RETURNING s.client_id, s.state, CASE s.scope WHEN 'glance' THEN s.scope ELSE s.purpose END
+            AS purpose, s.counts, s.findings, {DRY} AS dry,
             extract(epoch FROM s.finished_at - s.started_at)::float AS seconds
     ), said AS (
         SELECT '{RUNS}' AS name, client_id,

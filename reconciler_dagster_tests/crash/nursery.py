@@ -13,6 +13,8 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -63,7 +65,8 @@ class Nursery:
         return self.ended()
 
     def start(self, **environment: str) -> None:
-        """Begin a run. RECONCILER_TEST_STOP, e.g. "after 7", has it stop there like a kill;
+        """Begin a run. RECONCILER_TEST_STOP, e.g. "after 7", has it stop there, and tell
+        in the file RECONCILER_TEST_STOPPED at what;
         RECONCILER_TEST_CUT, number and ``cutter`` of a ``CutAt``, cuts it off from Postgres.
         """
         assert self._process.stdin is not None
@@ -88,6 +91,17 @@ class Nursery:
         self._process.wait()
 
 
+def stop_at(point: str, told: str) -> Callable[[str, str, int], None]:
+    """Stops the process there, e.g. "after 7", and tells in a file at what it was."""
+
+    def reached(moment: str, name: str, number: int) -> None:
+        if f"{moment} {number}" == point:
+            Path(told).write_text(name)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    return reached
+
+
 def main() -> None:
     gc.freeze()  # what has been imported is looked through by no run
     for number, line in enumerate(sys.stdin):
@@ -99,8 +113,9 @@ def main() -> None:
                 os.environ.update(json.loads(line))
                 effects.kill_at = os.environ.get("RECONCILER_TEST_KILL", "")
                 if os.environ.get("RECONCILER_TEST_STOP"):
-                    effects.kill_at = os.environ["RECONCILER_TEST_STOP"]
-                    effects.kill_with = signal.SIGSTOP
+                    effects._reached = stop_at(
+                        os.environ["RECONCILER_TEST_STOP"], os.environ["RECONCILER_TEST_STOPPED"]
+                    )
                     connection.BRIEFLY_IDLE = "1s"
                 if os.environ.get("RECONCILER_TEST_CUT"):
                     place, _, cutter = os.environ["RECONCILER_TEST_CUT"].partition(" ")

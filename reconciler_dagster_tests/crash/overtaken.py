@@ -14,10 +14,10 @@ from reconciler_dagster_tests.crash.nursery import Nursery
 from reconciler_dagster_tests.model.invariants import crash_equivalence
 from reconciler_dagster_tests.world import World
 
-# Batches that went side by side with the one at which the run was stopped. One that had been let
-# through already cannot be called back: Airtable knows no lease.
+# Batches that went side by side, without the one at whose call the run was stopped, if it was at a
+# call. One that had been let through already cannot be called back: Airtable knows no lease.
 _BESIDE = """
-SELECT greatest(0, ceil(count(*) / CAST(:batch AS numeric)) - 1)::int FROM reconciler.journal
+SELECT greatest(0, ceil(count(*) / CAST(:batch AS numeric)) - :own)::int FROM reconciler.journal
 WHERE run_id = :id AND state = 'sent'
 """
 _WRITES = "SELECT side, record_id, field FROM reconciler.history WHERE run_id = :id ORDER BY id"
@@ -79,11 +79,13 @@ class Overtaken:
         assert len(patches) <= self.beside, point
 
 
-def overtake(case: World, run_id: str) -> Overtaken:
-    """Wait until the run's lease is over, take its client, and run to the end."""
+def overtake(case: World, run_id: str, *, at_a_write: bool = True) -> Overtaken:
+    """Wait until the run's lease is over, take its client, and run to the end. ``at_a_write``: it
+    came to a stop at a call that writes, so that this one at least must not go out any more.
+    """
     with client_lock(case.engine, case.client.id, "takes it over", 600):
         pass
-    beside = case.value(_BESIDE, id=run_id, batch=BATCH)
+    beside = case.value(_BESIDE, id=run_id, batch=BATCH, own=int(at_a_write))
     case.sync()
     written = case.sql(_WRITES, id=run_id)
     case.sandbox.reset_calls()

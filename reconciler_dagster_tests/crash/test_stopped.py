@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -35,10 +36,13 @@ def stopped(case: World) -> tuple[str, int]:
 
 @pytest.mark.usefixtures("migrated_template")
 def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
-    postgres_server: Any, capsys: pytest.CaptureFixture[str]
+    postgres_server: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with busy_copies(postgres_server, "stopped", 40) as copies, Nursery() as nursery:
-        environment = environment_of(copies, 1, RECONCILER_TEST_STOP="")
+        told = tmp_path / "stopped at"
+        environment = environment_of(
+            copies, 1, RECONCILER_TEST_STOP="", RECONCILER_TEST_STOPPED=str(told)
+        )
         whole = run_undisturbed(copies, nursery, environment, "crash_not_stopped")
         effects = whole.effects
         points = [f"{m} {n}" for n in range(3, effects - 2) for m in ("before", "after")]
@@ -50,7 +54,8 @@ def test_a_run_that_was_stopped_beyond_its_lease_writes_nothing_more(
             nursery.start(**environment | {"RECONCILER_TEST_STOP": point}, DATABASE_URL=url)
             run_id, pid = stopped(case)
             try:
-                overtaken = overtake(case, run_id)
+                at_a_write = told.read_text().startswith("PATCH")
+                overtaken = overtake(case, run_id, at_a_write=at_a_write)
             finally:
                 os.kill(pid, signal.SIGCONT)
             status, _ = nursery.ended()

@@ -60,6 +60,13 @@ ACTS: dict[str, Callable[[World], object]] = {
     "a lead deleted in the portal": lambda w: w.sql(
         "DELETE FROM leads WHERE airtable_record_id = :id", id=first(w)
     ),
+    "an edit that was noted as nobody's": lambda w: (
+        w.update(first(w), company="Ours"),
+        w.sql("UPDATE reconciler.unsettled SET client_id = NULL"),
+    ),
+    "somebody who waits for a sync": lambda w: w.sql(
+        "INSERT INTO reconciler.manual_sync_request (client_id) SELECT id FROM clients"
+    ),
     "a write without an answer": lambda w: w.sql(
         "INSERT INTO reconciler.journal (client_id, sync, run_id, record_id, lead_id, fields) "
         "SELECT client_id, sync, 'run', record_id, lead_id, '{}' FROM reconciler.baseline LIMIT 1"

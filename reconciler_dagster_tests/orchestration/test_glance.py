@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import text
 
 from reconciler_dagster.definitions import defs
 from reconciler_dagster.orchestration import glance
@@ -15,8 +18,10 @@ from reconciler_dagster.orchestration.execute import sync_clients
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import PARTITION_TAG
 from reconciler_dagster.orchestration.tick import Tick
+from reconciler_dagster.postgres import glances as glances_kept
 from reconciler_dagster.postgres import runs
 from reconciler_dagster.postgres.clients import Client
+from reconciler_dagster.postgres.glances import Glance
 from reconciler_dagster_tests.adopted import ADOPT
 from reconciler_dagster_tests.orchestration.conftest import point_at
 from reconciler_dagster_tests.world import World, world
@@ -46,6 +51,7 @@ def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def quiet(acme: World, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> World:
     """Nothing has happened at any of them for a while, and it is nobody's turn to get a run."""
     monkeypatch.setattr(glance, "_whose_turn", lambda tick: set())
+    kept_instance.add_run(dg.DagsterRun("glance", status=dg.DagsterRunStatus.SUCCESS))
     for _ in range(2):
         synced(acme, kept_instance)
         acme.sandbox.advance(LATER)
@@ -188,7 +194,7 @@ def test_where_airtable_refuses_the_client_s_run_starts_and_says_why(
     result = glances(kept_instance)
     assert submitted(quiet, kept_instance) == ["Beta"]
     logged = [e.user_message for e in kept_instance.all_logs(result.run_id)]
-    assert any(m.startswith("A run starts for Beta: Airtable answered 403") for m in logged)
+    assert any(m.startswith("Beta takes a run: Airtable answered 403") for m in logged)
 
 
 def test_a_run_that_glances_executes_again_submits_nothing_twice(
@@ -204,16 +210,20 @@ def test_a_run_that_glances_executes_again_submits_nothing_twice(
     assert said(glances(kept_instance, MOMENT + timedelta(days=1)))["runs started"] == 1
 
 
-def test_the_schedule_leaves_it_to_the_glances_once_they_come(
-    quiet: World, kept_instance: dg.DagsterInstance
+def test_the_schedule_leaves_it_to_the_glances_once_they_have_come_to_a_good_end(
+    acme: World, kept_instance: dg.DagsterInstance
 ) -> None:
-    each = tick("every_15_minutes", kept_instance)
-    assert len(each.run_requests) == 3, "no glance has been there yet"
+    synced(acme, kept_instance)
     (one,) = tick("glance_every_15_minutes", kept_instance).run_requests
     assert one.run_config["ops"]["glance_op"]["config"]["moment"] == MOMENT.isoformat()
-    glances(kept_instance)
+    kept_instance.add_run(dg.DagsterRun("glance", status=dg.DagsterRunStatus.STARTED))
+    assert len(tick("every_15_minutes", kept_instance).run_requests) == 3, "none has ended well"
+    assert said(glances(kept_instance))["runs started"] == 0, "the schedule has started them"
+    assert submitted(acme, kept_instance) == []
     each = tick("every_15_minutes", kept_instance)
     assert (each.run_requests, "RECONCILER_GLANCE_ABOVE" in each.skip_message) == ([], True)
+    glances(kept_instance)
+    assert submitted(acme, kept_instance) != []
 
 
 def test_where_glances_fail_the_schedule_starts_the_runs(
@@ -222,10 +232,79 @@ def test_where_glances_fail_the_schedule_starts_the_runs(
     def fails(*_: object) -> None:
         raise RuntimeError("glances are broken")
 
+    (well,) = kept_instance.get_runs(dg.RunsFilter(job_name="glance"))
+    kept_instance.delete_run(well.run_id)
     monkeypatch.setattr(glance, "_sorted", fails)
     with pytest.raises(RuntimeError):
         glances(kept_instance)
     assert len(tick("every_15_minutes", kept_instance).run_requests) == 3
+
+
+def test_glances_that_take_too_long_fail_and_the_next_ones_go_on(
+    quiet: World, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as slow:
+        slow.setattr(glance, "LONGEST_SECONDS", 0.0)
+        slow.setattr(glance, "_glance", lambda *_: time.sleep(0.5))
+        with pytest.raises(dg.Failure, match="3 clients of 3 could not be looked at"):
+            glances(kept_instance)
+    assert said(glances(kept_instance))["nothing to do"] == 3
+
+
+def test_who_has_missed_a_turn_gets_a_run(quiet: World, kept_instance: dg.DagsterInstance) -> None:
+    quiet.sql(
+        "UPDATE reconciler.run_summary SET finished_at = finished_at - interval '7 hours' "
+        "WHERE client_id = (SELECT id FROM clients WHERE company_name = 'Beta')"
+    )
+    glances(kept_instance)
+    assert submitted(quiet, kept_instance) == ["Beta"]
+
+
+def test_of_several_clients_nobody_waits_for_whom_the_portal_holds(
+    quiet: World, kept_instance: dg.DagsterInstance
+) -> None:
+    quiet.sql("UPDATE clients SET last_sync_at = NULL")
+    with quiet.engine.begin() as portal:
+        portal.execute(text("SELECT FROM clients WHERE company_name = 'Beta' FOR UPDATE"))
+        assert said(glances(kept_instance))["nothing to do"] == 3
+    never = quiet.sql("SELECT company_name FROM clients WHERE last_sync_at IS NULL")
+    assert [row[0] for row in never] == ["Beta"], "only the portal's own column waits"
+
+
+def test_a_run_that_has_ended_meanwhile_knows_better(
+    quiet: World, kept_instance: dg.DagsterInstance
+) -> None:
+    with quiet.engine.begin() as connection:
+        late = Glance(quiet.client.id, 3600.0, {}, ["leads"])
+        glances_kept.note(connection, "late", late)
+    assert summaries(quiet, "late") == []
+
+
+def test_where_no_sync_is_due_the_first_is_looked_at(
+    quiet: World, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a run does."""
+    monkeypatch.setattr(glance, "_is_due", lambda session: False)
+    quiet.sandbox.edit(min(quiet.sandbox.records()), {"Company": "Theirs"})
+    assert said(glances(kept_instance))["nothing to do"] == 2
+    assert submitted(quiet, kept_instance) == ["Acme"]
+
+
+def test_a_slower_sync_is_looked_at_once_in_its_time(
+    quiet: World, kept_instance: dg.DagsterInstance
+) -> None:
+    hourly = quiet.session()
+    hourly.map = replace(hourly.map, every=timedelta(hours=1))
+    assert not glance._is_due(hourly), "a run has listed it"
+    quiet.sql(
+        "UPDATE reconciler.cursor SET moved_at = moved_at - interval '2 hours', "
+        "modified_since = modified_since - interval '2 hours'"
+    )
+    assert glance._is_due(hourly)
+    glances(kept_instance)
+    assert not glance._is_due(hourly), "a glance has"
+    quiet.sql("UPDATE reconciler.run_summary SET finished_at = finished_at - interval '1 hour'")
+    assert glance._is_due(hourly)
 
 
 def test_with_few_clients_each_has_a_run_of_its_own(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx
@@ -339,8 +338,8 @@ def test_a_glance_is_not_taken_for_a_run(server: Server, world: World, db: Engin
     client = signed_in(server, world.admin)
     with db.begin() as connection:
         run = data.run(connection, world.client)
-        began, counts = datetime.now(UTC), {"airtable_calls": 1}
-        glances.note(connection, "run-of-all", [Glance(str(world.client), began, counts)])
+        glance = Glance(str(world.client), 0.0, {"airtable_calls": 1}, ["leads"])
+        glances.note(connection, "run-of-all", glance)
     page = client.get("/console/runs").text
     assert f'<a href="/console/runs/{run}">Delta</a>' in page
     assert '<a href="/console/runs/run-of-all">Glance</a>' in page
