@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -27,7 +29,7 @@ from reconciler_dagster_tests.model import invariants
 from reconciler_dagster_tests.model.consent import Consent
 from reconciler_dagster_tests.model.forms import Forms
 from reconciler_dagster_tests.model.leases import Leases
-from reconciler_dagster_tests.model.linked import Linked
+from reconciler_dagster_tests.model.linked import Linked, linked_only
 from reconciler_dagster_tests.model.memory import Edit
 from reconciler_dagster_tests.model.owners import Owners
 from reconciler_dagster_tests.model.people import (
@@ -168,11 +170,18 @@ class Histories(Linked, Owners, Forms, Leases, Trigger, Consent):
 
     @rule(acts=st.lists(ACTS, max_size=2))
     def a_glance_and_the_run(self, acts: list[Act]) -> None:
-        """Mostly nobody has done anything meanwhile, so that it shows something only where there
-        is something.
-        """
+        """Often nobody has done anything meanwhile; else one thing has happened."""
         self._rest()
         self.people(acts)
+        happened: list[Callable[[], None]] = [lambda: None, self.the_baseline_is_lost]
+        if self.open is None:
+            happened.append(self.the_leads_are_truncated)
+        if linked_only(self):
+            happened += [self._edit_linked, self._edit_linked, self.a_nameless_team_gets_its_name]
+            happened += [partial(self.a_person_chooses, side) for side in ("airtable", "postgres")]
+            happened.append(partial(self.somebody_sets_a_size, 0))
+        if not acts:
+            self.chance.choice(happened)()
         self._glance()
 
     def _rest(self) -> None:
