@@ -27,7 +27,7 @@ _NEEDED = ("SCHEDULER", "SENSOR", "QUEUED_RUN_COORDINATOR", "MONITORING")
 # release had stays in the storage.
 OURS = frozenset(
     {
-        *("every_15_minutes", "every_hour", "forget_every_hour"),
+        *("every_15_minutes", "glance_every_15_minutes", "every_hour", "forget_every_hour"),
         *("manual_sync", "close_dead_runs", "keep_partitions", "watch", "adoption_requested"),
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from datetime import timedelta
 from uuid import uuid4
 
 import httpx
@@ -337,7 +338,7 @@ def test_a_stopped_field_and_a_failed_run_are_said(
 def test_a_glance_is_not_taken_for_a_run(server: Server, world: World, db: Engine) -> None:
     client = signed_in(server, world.admin)
     with db.begin() as connection:
-        run = data.run(connection, world.client)
+        run = data.run(connection, world.client, started=timedelta(minutes=1))
         glance = Glance(str(world.client), 0.0, {"airtable_calls": 1}, ["leads"])
         glances.note(connection, "run-of-all", glance)
     page = client.get("/console/runs").text
