@@ -312,16 +312,21 @@ def nothing_came_of(before: Any, after: Any) -> None:
     assert sides_then == sides
     for table in kept.keys() - {"cursor"}:
         then, now = (
-            [{n: v for n, v in row._mapping.items() if n != "advance"} for row in rows[table]]
+            sorted(str({n: v for n, v in row.items() if n != "advance"}) for row in rows[table])
             for rows in (kept, kept_then)
         )
         assert now == then, f"a glance had shown nothing, and {table} changed"
 
 
 def everything(world: World) -> Any:
-    """Both sides, and what the engine keeps beyond a run."""
+    """Both sides, and what the engine keeps beyond a run: rows as JSON."""
     kept = {
-        table: world.sql(f"SELECT * FROM reconciler.{table} ORDER BY 1, 2")  # noqa: S608
+        table: [
+            row[0]
+            for row in world.sql(
+                f"SELECT to_jsonb(t) FROM reconciler.{table} t ORDER BY to_jsonb(t)::text"  # noqa: S608
+            )
+        ]
         for table in (
             *("baseline", "cursor", "unsettled", "journal", "conflict", "quarantine"),
             *("tombstone", "fight", "field_binding"),
