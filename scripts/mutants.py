@@ -1011,15 +1011,15 @@ MUTANTS = [
         "glance over what is to be tried again",
         "anything_else_is_for_a_run",
         ENGINE + "glance.py",
-        "not _is_any_due(connection, session, mapping)",
+        "not _is_any_due(connection, pair, mapping, now)",
         "True",
     ),
     Mutant(
         "take what a glance cannot read for nothing",
         "airtable_refuses_the_client_s_run_starts",
         ORCHESTRATION + "glance.py",
-        "nothing, why = False, told(",
-        "nothing, why = True, told(",
+        "        why = told(error,",
+        "        nothing, why = True, told(error,",
     ),
     Mutant(
         "trust in glances that have stopped",
