@@ -6,6 +6,8 @@ from datetime import timedelta
 
 # How often the schedule asks; what is to run as often is always due.
 SCHEDULE = timedelta(minutes=15)
+# As the scope of a summary: what tells a glance from a delta that was a run of its own.
+GLANCE = "glance"
 
 
 def is_due(every: timedelta, age: timedelta | None) -> bool:

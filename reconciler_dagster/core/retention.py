@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler_dagster.core.due import GLANCE
+
 # Beside what a setting says.
 YEAR = 366
 
@@ -45,7 +47,7 @@ KEPT = (
         "finished_at",
         1,
         "glances that showed nothing, but for the last one of each client",
-        f"scope = 'glance' AND {_NOT_THE_LAST}",
+        f"scope = '{GLANCE}' AND {_NOT_THE_LAST}",
     ),
     Kept(
         "manual_sync_request",

@@ -12,7 +12,6 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from reconciler_dagster.core.bound import BoundMap
-from reconciler_dagster.core.guard import problems
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.engine import remembered
 from reconciler_dagster.engine.counts import Counts
@@ -38,8 +37,7 @@ def shows_nothing(session: Session) -> bool:
     that cannot read.
     """
     pair = session.pair
-    if problems(session.guard):
-        return False
+    session.guard  # noqa: B018 - before a connection is taken, as it takes one itself
     configured, now = session.repertoire.fit(session.map.airtable), session.began
     with session.engine.connect() as connection:
         memory = remembered.load(connection, pair, configured)

@@ -34,11 +34,9 @@ from reconciler_dagster.orchestration.submission import Submission
 from reconciler_dagster.orchestration.sync_job import sync_job
 from reconciler_dagster.orchestration.tick import Tick, delta_of, tick_at
 from reconciler_dagster.postgres import cursor, deployments, glances
-from reconciler_dagster.postgres.adoption import adopted_clients
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.glances import Glance
-from reconciler_dagster.postgres.listed import follow
 from reconciler_dagster.postgres.outcomes import last_deltas
 from reconciler_dagster.telling import told
 
@@ -67,7 +65,7 @@ def decides(instance: dg.DagsterInstance, settings: Settings, tick: Tick) -> boo
     """Whether glances say for whom a run starts: there are many clients, and glances have come to a
     good end of late. Where they fail or are switched off, nobody must go without.
     """
-    if len(tick.clients) <= settings.glance_above:
+    if not _are_many(settings, tick):
         return False
     lately = dg.RunsFilter(
         job_name=glance_job.name,
@@ -75,6 +73,10 @@ def decides(instance: dg.DagsterInstance, settings: Settings, tick: Tick) -> boo
         created_after=tick.moment - _TRUSTED,
     )
     return instance.get_runs_count(lately) > 0
+
+
+def _are_many(settings: Settings, tick: Tick) -> bool:
+    return len(tick.clients) > settings.glance_above
 
 
 class GlanceConfig(dg.Config):
@@ -247,16 +249,15 @@ def glance_job() -> None:
 def glance_every_15_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """One run for all clients."""
     settings = Settings.load()
-    with engine(settings.require_database_url()).begin() as connection:
-        follow(connection, settings.listed_clients)
-        clients, _ = adopted_clients(connection)
-    if len(clients) <= settings.glance_above:
+    portal = engine(settings.require_database_url())
+    tick = tick_at(portal, settings, context.scheduled_execution_time)
+    if not _are_many(settings, tick):
         return dg.SkipReason(
-            f"{counted(len(clients), 'client')}: each has a run of its own. There are glances with "
-            f"more than {settings.glance_above} (RECONCILER_GLANCE_ABOVE)."
+            f"{counted(len(tick.clients), 'client')}: each has a run of its own. There are glances "
+            f"with more than {settings.glance_above} (RECONCILER_GLANCE_ABOVE)."
         )
     if context.instance.get_runs_count(dg.RunsFilter(job_name=glance_job.name, statuses=_COMING)):
         return dg.SkipReason("The glances of last time have not come to an end.")
-    moment = context.scheduled_execution_time.isoformat()
+    moment = tick.moment.isoformat()
     config = GlanceConfig(moment=moment)
     return dg.RunRequest(run_key=moment, run_config=dg.RunConfig(ops={"glance_op": config}))

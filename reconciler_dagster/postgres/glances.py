@@ -9,14 +9,12 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.core.due import GLANCE
 from reconciler_dagster.core.findings import Findings
 from reconciler_dagster.core.sync import Pair
 from reconciler_dagster.postgres.jsonb import dump
 from reconciler_dagster.postgres.listed import are_listed
 from reconciler_dagster.postgres.runs import DRY
-
-# What tells them from deltas that were runs of their own.
-SCOPE = "glance"
 
 # A run that has ended since the glance began knows better.
 _NOTE = text("""
@@ -65,7 +63,7 @@ def note(connection: Connection, run_id: str, glance: Glance) -> None:
     given = {
         "run_id": run_id,
         "client_id": glance.client_id,
-        "scope": SCOPE,
+        "scope": GLANCE,
         "seconds": glance.seconds,
         "counts": dump(glance.counts),
         "findings": dump(findings),
@@ -77,10 +75,10 @@ def note(connection: Connection, run_id: str, glance: Glance) -> None:
 
 def age(connection: Connection, pair: Pair) -> timedelta | None:
     """How long ago the last one looked at a sync; None where there was none within a day."""
-    found: timedelta | None = connection.execute(_AGE, {**pair.keys, "scope": SCOPE}).scalar()
+    found: timedelta | None = connection.execute(_AGE, {**pair.keys, "scope": GLANCE}).scalar()
     return found
 
 
 def with_own_run(connection: Connection, within: timedelta) -> set[str]:
     """The ids of the clients for whom a delta of their own has ended well of late."""
-    return set(connection.execute(_OWN_RUNS, {"scope": SCOPE, "within": within}).scalars())
+    return set(connection.execute(_OWN_RUNS, {"scope": GLANCE, "within": within}).scalars())

@@ -11,6 +11,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, text
 
+from reconciler_dagster.core.due import GLANCE
 from reconciler_dagster.postgres.runs import DRY
 
 BUCKETS = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
@@ -32,7 +33,7 @@ _COUNT = f"""
         UPDATE reconciler.run_summary s SET counted = true
         WHERE ctid = ANY(ARRAY(SELECT ctid FROM reconciler.run_summary
             WHERE NOT counted AND finished_at IS NOT NULL LIMIT 10000 FOR UPDATE SKIP LOCKED))
-        RETURNING s.client_id, s.state, CASE s.scope WHEN 'glance' THEN s.scope ELSE s.purpose END
+        RETURNING s.client_id, s.state, CASE s.scope WHEN '{GLANCE}' THEN s.scope ELSE s.purpose END
             AS purpose, s.counts, s.findings, {DRY} AS dry,
             extract(epoch FROM s.finished_at - s.started_at)::float AS seconds
     ), said AS (

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy import RowMapping
 
-from reconciler_dagster.postgres import glances
+from reconciler_dagster.core.due import GLANCE
 from reconciler_dagster.redaction import redacted
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -76,7 +76,7 @@ def purpose(name: str) -> str:
 
 def kind_of_run(run: RowMapping) -> str:
     """What a run, or what stands for one, is called."""
-    return "Glance" if run["scope"] == glances.SCOPE else purpose(run["purpose"])
+    return "Glance" if run["scope"] == GLANCE else purpose(run["purpose"])
 
 
 def plural(count: int, noun: str) -> str:
