@@ -52,6 +52,9 @@ WRITE_WAITS_SECONDS = 5.0
 CALL_TIMEOUT = (10.0, 60.0)
 # Airtable's is 30 s; a proxy in between may ask for anything.
 LONGEST_LOCKOUT_SECONDS = 3600.0
+# A call that is held up longer than this before it leaves takes another slot: others may go in its
+# place after twice that, and what is told when it has left would come too late for them.
+SLOT_LASTS_SECONDS = 0.5
 # A guess on the safe side: a slot given away costs a fraction of a second, a 429 costs everybody
 # half a minute.
 LONGEST_GUESS = 1.0
@@ -165,7 +168,7 @@ class Transport(HTTPAdapter):
         self, request: requests.PreparedRequest, options: Mapping[str, Any]
     ) -> requests.Response:
         for _ in range(LOCKOUTS_BORNE):
-            response = self._call(request, options, self._turn())
+            response = self._call(request, options)
             if response.status_code != 429:
                 break
         return self._good(response)
@@ -173,11 +176,7 @@ class Transport(HTTPAdapter):
     def _send_once(
         self, request: requests.PreparedRequest, options: Mapping[str, Any]
     ) -> requests.Response:
-        asked = time.monotonic()
-        slot = self._turn()
-        if time.monotonic() - asked > WRITE_WAITS_SECONDS:
-            raise NotSent(*said(None, "not sent", "the write waited too long for its slot"))
-        response = self._call(request, options, slot)
+        response = self._call(request, options)
         # 502 and 503 are documented as safe to retry (Airtable facts, section 4); for the other
         # ones only a look at the record can tell whether the write was carried out.
         if response.status_code in (429, 502, 503):
@@ -185,24 +184,29 @@ class Transport(HTTPAdapter):
             raise meant(*said(response.status_code, *error_of(response)))
         return self._good(response)
 
-    def _turn(self) -> Slot:
+    def _turn(self, request: requests.PreparedRequest, asked: float) -> Slot:
         """Wait for the base, and then for the token: what that takes counts as late."""
         slot = self.bucket.take()
         self.wait_for_token(self._token.value)
+        if not _reads(request) and time.monotonic() - asked > WRITE_WAITS_SECONDS:
+            raise NotSent(*said(None, "not sent", "the write waited too long for its slot"))
         return slot
 
     def _call(
-        self, request: requests.PreparedRequest, options: Mapping[str, Any], slot: Slot
+        self, request: requests.PreparedRequest, options: Mapping[str, Any]
     ) -> requests.Response:
         """One request on the wire. After a 429 everybody keeps away from the base."""
-        self.clock.calls += 1
-        self._slot = slot
-        self._journey.left, self._journey.delay = time.monotonic(), None
+        asked = time.monotonic()
+        self._slot = self._turn(request, asked)
         try:
             called = f"{request.method} to Airtable"
             with tracing.span(called, base_id=self.base_id), effect(called):
+                if time.monotonic() - self._slot.began > SLOT_LASTS_SECONDS:
+                    self._slot = self._turn(request, asked)
                 if not _reads(request):
                     self.may_write()
+                self.clock.calls += 1
+                self._journey.left, self._journey.delay = time.monotonic(), None
                 response = super().send(request, **options)
             response.content  # noqa: B018 - the body is read here, where its loss is handled
         except requests.exceptions.InvalidHeader as error:  # of the answer: ours was checked before

@@ -53,8 +53,11 @@ class ChosenStorage(DagsterStorage, ConfigurableClass):
 
         own = psycopg2_url(url.get_secret_value())
         kept = _kept_connection(own)
-        columns = _columns(kept)
-        made = DagsterPostgresStorage(own, should_autocreate_tables=not _is_there(columns))
+        with kept.connect() as connection:
+            columns = _columns(connection)
+        if not _is_there(columns):
+            columns = _create_tables(kept, own)
+        made = DagsterPostgresStorage(own, should_autocreate_tables=False)
         return store_together(without_secrets(_remembering(_on(kept, made), columns)))
 
 
@@ -128,21 +131,39 @@ def _leave_out_notices(kept: Engine) -> None:
     event.listen(kept, "do_execute", lambda _, statement, *_more: statement.startswith(notice))
 
 
-def _columns(kept: Engine) -> dict[str, set[str]]:
+def _columns(connection: Connection) -> dict[str, set[str]]:
     """The columns of each table that is there: Dagster would ask for them one table at a time, and
     each run anew.
     """
-    with kept.connect() as connection:
-        found = connection.execute(
-            text(
-                "SELECT c.relname, array_agg(a.attname::text) FROM pg_catalog.pg_class c "
-                "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-                "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
-                "WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') "
-                "AND a.attnum > 0 AND NOT a.attisdropped GROUP BY c.relname"
-            )
+    found = connection.execute(
+        text(
+            "SELECT c.relname, array_agg(a.attname::text) FROM pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
+            "WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') "
+            "AND a.attnum > 0 AND NOT a.attisdropped GROUP BY c.relname"
         )
-        return {table: set(columns) for table, columns in found}
+    )
+    return {table: set(columns) for table, columns in found}
+
+
+def _create_tables(kept: Engine, url: str) -> dict[str, set[str]]:
+    """Have Dagster make its tables, and return their columns. One process at a time: of several
+    that start on an empty database Dagster would have one make them and the others fail.
+    """
+    from dagster_postgres import DagsterPostgresStorage
+
+    with kept.connect() as opened:
+        connection = opened.execution_options(isolation_level="READ COMMITTED")
+        with connection.begin():
+            connection.execute(
+                text(
+                    "SELECT pg_advisory_xact_lock(hashtextextended('reconciler dagster tables', 0))"
+                )
+            )
+            if not _is_there(_columns(connection)):
+                DagsterPostgresStorage(url, should_autocreate_tables=True)
+            return _columns(connection)
 
 
 def _is_there(columns: dict[str, set[str]]) -> bool:

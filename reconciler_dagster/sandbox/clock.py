@@ -22,6 +22,10 @@ class Clock:
             return self._frozen
         return time.time_ns() // 1_000_000 + self.offset
 
+    def before(self, seconds: float) -> int:
+        """Return what the time was so many real seconds ago, as far as the clock ran then."""
+        return self.now() - (0 if self.frozen else int(seconds * SECOND))
+
     @property
     def frozen(self) -> bool:
         """Whether the clock stands still."""

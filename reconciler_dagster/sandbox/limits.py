@@ -1,6 +1,6 @@
 """The limits on calls: a second and base, a second and user, a month (Airtable facts §6)."""
 
-from collections import deque
+from bisect import bisect_right, insort
 from datetime import UTC, datetime
 
 from reconciler_dagster.sandbox.clock import SECOND, Clock
@@ -12,24 +12,28 @@ class _Gate:
     """Counts calls of one base or one user."""
 
     def __init__(self) -> None:
-        self.calls: deque[int] = deque()
+        self.calls: list[int] = []
         self.locked_until = 0
 
-    def admit(self, now: int, limit: int, switches: Switches) -> bool:
+    def admit(self, arrival: int, limit: int, switches: Switches) -> bool:
         """Count a call and tell whether it may pass."""
         lockout = int(switches.lockout_seconds * SECOND)
-        if now < self.locked_until:
+        if arrival < self.locked_until:
             if switches.lockout_extends:
-                self.locked_until = now + lockout
+                self.locked_until = arrival + lockout
             return False
-        start = now // SECOND * SECOND if switches.window == "fixed" else now - SECOND + 1
-        # A clock that was moved back must not leave calls "of the future" behind.
-        while self.calls and not start <= self.calls[0] <= now:
-            self.calls.popleft()
-        self.calls.append(now)
-        if len(self.calls) <= limit:
+        # Calls are not always read in the order in which they arrived; and a clock that was moved
+        # back must not leave any "of the future" behind.
+        self.calls = [at for at in self.calls if abs(at - arrival) < 2 * SECOND]
+        insort(self.calls, arrival)
+        if switches.window == "fixed":
+            most = sum(at // SECOND == arrival // SECOND for at in self.calls)
+        else:
+            ends = enumerate(self.calls, 1)
+            most = max(n - bisect_right(self.calls, at - SECOND) for n, at in ends)
+        if most <= limit:
             return True
-        self.locked_until = now + lockout
+        self.locked_until = arrival + lockout
         self.calls.clear()
         return False
 
@@ -43,10 +47,10 @@ class Limits:
         self._gates: dict[str, _Gate] = {}
         self.months: dict[str, int] = {}
 
-    def check(self, token: str, base_id: str | None, meta: bool) -> None:
-        """Count a call. Raises the 429 refusal when a limit is exceeded."""
-        switches, now = self._switches, self._clock.now()
-        month = datetime.fromtimestamp(now / SECOND, UTC).strftime("%Y-%m")
+    def check(self, token: str, base_id: str | None, meta: bool, arrival: int) -> None:
+        """Count a call that arrived then. Raises the 429 refusal when a limit is exceeded."""
+        switches = self._switches
+        month = datetime.fromtimestamp(arrival / SECOND, UTC).strftime("%Y-%m")
         self.months[month] = self.months.get(month, 0) + 1
         spared = meta and switches.monthly_cap_spares_meta
         if (
@@ -59,10 +63,10 @@ class Limits:
         per_base = switches.calls_per_second_and_base
         if base_id and per_base:
             limit = per_base + switches.burst - switches.foreign_calls_per_second
-            passed = self._gate(base_id).admit(now, limit, switches)
+            passed = self._gate(base_id).admit(arrival, limit, switches)
         per_user = switches.calls_per_second_and_user
         if per_user:
-            passed &= self._gate(token).admit(now, per_user + switches.burst, switches)
+            passed &= self._gate(token).admit(arrival, per_user + switches.burst, switches)
         if not passed:
             raise rate_limit_reached(switches)
 

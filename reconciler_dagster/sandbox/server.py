@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from reconciler_dagster.sandbox.api.server import PREFIX, AirtableApi
+from reconciler_dagster.sandbox.arrival import arrived
 from reconciler_dagster.sandbox.clock import http_date
 from reconciler_dagster.sandbox.control.app import control_app
 from reconciler_dagster.sandbox.control.guard import Guard
@@ -36,12 +37,18 @@ def build_app(world: World, hosts: Collection[str] = ()) -> ASGIApp:
     return app
 
 
-class _Cuttable(HttpToolsProtocol):
-    """Gives the application a way to drop the connection without an answer."""
+class _Connection(HttpToolsProtocol):
+    """Tells the application when a request arrived, and gives it a way to drop the connection
+    without an answer.
+    """
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.app_state = {**self.app_state, "cut": transport.abort}
+
+    def data_received(self, data: bytes) -> None:
+        self.app_state["arrived"] = arrived(self.transport.get_extra_info("socket"))
+        super().data_received(data)
 
 
 def build_server(
@@ -56,7 +63,7 @@ def build_server(
             build_app(world, {host, *allowed_hosts}),
             host=host,
             port=port,
-            http=_Cuttable,
+            http=_Connection,
             ws="none",
             log_level="warning",
             access_log=False,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Barrier
 from typing import Any
 
 import dagster as dg
@@ -14,6 +16,7 @@ import pytest
 import sqlalchemy
 from dagster._core.utils import make_new_run_id
 from dagster_postgres.event_log.event_log import CHANNEL_NAME
+from dagster_postgres.run_storage.run_storage import PostgresRunStorage
 
 from reconciler_dagster.orchestration.storage import one_commit
 from reconciler_dagster.sandbox.postgres import PostgresServer
@@ -72,6 +75,34 @@ def test_a_process_keeps_one_connection_and_few_for_its_threads(watched: Watched
             done.result()
     # The daemon's threads would make one for each statement, and close it.
     assert len(watched.backends()) <= 4
+
+
+def test_several_that_start_at_once_on_an_empty_database_all_start(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As webserver, daemon and code server do on the first day: one of them makes the tables."""
+    made = []
+    make = PostgresRunStorage._init_db
+
+    def linger(storage: PostgresRunStorage) -> None:
+        made.append(storage)
+        time.sleep(0.5)  # for the others to look whether they are there
+        make(storage)
+
+    monkeypatch.setattr(PostgresRunStorage, "_init_db", linger)
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", postgres_server.create_database("dagster_empty"))
+    at_once = Barrier(4)
+
+    def start() -> int:
+        at_once.wait()
+        with dg.DagsterInstance.get() as instance:
+            return instance.get_runs_count()
+
+    with dagster_home() as home, ThreadPoolExecutor(4) as pool:
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
+        started = [pool.submit(start) for _ in range(4)]
+        assert [one.result() for one in started] == [0] * 4
+    assert len(made) == 1
 
 
 def test_a_connection_that_was_lost_is_made_anew(watched: Watched) -> None:

@@ -127,6 +127,7 @@ async def _ask(api: AirtableApi) -> int:
         "path": path,
         "query_string": query.encode(),
         "headers": [(b"authorization", f"Bearer {DEMO_TOKEN}".encode())],
+        "state": {"arrived": time.monotonic()},
     }
     await api(scope, receive, send)
     return status[0]

@@ -1,9 +1,19 @@
 """The limits, on a clock that stands still until it is moved (facts §6)."""
 
+import socket
+import threading
+import time
+
 import pytest
 import requests
 
 from reconciler_dagster.sandbox import DEMO_BASE_ID, DEMO_TOKEN
+from reconciler_dagster.sandbox.clock import Clock
+from reconciler_dagster.sandbox.errors import Refusal
+from reconciler_dagster.sandbox.limits import Limits
+from reconciler_dagster.sandbox.server import build_server
+from reconciler_dagster.sandbox.start import open_world
+from reconciler_dagster.sandbox.switches import Switches
 from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 
 from .raw import call
@@ -134,3 +144,54 @@ def test_scopes(limited: SandboxClient) -> None:
         f"{limited.url}/v0/{LEADS}", headers={"Authorization": f"Bearer {DEMO_TOKEN}x"}, timeout=30
     )
     assert refused.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "refused"),
+    [
+        ([0, 200, 400, 600, 800, 999], True),
+        ([0, 200, 400, 600, 800, 1000], False),
+        # Read late: between others, and as the first of them all.
+        ([200, 400, 600, 800, 999, 0], True),
+        ([200, 400, 600, 800, 1000, 0], False),
+        ([1000, 1200, 1400, 1600, 1800, 900], True),
+        ([1000, 1200, 1400, 1600, 1900, 900], False),
+    ],
+)
+def test_calls_count_as_they_arrived_not_as_they_were_read(
+    arrivals: list[int], refused: bool
+) -> None:
+    limits = Limits(Clock(), Switches())
+
+    def check(arrival: int) -> None:
+        limits.check(DEMO_TOKEN, DEMO_BASE_ID, meta=False, arrival=10**12 + arrival)
+
+    for arrival in arrivals[:-1]:
+        check(arrival)
+    if refused:
+        with pytest.raises(Refusal):
+            check(arrivals[-1])
+    else:
+        check(arrivals[-1])
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="only Linux tells when data came in")
+def test_a_call_that_a_busy_server_reads_late_arrived_when_it_came_in() -> None:
+    world = open_world((DEMO_BASE_ID,), 5, 1, [DEMO_TOKEN], None, {})
+    head = (
+        f"GET /v0/{LEADS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {DEMO_TOKEN}\r\n\r\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_connection(listener.getsockname()) as waiting:
+            waiting.sendall(head.encode())
+            time.sleep(0.4)
+            read = time.time()
+            server = build_server(world, "127.0.0.1", 0)
+            thread = threading.Thread(target=server.run, args=([listener],))
+            thread.start()
+            assert waiting.recv(12) == b"HTTP/1.1 200"
+        server.should_exit = server.force_exit = True
+        thread.join()
+    arrived = world.calls[0]["time"] / 1000
+    world.close()
+    assert arrived < read - 0.2

@@ -7,6 +7,7 @@ parameters. Nothing that a client sends leads to a 500; only a fault that was ar
 import asyncio
 import gzip
 import logging
+import time
 import urllib.parse
 from typing import Any
 
@@ -53,11 +54,14 @@ class AirtableApi:
         # A call that has set out arrives, whether or not its client still waits.
         delays = self._world.latency.draw()
         await _pass_time(delays.way_there)
+        # It counts from when it came in, not from when a busy loop got round to it.
+        since = time.monotonic() - request.state.arrived - delays.way_there
+        arrival = request.state.arrival = self._world.clock.before(since)
         raw_path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         query = scope.get("query_string", b"")
         target = raw_path + ("?" + query.decode("latin-1") if query else "")
         entry: dict[str, Any] = {
-            "time": self._world.clock.now(),
+            "time": arrival,
             "method": request.method,
             "path": urllib.parse.unquote(raw_path),
             "query": query.decode("latin-1"),
@@ -143,7 +147,7 @@ class AirtableApi:
         if scheme.lower() != "bearer" or scopes is None:
             raise errors.refusal(401, "AUTHENTICATION_REQUIRED", "Authentication required")
         call.token = token.strip()
-        self._world.limits.check(call.token, target.base_id, target.meta)
+        self._world.limits.check(call.token, target.base_id, target.meta, request.state.arrival)
         if target.scope is not None and target.scope not in scopes:
             raise errors.not_permitted()
 
