@@ -735,7 +735,7 @@ MUTANTS = [
     ),
     Mutant(
         "tell that a call left late only after its answer",
-        "told_before_its_answer",
+        "leaves_late",
         AIRTABLE + "wire.py",
         "        self.journey.has_left()\n",
         "",
@@ -1034,5 +1034,12 @@ MUTANTS = [
         ORCHESTRATION + "bookkeeping.py",
         "rows = list(held) if alone",
         "rows = [] if alone",
+    ),
+    Mutant(
+        "let a call that was held up go beside those that went in its place",
+        "leaves_late",
+        AIRTABLE + "transport.py",
+        "> SLOT_LASTS_SECONDS:",
+        "> 1000 * SLOT_LASTS_SECONDS:",
     ),
 ]
