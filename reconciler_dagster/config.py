@@ -191,7 +191,7 @@ class Settings(FromEnvironment):
     # schedule.
     on_edit: float | None = Field(default=None, alias="RECONCILER_ON_EDIT")
     # From more clients than this on, see orchestration.glance.
-    glance_above: int = Field(default=200, ge=0, alias="RECONCILER_GLANCE_ABOVE")
+    glance_above: int = Field(default=40, ge=0, alias="RECONCILER_GLANCE_ABOVE")
     # What the plan allows a workspace in a month (Team: 100000); none: no limit is looked after.
     monthly_calls: int | None = Field(default=None, gt=0, alias="RECONCILER_MONTHLY_CALLS")
     # Which bases share a workspace; all of them unless set.
