@@ -30,13 +30,14 @@ class Token:
     @contextmanager
     def trial(self) -> Iterator[None]:
         """Around a call. Raises TokenRefused where an earlier one was refused."""
-        if self._is_good and not self._is_bad:
-            yield
-            return
-        with self._lock:
-            if self._is_bad:
-                raise TokenRefused(self._refused())
-            yield
+        if not self._is_good or self._is_bad:
+            with self._lock:
+                if self._is_bad:
+                    raise TokenRefused(self._refused())
+                if not self._is_good:
+                    yield
+                    return
+        yield  # without the lock: those who waited for the first answer go on together
 
     @property
     def value(self) -> str:

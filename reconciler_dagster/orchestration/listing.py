@@ -136,15 +136,17 @@ def listed_ahead(
         numbers = iter(range(len(groups)))
         waiting = {n: begin(n) for n in islice(numbers, at_a_time + AHEAD)}
         while waiting:
-            parts = [part for each in waiting.values() for part in each]
-            wait([part for part in parts if not part.done()], return_when=FIRST_COMPLETED)
-            for number in [n for n, each in waiting.items() if all(p.done() for p in each)]:
-                failed = [error for part in waiting.pop(number) if (error := part.exception())]
-                waiting |= {n: begin(n) for n in islice(numbers, 1)}
-                for error in failed:
-                    if isinstance(error, NotLetIn):  # every run would be told so, at a call
-                        raise error
-                yield (
-                    groups[number],
-                    None if failed else staging_key.beneath(sessions[0].run_id, number),
-                )
+            ended = (n for n, each in waiting.items() if all(part.done() for part in each))
+            if (number := next(ended, None)) is None:
+                parts = [part for each in waiting.values() for part in each]
+                wait([part for part in parts if not part.done()], return_when=FIRST_COMPLETED)
+                continue
+            failed = [error for part in waiting.pop(number) if (error := part.exception())]
+            waiting |= {n: begin(n) for n in islice(numbers, 1)}
+            for error in failed:
+                if isinstance(error, NotLetIn):  # every run would be told so, at a call
+                    raise error
+            yield (
+                groups[number],
+                None if failed else staging_key.beneath(sessions[0].run_id, number),
+            )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -153,6 +155,23 @@ def test_a_token_is_proved_by_one_call_before_the_others_go() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(call, range(200)))
     assert most == 1
+
+
+def test_those_who_waited_for_the_proof_go_on_together() -> None:
+    token = Token(lambda: OWN, lambda: "refused")
+    together = Barrier(3)
+
+    def call(_number: int) -> None:
+        with token.trial():
+            together.wait(60)
+
+    with ThreadPoolExecutor(3) as pool:
+        with token.trial():
+            calls = [pool.submit(call, number) for number in range(3)]
+            time.sleep(0.2)  # so that they do wait
+            token.proved()
+        for one in calls:
+            one.result()
 
 
 @pytest.mark.parametrize(
