@@ -185,9 +185,8 @@ class Transport(HTTPAdapter):
         return self._good(response)
 
     def _turn(self, request: requests.PreparedRequest, asked: float) -> Slot:
-        """Wait for the base, and then for the token: what that takes counts as late."""
+        """Wait for a slot of the base. Raises NotSent for a write for which that took too long."""
         slot = self.bucket.take()
-        self.wait_for_token(self._token.value)
         if not _reads(request) and time.monotonic() - asked > WRITE_WAITS_SECONDS:
             raise NotSent(*said(None, "not sent", "the write waited too long for its slot"))
         return slot
@@ -198,6 +197,7 @@ class Transport(HTTPAdapter):
         """One request on the wire. After a 429 everybody keeps away from the base."""
         asked = time.monotonic()
         self._slot = self._turn(request, asked)
+        self.wait_for_token(self._token.value)  # what that takes counts as late
         try:
             called = f"{request.method} to Airtable"
             with tracing.span(called, base_id=self.base_id), effect(called):

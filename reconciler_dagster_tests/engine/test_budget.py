@@ -119,6 +119,23 @@ def test_a_call_that_leaves_late_brings_no_sixth(acme: World, late: float) -> No
     assert most_in_a_second([at for at, _ in seen]) <= ALLOWED
 
 
+def test_a_call_that_waits_long_for_its_token_asks_for_it_once(acme: World) -> None:
+    """Where many clients share a token, a slot of it that is given away is another one's call."""
+    own = windows.session(acme, "delta")
+    own.bound  # noqa: B018 - read before the calls that are looked at
+    asked: list[str] = []
+
+    def wait(token: str) -> None:
+        asked.append(token)
+        time.sleep(0.7)  # so that the base's slot is of no use any more
+
+    with own.borrowed_base() as base:
+        base.transport.wait_for_token = wait  # type: ignore[attr-defined]
+    acme.sandbox.reset_calls()
+    sample_base(own)
+    assert len(acme.sandbox.calls()) == len(asked) == 1
+
+
 def test_another_integration_costs_one_lock_out_and_no_call_within_it(acme: World) -> None:
     """What is on its way when the 429 is told may still arrive; after that nobody calls."""
     acme.sync()
