@@ -29,6 +29,8 @@ _CONNECTION_SECONDS = 3600
 # As many as several threads have asked at once, at most; a run's process has but one or two. One
 # that is made for a single statement costs more than the statement.
 _KEPT = 4
+# Held by who makes Dagster's tables.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('reconciler dagster tables', 0))"
 
 
 class ChosenStorage(DagsterStorage, ConfigurableClass):
@@ -87,14 +89,21 @@ def one_commit(instance: dg.DagsterInstance) -> Iterator[None]:
     if not isinstance(getattr(runs, "_engine", None), Engine):
         yield
         return
-    with runs._engine.connect() as opened:
+    with (
+        _transaction(runs._engine) as connection,
+        _instead(runs, "connect", connection),
+        _instead(events, "_connect", connection),
+    ):
+        yield
+
+
+@contextmanager
+def _transaction(kept: Engine) -> Iterator[Connection]:
+    """One on a connection that else commits each statement by itself."""
+    with kept.connect() as opened:
         connection = opened.execution_options(isolation_level="READ COMMITTED")
-        with (
-            connection.begin(),
-            _instead(runs, "connect", connection),
-            _instead(events, "_connect", connection),
-        ):
-            yield
+        with connection.begin():
+            yield connection
 
 
 @contextmanager
@@ -153,17 +162,11 @@ def _create_tables(kept: Engine, url: str) -> dict[str, set[str]]:
     """
     from dagster_postgres import DagsterPostgresStorage
 
-    with kept.connect() as opened:
-        connection = opened.execution_options(isolation_level="READ COMMITTED")
-        with connection.begin():
-            connection.execute(
-                text(
-                    "SELECT pg_advisory_xact_lock(hashtextextended('reconciler dagster tables', 0))"
-                )
-            )
-            if not _is_there(_columns(connection)):
-                DagsterPostgresStorage(url, should_autocreate_tables=True)
-            return _columns(connection)
+    with _transaction(kept) as connection:
+        connection.execute(text(_LOCK))
+        if not _is_there(_columns(connection)):
+            DagsterPostgresStorage(url, should_autocreate_tables=True)
+        return _columns(connection)
 
 
 def _is_there(columns: dict[str, set[str]]) -> bool:
