@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -19,10 +20,12 @@ from reconciler_dagster.cli.output import (
 )
 from reconciler_dagster.cli.results import exit_code, show
 from reconciler_dagster.config import Settings
-from reconciler_dagster.orchestration.great_sync import Choice, Progress, sync_windows
-from reconciler_dagster.orchestration.instance import dagster_instance
-from reconciler_dagster.orchestration.windows import WindowConfig
+from reconciler_dagster.orchestration.ahead import Choice, begin
 from reconciler_dagster.postgres.clients import Client
+from reconciler_dagster.processes import importing
+
+if TYPE_CHECKING:  # with Dagster
+    from reconciler_dagster.orchestration.great_sync import Progress
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -59,14 +62,25 @@ def great_sync(
         start=start.replace(tzinfo=UTC) if start else None,
         end=end.replace(tzinfo=UTC) if end else None,
         afresh=afresh,
-        config=WindowConfig(
-            dry_run=dry_run, allow_mass_clear=allow_mass_clear, allow_refusals=allow_refusals
-        ),
+        dry_run=dry_run,
+        allow_mass_clear=allow_mass_clear,
+        allow_refusals=allow_refusals,
     )
     settings = Settings.load()
     results = []
-    with dagster_instance(settings) as instance, _Terminal(silent=as_json) as terminal:
-        for result in sync_windows(settings, instance, client_id, choice, terminal):
+    with ExitStack() as held:
+        clients = begin(settings, client_id, choice)
+        for ahead in clients[:1]:
+            held.enter_context(ahead)
+        with importing():
+            from reconciler_dagster.orchestration.great_sync import sync_windows
+            from reconciler_dagster.orchestration.instance import dagster_instance
+            from reconciler_dagster.orchestration.sqlite import kept_connections
+
+        held.enter_context(kept_connections())
+        instance = held.enter_context(dagster_instance(settings))
+        terminal = held.enter_context(_Terminal(silent=as_json))
+        for result in sync_windows(instance, clients, terminal):
             results.append(result)
             terminal.pause()
             if not as_json:

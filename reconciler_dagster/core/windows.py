@@ -60,31 +60,41 @@ def _start(month: str) -> datetime:
 
 
 def grouped(
-    months: Sequence[str], leads: Mapping[str, int], most: int, at_a_time: int = 1
+    months: Sequence[str],
+    leads: Mapping[str, int],
+    most: int,
+    at_a_time: int = 1,
+    *,
+    tapered: bool = False,
 ) -> list[list[str]]:
     """Neighbouring months in groups of at most ``most`` leads, or of one month that has any.
 
     An empty month is listed with a neighbour and costs no call. ``leads``: known leads by month.
     ``at_a_time``: as many are listed together. The first ones hold less, so that no two end
-    together: what follows a listing is then done while others go on.
+    together: what follows a listing is then done while others go on. ``tapered``: the last ones
+    hold less too, so that little is left to do when the last listing is in.
     """
     groups: list[list[str]] = []
-    held = 0
+    held, room, left = 0, 0, sum(leads.get(month, 0) for month in months)
     for month in sorted(months):
         count = leads.get(month, 0)
         adjoining = bool(groups) and len(contiguous([groups[-1][-1], month])) == 1
-        room = most * min(len(groups), at_a_time) // at_a_time
         if adjoining and (not held or held + count <= room):
             groups[-1].append(month)
             held += count
         else:
             groups.append([month])
             held = count
+            room = most * min(len(groups), at_a_time) // at_a_time
+            if tapered:
+                room = min(room, max(left, most) // 3)
+        left -= count
     return groups
 
 
-# Records of a page that stand for as many pages as one chain is to list: an eighth of the base.
-SAMPLED_CHAIN = PAGE // 8
+# Records of a page that stand for as many pages as one chain is to list: a fifth of the base. Each
+# chain ends in a page that is not full.
+SAMPLED_CHAIN = PAGE // 5
 
 
 def tells_of_all(sample: Sequence[datetime]) -> bool:
@@ -109,7 +119,8 @@ def unknown_grouped(
     if sample and len(sample) < PAGE:
         return [sorted(months)] if months else []
     if tells_of_all(sample):
-        return grouped(months, Counter(map(month_of, sample)), SAMPLED_CHAIN, at_a_time)
+        leads = Counter(map(month_of, sample))
+        return grouped(months, leads, SAMPLED_CHAIN, at_a_time, tapered=True)
     groups: list[list[str]] = []
     for age, month in enumerate(sorted(months, reverse=True)):
         size = 1 if age < 2 else 3 if age < 26 else 12

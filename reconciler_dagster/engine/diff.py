@@ -45,9 +45,10 @@ class Staged:
         """The plan lead by lead, without cells whose refusal still stands, or that the engine has
         written too often.
         """
-        if not self.sides.remote:
+        unsettled = self.sides.unsettled()
+        if not unsettled:
             return {}
-        changes = by_lead(self.sides.merge(session.fields))
+        changes = by_lead(self.sides.merge(unsettled, session.fields))
         for record_id, change in changes.items():
             here, there = self.sides.local.get(record_id, {}), self.sides.remote[record_id]
             lead = self.leads.get(record_id)

@@ -39,7 +39,7 @@ class Doors:
     # One for all doors of the run: see airtable.token.
     token: Token = field(init=False)
     _opened: list[Source] = field(default_factory=list)
-    _idle: list[Source] = field(default_factory=list)
+    _idle: list[tuple[Source, Bucket]] = field(default_factory=list)
     # Of each token that was refused something: what it lacks, None where that is not told.
     _missing: dict[str, list[str] | None] = field(default_factory=dict)
 
@@ -52,6 +52,9 @@ class Doors:
 
     def open(self) -> Source:
         """A door that is not shared with another thread."""
+        return self._open()[0]
+
+    def _open(self) -> tuple[Source, Bucket]:
         bucket = Bucket(
             self.engine,
             self.client.base_id,
@@ -65,19 +68,23 @@ class Doors:
         opened.transport.base_locked_out = self._lock_out_others
         opened.transport.not_permitted = self._require_scopes
         self._opened.append(opened)
-        return opened
+        return opened, bucket
 
     @contextmanager
-    def borrowed(self) -> Iterator[Source]:
-        """A door that nobody else uses within the block; its connection is kept."""
+    def borrowed(self, rank: int = 0) -> Iterator[Source]:
+        """A door that nobody else uses within the block; its connection is kept. ``rank``: its
+        calls go before those of a higher one.
+        """
         try:
-            opened = self._idle.pop()
+            door = self._idle.pop()
         except IndexError:
-            opened = self.open()
+            door = self._open()
+        opened, bucket = door
+        bucket.rank = rank
         try:
             yield opened
         finally:
-            self._idle.append(opened)
+            self._idle.append(door)
 
     def _lock_out_others(self, token: str, seconds: float) -> None:
         """After a 429. Airtable does not say whether it is about the base or about its user: a call

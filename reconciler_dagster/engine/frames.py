@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,12 +41,22 @@ class Sides:
         here, there = self.local.get(record_id, {}), self.remote.get(record_id, {})
         return column in here and column in there and bool(here[column] != there[column])
 
-    def merge(self, fields: FieldMap) -> Plan:
-        """Merge them."""
+    def unsettled(self) -> list[str]:
+        """The records for which both sides do not hold just what was agreed on: of the others, most
+        of a large base, a merge says nothing.
+        """
+        return [
+            record_id
+            for record_id, there in self.remote.items()
+            if not there == self.local.get(record_id) == self.baseline.get(record_id)
+        ]
+
+    def merge(self, record_ids: Collection[str], fields: FieldMap) -> Plan:
+        """Merge some of them."""
         from reconciler_dagster.core.merge import merge  # with pandas: a quiet run needs none
 
         def as_frame(rows: Mapping[str, Row]) -> pd.DataFrame:
-            return frame(rows, fields.columns)
+            return frame({r: rows[r] for r in record_ids if r in rows}, fields.columns)
 
         return merge(as_frame(self.baseline), as_frame(self.remote), as_frame(self.local), fields)
 

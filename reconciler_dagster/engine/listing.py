@@ -6,9 +6,16 @@ It takes no lock, so a delta gets in between at any time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from threading import Event
 
 from reconciler_dagster import tracing
@@ -77,30 +84,43 @@ class Window:
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a window is listed.
+
+    ``sample``: creation times of a page that is like the whole base, where there is one: it cuts a
+    window of which nothing is known, which else costs each chain a page that is listed twice; into
+    ``chains`` or more. ``rank``: who waits for the call budget goes before a higher one.
+    ``ended``: once set, CancelledError is raised after the pages that are under way.
+    """
+
+    sample: Sequence[datetime] = ()
+    chains: int = 1
+    rank: int = 0
+    ended: Event = field(default_factory=Event)
+
+
 def list_window(
     session: Session,
     scope: Scope,
     key: str,
     progress: Progress | None = None,
-    sample: Sequence[datetime] = (),
-    chains: int = 1,
+    course: Course | None = None,
 ) -> Window:
     """Stage every record of a window.
 
     ``key``: what the parts are staged under. ``progress`` is told records and calls so far.
-    ``sample``: creation times of a page that is like the whole base, where there is one: it cuts a
-    window of which nothing is known, which else costs each chain a page that is listed twice;
-    into ``chains`` or more.
     A field that looks off is checked against Airtable's metadata, and the window listed again.
     """
+    listing = partial(_Listing, session, scope, key, progress, course or Course())
     try:
-        window = _Listing(session, scope, key, progress, sample, chains).run()
+        window = listing().run()
     except NotAsRemembered:
         session.check_mapping(force=True, anew=True)
-        return _Listing(session, scope, key, progress, sample, chains).run()
+        return listing().run()
     bound = session.bound
     if any(looks_off(session, part.key, bound) for part in window.parts):
-        return _Listing(session, scope, key, progress, sample, chains).run()
+        return listing().run()
     return window
 
 
@@ -135,28 +155,27 @@ class _Listing:
         scope: Scope,
         key: str,
         progress: Progress | None,
-        sample: Sequence[datetime],
-        chains: int,
+        course: Course,
     ) -> None:
         self._session, self._scope, self._key, self._progress = session, scope, key, progress
-        self._sample, self._chains_wanted = sample, chains
+        self._course = course
         self._field_ids = session.bound.ids_by_column
         session.users  # noqa: B018 - read once, before there are threads
         self._running: set[Future[_Chain]] = set()
-        self._ended = Event()
+        self._failed = False
         self._chains: list[_Chain] = []
 
     def run(self) -> Window:
         """List it all."""
         with self._session.engine.connect() as connection:
             known = windows.creation_times(connection, self._session.pair, self._scope)
-        if known or not self._sample:
+        sample = self._course.sample
+        if known or not sample:
             pieces = pieces_of_known(known, self._scope, CHAINS)
         else:
-            wanted = self._chains_wanted
-            pieces = pieces_of_base_sample(self._sample, self._scope, wanted, CHAINS)
+            pieces = pieces_of_base_sample(sample, self._scope, self._course.chains, CHAINS)
         with ThreadPoolExecutor(CHAINS, thread_name_prefix="list") as pool:
-            self._submit(pool, pieces, sampling=not known and not self._sample)
+            self._submit(pool, pieces, sampling=not known and not sample)
             try:
                 while self._running:
                     for future in wait(self._running, return_when=FIRST_COMPLETED).done:
@@ -166,7 +185,7 @@ class _Listing:
                         self._submit(pool, chain.pieces, sampling=True)
                         self._tell()
             except BaseException:  # the other chains are of no use
-                self._ended.set()
+                self._failed = True
                 pool.shutdown(cancel_futures=True)
                 raise
         return self._window()
@@ -184,7 +203,7 @@ class _Listing:
     def _list(self, piece: Scope, key: str, sampling: bool) -> _Chain:
         """One chain, in a thread of its own. ``sampling``: nothing is known of the piece."""
         session = self._session
-        with session.borrowed_base() as base:
+        with session.borrowed_base(self._course.rank) as base:
             calls_before = base.clock.calls
             base.clock.reset()
             chain = _Chain(datetime.now(UTC), datetime.now(UTC))
@@ -225,8 +244,10 @@ class _Listing:
         table_id, field_ids = self._session.table_id, self._session.bound.field_ids
         for page in base.created_between(table_id, field_ids, piece.start, piece.end):
             yield page, advance
-            if self._ended.is_set():
+            if self._failed:
                 return
+            if self._course.ended.is_set():
+                raise CancelledError
             advance = self._advance()
 
     def _advance(self) -> int:

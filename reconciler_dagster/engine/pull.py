@@ -244,7 +244,8 @@ def decode(session: Session, records: Iterable[Record]) -> Iterator[StagedRecord
         for column, ids in several.items():
             cells[column] = tuple(record.cells.get(field_id) for field_id in ids)
         row, problems = from_airtable(cells, session.fields, session.users)
-        refuse(row, problems, session.fields, session.repertoire.why_not)
+        if not session.repertoire.takes_all:
+            refuse(row, problems, session.fields, session.repertoire.why_not)
         told = {column: session.repertoire.fit(why) for column, why in problems.items()}
         yield StagedRecord(record.id, record.created_time, row, told)
 

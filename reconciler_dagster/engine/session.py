@@ -93,9 +93,11 @@ class Session:
             adoption.require(connection, self.client.id, self.map.name)
         require_time(self.client.id, self.run_id)
 
-    def borrowed_base(self) -> AbstractContextManager[Source]:
-        """A door to the base that nobody else uses within the block; its connection is kept."""
-        return self._doors.borrowed()
+    def borrowed_base(self, rank: int = 0) -> AbstractContextManager[Source]:
+        """A door to the base that nobody else uses within the block; its connection is kept.
+        ``rank``: its calls go before those of a higher one.
+        """
+        return self._doors.borrowed(rank)
 
     @cached_property
     def guard(self) -> Facts:

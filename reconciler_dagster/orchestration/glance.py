@@ -22,6 +22,7 @@ from reconciler_dagster.core.due import SCHEDULE, is_due
 from reconciler_dagster.core.month import is_turn
 from reconciler_dagster.core.parts import in_parts
 from reconciler_dagster.core.words import counted
+from reconciler_dagster.engine.adopted import syncs_of
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.glance import shows_nothing, what_stands
 from reconciler_dagster.engine.session import Session
@@ -29,7 +30,6 @@ from reconciler_dagster.orchestration.dagster_yaml import ORDINARY
 from reconciler_dagster.orchestration.environments import SCHEDULE_STATUS
 from reconciler_dagster.orchestration.metadata import attention_of_findings
 from reconciler_dagster.orchestration.partitions import PARTITION_TAG, ensure_partitions
-from reconciler_dagster.orchestration.resources import syncs_of
 from reconciler_dagster.orchestration.submission import Submission
 from reconciler_dagster.orchestration.sync_job import sync_job
 from reconciler_dagster.orchestration.tick import Tick, delta_of, tick_at

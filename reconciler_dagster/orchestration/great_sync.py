@@ -8,15 +8,9 @@ holding a lock of Python's logging that the other wants.
 from __future__ import annotations
 
 import logging
-import math
-import sys
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Protocol
-from uuid import uuid4
 
 import dagster as dg
 from dagster._core.storage.tags import (
@@ -26,75 +20,26 @@ from dagster._core.storage.tags import (
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from reconciler_dagster import tracing
-from reconciler_dagster.config import ConfigurationError, Settings
-from reconciler_dagster.core.source import PAGE
-from reconciler_dagster.core.windows import (
-    grouped,
-    month_of,
-    months_until,
-    tells_of_all,
-    unknown_grouped,
-)
-from reconciler_dagster.engine import tokens
+from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.engine.change_set import ChangeSet, combined
-from reconciler_dagster.engine.coming import linked
 from reconciler_dagster.engine.counts import Counts
-from reconciler_dagster.engine.listing import sample_base
-from reconciler_dagster.engine.session import Session
+from reconciler_dagster.orchestration.ahead import Ahead, Choice
 from reconciler_dagster.orchestration.execute import (
     QUIET,
     ClientResult,
     run_in_process,
 )
-from reconciler_dagster.orchestration.listing import (
-    FIRST_LISTED_AT_A_TIME,
-    LISTED_AHEAD_TAG,
-    LISTED_AT_A_TIME,
-    LISTED_LEADS,
-    listed_ahead,
-)
+from reconciler_dagster.orchestration.listed_ahead import Ready
+from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG
 from reconciler_dagster.orchestration.metadata import attention_of_client, attention_of_findings
 from reconciler_dagster.orchestration.partitions import ensure_partitions
-from reconciler_dagster.orchestration.resources import EXPLAINED, PURPOSE_TAG, syncs_of
+from reconciler_dagster.orchestration.resources import EXPLAINED, PURPOSE_TAG
 from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import decisions, quarantine
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import Client
-from reconciler_dagster.postgres.portal import chosen_clients, open_portal
 from reconciler_dagster.postgres.runs import Summary
-from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import told
-
-# Python's own 5 ms, for which a thread that has its slot in the call budget would wait for the one
-# that writes, each time, would cost a twentieth of the rate.
-SWITCH_SECONDS = 0.001
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What to sync. ``start``, ``end``: the months that they fall into are synced whole; ``end``
-    is the last moment. ``afresh``: do not go on with a Great Sync that was cut off.
-    """
-
-    start: datetime | None = None
-    end: datetime | None = None
-    afresh: bool = False
-    config: WindowConfig = field(default_factory=WindowConfig)
-
-    def months(self, now: datetime) -> list[str]:
-        """The months, oldest first. ConfigurationError where there is none."""
-        months = [
-            month
-            for month in months_until(now)
-            if (self.start is None or month >= month_of(self.start))
-            and (self.end is None or month <= month_of(self.end))
-        ]
-        if not months and self.start and self.end and self.start > self.end:
-            raise ConfigurationError("--from lies after --to: swap them.")
-        if not months:
-            raise ConfigurationError("--from lies in the future: name a day up to today.")
-        return months
 
 
 @dataclass
@@ -121,55 +66,33 @@ class Audience(Protocol):
 
 
 def sync_windows(
-    settings: Settings,
-    instance: dg.DagsterInstance,
-    client_id: str | None,
-    choice: Choice,
-    audience: Audience,
+    instance: dg.DagsterInstance, clients: Sequence[Ahead], audience: Audience
 ) -> Iterator[ClientResult]:
-    """Sync one client or all, one after the other, and wait for the end; whatever happens to one
-    of them, the next one has its turn.
-
-    Raises ConfigurationError before anything is run where a setting is missing.
+    """Sync one client after the other, and wait for the end; whatever happens to one of them, the
+    next one has its turn.
     """
-    sys.setswitchinterval(SWITCH_SECONDS)
-    portal = open_portal(settings)
-    tokens.require_some(settings, portal)
-    months = choice.months(datetime.now(UTC))
-    clients = chosen_clients(portal, client_id)
-    ensure_partitions(instance, clients)
-    for client in clients:
-        chosen, _ = syncs_of(settings, portal, client)
-        run_id = f"great sync {uuid4()}"
-        sessions = [
-            Session(settings, portal, client, own, run_id, "great_sync", choice.config.dry_run)
-            # Where none may be written, the first one says why.
-            for own in chosen or maps(settings, client.base_id).values()
-        ]
-        yield _GreatSync(instance, portal, client, sessions, choice, audience).run(months)
+    ensure_partitions(instance, [ahead.client for ahead in clients])
+    for ahead in clients:
+        with ahead:
+            ahead.begin()
+            yield _GreatSync(instance, ahead, audience).run()
 
 
 @dataclass
 class _GreatSync:
-    """One client's. ``ahead``: what lists ahead of the runs, one a sync. ``samples``: by sync, see
-    ``list_window``.
-    """
+    """One client's."""
 
     instance: dg.DagsterInstance
-    portal: Engine
-    client: Client
-    ahead: list[Session]
-    choice: Choice
+    ahead: Ahead
     audience: Audience
     counts: Counts = field(default_factory=Counts)
     summaries: list[Summary] = field(default_factory=list)
-    samples: dict[str, list[datetime]] = field(default_factory=dict)
 
-    def run(self, months: list[str]) -> ClientResult:
+    def run(self) -> ClientResult:
         """Never raises: the result holds the reason, and what was done until then."""
-        client, wrong, why = self.client, False, []
+        client, wrong, why = self.ahead.client, False, []
         try:
-            self._run(months)
+            self._run()
         except Exception as error:
             wrong = isinstance(error, ConfigurationError)
             explained = isinstance(error, EXPLAINED)
@@ -179,76 +102,32 @@ class _GreatSync:
             self._count_calls()
         return _together(client, self.counts, self.summaries, why, wrong)
 
-    def _run(self, months: list[str]) -> None:
-        client, portal, config = self.client, self.portal, self.choice.config
-        for session in self.ahead:
-            session.check_mapping()
-        groups, progress = self._groups(months)
-        if config.dry_run and linked(self.ahead):
-            # What one window's run would make, another one's may link to.
-            groups, progress.windows = [[month for group in groups for month in group]], 1
+    def _run(self) -> None:
+        ahead, client, portal = self.ahead, self.ahead.client, self.ahead.portal
+        outlook = ahead.outlook()
+        if outlook.goes_on:
+            self.audience.say(outlook.goes_on)
+        progress = Progress(len(outlook.groups), outlook.calls_expected, outlook.records_expected)
         self.audience.progress(client, progress)
-        for group, listed_as in listed_ahead(self.ahead, groups, self.samples):
-            summary = _run(portal, self.instance, client, group, config, listed_as)
+        for ready in ahead.windows():
+            summary = _run(portal, self.instance, client, ready, ahead.choice)
             self.summaries.append(summary)
             self.counts.add(Counts(**summary.counts))
             self._count_calls()
-            progress.windows_done, progress.counts = len(self.summaries), self.counts
+            progress.windows_done += ready.windows
+            progress.counts = self.counts
             self.audience.progress(client, progress)
         with portal.begin() as connection:
             # What stands at the end; it does not add up over windows.
             self.counts.quarantined = quarantine.records_by_client(connection)[client.id]
             self.counts.deletions_pending = decisions.pending_by_client(connection)[client.id]
-            if not config.dry_run and all(s.state == "succeeded" for s in self.summaries):
-                for session in self.ahead:
+            if not ahead.choice.dry_run and all(s.state == "succeeded" for s in self.summaries):
+                for session in ahead.sessions:
                     known.finish_great_sync(connection, session.pair)
 
     def _count_calls(self) -> None:
         of_runs = sum(s.counts.get("airtable_calls", 0) for s in self.summaries)
-        self.counts.airtable_calls = of_runs + sum(session.calls for session in self.ahead)
-
-    def _groups(self, months: list[str]) -> tuple[list[list[str]], Progress]:
-        """The months that are to be done, in groups, one a run."""
-        left, by_sync = known.MonthsLeft(months), dict[str, dict[str, int]]()
-        with self.portal.begin() as connection:
-            for session in self.ahead:
-                known_of = known.leads_by_month(connection, session.pair)
-                by_sync[session.map.name] = {} if session.moved else known_of
-            if not self.choice.config.dry_run:
-                left = known.left_of_great_sync(
-                    connection,
-                    [session.pair for session in self.ahead],
-                    months,
-                    afresh=self.choice.afresh,
-                )
-        if left.since is not None:
-            self.audience.say(
-                f"{self.client.name}: goes on with the {len(left.months)} of {len(months)} months "
-                f"that are left of the Great Sync of {left.since.astimezone(UTC):%Y-%m-%d %H:%M} "
-                "UTC; --afresh begins anew."
-            )
-        unknown = [session for session in self.ahead if not by_sync[session.map.name]]
-        with ThreadPoolExecutor(len(self.ahead)) as pool:
-            pages = {s.map.name: pool.submit(tracing.carried(sample_base), s) for s in unknown}
-        samples = {name: page.result() for name, page in pages.items()}
-        self.samples = {name: one for name, one in samples.items() if tells_of_all(one)}
-        if len(samples) == len(self.ahead):
-            # As many as the largest table needs.
-            cut = [
-                unknown_grouped(left.months, sample, FIRST_LISTED_AT_A_TIME)
-                for sample in samples.values()
-            ]
-            groups = max(cut, key=len)
-            return groups, Progress(len(groups), len(groups) * len(cut), None)
-        leads = sum((Counter(one) for one in by_sync.values()), Counter[str]())
-        groups = grouped(left.months, leads, LISTED_LEADS, LISTED_AT_A_TIME)
-        calls = sum(
-            max(1, math.ceil(sum(one.get(month, 0) for month in group) / PAGE))
-            for group in groups
-            for one in by_sync.values()
-        )
-        expected = sum(leads[month] for group in groups for month in group)
-        return groups, Progress(len(groups), calls, expected)
+        self.counts.airtable_calls = of_runs + sum(s.calls for s in self.ahead.sessions)
 
 
 def _together(
@@ -269,19 +148,19 @@ def _together(
 
 
 def _run(
-    portal: Engine,
-    instance: dg.DagsterInstance,
-    client: Client,
-    months: list[str],
-    config: WindowConfig,
-    listed_as: str | None,
+    portal: Engine, instance: dg.DagsterInstance, client: Client, ready: Ready, choice: Choice
 ) -> Summary:
     tags = {
         PURPOSE_TAG: "great_sync",
-        ASSET_PARTITION_RANGE_START_TAG: f"{client.id}|{months[0]}",
-        ASSET_PARTITION_RANGE_END_TAG: f"{client.id}|{months[-1]}",
+        ASSET_PARTITION_RANGE_START_TAG: f"{client.id}|{ready.months[0]}",
+        ASSET_PARTITION_RANGE_END_TAG: f"{client.id}|{ready.months[-1]}",
     }
-    if listed_as:
-        tags[LISTED_AHEAD_TAG] = listed_as
+    if ready.listed_as:
+        tags[LISTED_AHEAD_TAG] = ready.listed_as
+    config = WindowConfig(
+        dry_run=choice.dry_run,
+        allow_mass_clear=choice.allow_mass_clear,
+        allow_refusals=choice.allow_refusals,
+    )
     run_config = dg.RunConfig(ops={"window_change_set": config}, loggers=QUIET)
     return run_in_process(portal, instance, client, "great_sync", run_config, tags)

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from itertools import islice
-
-import dagster as dg
+from typing import TYPE_CHECKING
 
 from reconciler_dagster.core import staging_key
 from reconciler_dagster.core.parts import PART
-from reconciler_dagster.core.source import NotLetIn
 from reconciler_dagster.core.windows import grouped, months_scope, unknown_grouped
-from reconciler_dagster.engine.listing import CHAINS, Progress, Window, list_window
+from reconciler_dagster.engine.listing import Course, Progress, Window, list_window
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.postgres import staging
 from reconciler_dagster.postgres import windows as known
 
-# Leads listed as one window, and windows listed at a time: one chain of pages cannot use up the
-# call budget (about 150 ms a call against 210 ms a slot, and the pages have to be stored too).
+if TYPE_CHECKING:
+    import dagster as dg
+
+# Leads listed as one window, and windows listed at a time where a run lists its own.
 LISTED_LEADS = 2 * PART
 LISTED_AT_A_TIME = 2
-# At first contact a window is mostly one chain, so that fewer end in a page that is not full.
-FIRST_LISTED_AT_A_TIME = CHAINS
-LAST_CHAINS = 2
-# Windows that may be listed and wait for their run, besides those that are being listed; their rows
-# lie in Postgres.
-AHEAD = 1
 # A run with this tag finds its windows listed already, staged under the tag's value.
 LISTED_AHEAD_TAG = "reconciler/listed_ahead"
 
@@ -73,14 +65,11 @@ def list_months(
     months: list[str],
     key: str,
     progress: Progress | None = None,
-    sample: Sequence[datetime] = (),
-    chains: int = 1,
+    course: Course | None = None,
 ) -> Listed:
-    """List some months as one window; for a thread of its own. ``sample``, ``chains``: see
-    ``list_window``.
-    """
+    """List some months as one window; for a thread of its own. See ``list_window``."""
     scope = months_scope(months[0], months[-1])
-    return Listed(months, list_window(session, scope, key, progress, sample, chains))
+    return Listed(months, list_window(session, scope, key, progress, course))
 
 
 def key_of(session: Session) -> str:
@@ -108,45 +97,3 @@ def staged(session: Session, key: str) -> list[Listed]:
         return [Listed(one["months"], Window.from_json(one["window"])) for one in data["windows"]]
     except (KeyError, TypeError):
         raise LookupError(key) from None
-
-
-def listed_ahead(
-    sessions: list[Session], groups: list[list[str]], samples: Mapping[str, Sequence[datetime]]
-) -> Iterator[tuple[list[str], str | None]]:
-    """The groups as the listings of all their syncs come in, each with the key that it was listed
-    under; the next ones are being listed meanwhile. None where that failed: the run tries itself,
-    and records why it cannot.
-    """
-    for session in sessions:
-        session.users  # noqa: B018 - read once, before there are threads
-
-    def list_one(session: Session, number: int, listed_as: str) -> None:
-        key, sample = ahead_key_of(session, listed_as), samples.get(session.map.name, ())
-        # While the last ones are listed, fewer go on at a time than the call rate would bear.
-        chains = 1 if number + at_a_time <= len(groups) else LAST_CHAINS
-        listed = list_months(session, groups[number], key, sample=sample, chains=chains)
-        stage_listed(session, [listed], key)
-
-    def begin(number: int) -> list[Future[None]]:
-        as_ = staging_key.beneath(sessions[0].run_id, number)
-        return [pool.submit(list_one, session, number, as_) for session in sessions]
-
-    at_a_time = FIRST_LISTED_AT_A_TIME if samples else LISTED_AT_A_TIME
-    with ThreadPoolExecutor(at_a_time, thread_name_prefix="list") as pool:
-        numbers = iter(range(len(groups)))
-        waiting = {n: begin(n) for n in islice(numbers, at_a_time + AHEAD)}
-        while waiting:
-            ended = (n for n, each in waiting.items() if all(part.done() for part in each))
-            if (number := next(ended, None)) is None:
-                parts = [part for each in waiting.values() for part in each]
-                wait([part for part in parts if not part.done()], return_when=FIRST_COMPLETED)
-                continue
-            failed = [error for part in waiting.pop(number) if (error := part.exception())]
-            waiting |= {n: begin(n) for n in islice(numbers, 1)}
-            for error in failed:
-                if isinstance(error, NotLetIn):  # every run would be told so, at a call
-                    raise error
-            yield (
-                groups[number],
-                None if failed else staging_key.beneath(sessions[0].run_id, number),
-            )

@@ -19,16 +19,15 @@ from reconciler_dagster.core.findings import Findings
 from reconciler_dagster.core.guard import Unfit, problems
 from reconciler_dagster.core.place import PlaceChanged
 from reconciler_dagster.core.source import SourceError
-from reconciler_dagster.core.sync import SyncMap
+from reconciler_dagster.engine.adopted import syncs_of
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.engine.session import Purpose, Session
-from reconciler_dagster.postgres import adoption, bindings, cursor, deployments, runs
-from reconciler_dagster.postgres.clients import Client, find_client
+from reconciler_dagster.postgres import bindings, cursor, deployments, runs
+from reconciler_dagster.postgres.clients import find_client
 from reconciler_dagster.postgres.connection import engine
 from reconciler_dagster.postgres.lock import ClientBusy, LeaseLost, client_lock
 from reconciler_dagster.postgres.retention import prune_when_due
 from reconciler_dagster.postgres.staging import StagingLost
-from reconciler_dagster.syncs.in_force import maps
 from reconciler_dagster.telling import told
 
 log = logging.getLogger("reconciler_dagster.runs")
@@ -194,18 +193,6 @@ class ClientRun:
         with self.engine.begin() as connection:
             runs.finish(connection, client_id, self.run_id, state="failed", message=why[:2000])
             runs.add_findings(connection, client_id, self.run_id, findings)
-
-
-def syncs_of(settings: Settings, portal: Engine, client: Client) -> tuple[list[SyncMap], list[str]]:
-    """The client's syncs without those that are new, and why they are left out. What a run derives
-    in rows of a new sync is left out with it.
-    """
-    every = maps(settings, client.base_id)
-    with portal.connect() as connection:
-        standing = adoption.standing(connection, client.id)
-    new = standing.new_syncs(every)
-    chosen = {name: own for name, own in every.items() if name not in new}
-    return [own.among(chosen) for own in chosen.values()], standing.why_without(every)
 
 
 def moved(sessions: list[Session]) -> list[str]:

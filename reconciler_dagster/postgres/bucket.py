@@ -16,12 +16,12 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 from sqlalchemy import Engine, text
 
 from reconciler_dagster.postgres.connection import at_once
+from reconciler_dagster.turns import Turns
 
 # How long after an urgent caller asked the others stand back; a delta's calls follow each other
 # faster.
@@ -72,7 +72,7 @@ _LATE = text("""
 """)
 
 # Of the callers of this process to a base, urgent ones and others, the one whose turn it is.
-_TURNS: dict[tuple[str, bool], Lock] = {}
+_TURNS: dict[tuple[str, bool], Turns] = {}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Slot:
 class Bucket:
     """The bucket of one base, seen by one caller.
 
-    ``purpose``: what the calls are logged under. ``urgent``: a delta or manual run.
+    ``purpose``: what the calls are logged under. ``urgent``: a delta or manual run. ``rank``: who
+    of this process goes first, the lowest one.
     """
 
     def __init__(
@@ -108,7 +109,8 @@ class Bucket:
             "spacing": 1 / self._in_window,
             "urgent_seconds": URGENT_SECONDS,
         }
-        self._turn = _TURNS.setdefault((base_id, urgent), Lock())
+        self.rank = 0
+        self._turns = _TURNS.setdefault((base_id, urgent), Turns())
         with at_once(self._engine) as connection:
             connection.execute(
                 text(
@@ -123,7 +125,7 @@ class Bucket:
 
         The callers of a process wait one behind the other, so that one of them asks at a time.
         """
-        with self._turn:
+        with self._turns.turn(self.rank):
             while True:
                 began = time.monotonic()
                 with at_once(self._engine) as connection:

@@ -30,9 +30,14 @@ class Repertoire:
         self.encoding = server_encoding(engine)
         self._known: dict[str, bool] = {}
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether there is no character that the database cannot store."""
+        return self.encoding in _TAKE_ALL
+
     def lacks(self, written: str) -> list[str]:
         """The characters of a text that the database cannot store, in their order."""
-        if written.isascii() or self.encoding in _TAKE_ALL:
+        if written.isascii() or self.takes_all:
             return []
         characters = dict.fromkeys(written)
         new = "".join(c for c in characters if c not in self._known and not c.isascii())

@@ -8,5 +8,5 @@ import orjson
 
 
 def dump(value: Any) -> str:
-    """JSON text for a jsonb parameter."""
+    """JSON text for a jsonb parameter. A dataclass becomes an object, without a copy of it."""
     return orjson.dumps(value).decode()

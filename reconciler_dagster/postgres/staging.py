@@ -6,7 +6,7 @@ Rows are keyed by run id, so a failed step can be run again, and are dropped wit
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -64,7 +64,7 @@ class StagingLost(Exception):
 
 def stage_records(connection: Connection, run_id: str, records: Iterable[StagedRecord]) -> None:
     """Add remote records; a later copy of the same record replaces the earlier one."""
-    rows = [asdict(record) for record in {r.record_id: r for r in records}.values()]
+    rows = list({r.record_id: r for r in records}.values())
     connection.execute(
         text(
             "INSERT INTO reconciler.staged_record "
@@ -199,7 +199,7 @@ def lead_ids(connection: Connection, run_id: str) -> list[str]:
 def stage_changes(connection: Connection, run_id: str, changes: Mapping[str, LeadChange]) -> None:
     """The plan of a run, lead by lead."""
     rows = [
-        {"record_id": key, "change": asdict(change), "outbound": bool(change.to_airtable)}
+        {"record_id": key, "change": change, "outbound": bool(change.to_airtable)}
         for key, change in changes.items()
     ]
     connection.execute(

@@ -151,11 +151,14 @@ class WriteRecorder:
         return (self.fields if column in self.fields else self.declared.fields)[column].codec
 
     def _differs(self, value: Any, row: Mapping[str, Any], column: str) -> bool:
+        there = row.get(column)
+        if there is None and value is None:  # most cells of most leads
+            return False
         if column not in self.declared.fields:
-            return bool(row.get(column) != value)
+            return bool(there != value)
         codec = self._codec(column)
         try:
-            there = codec.from_postgres(row.get(column), self.users)
+            held = codec.from_postgres(there, self.users)
         except Unreadable:
             return True
-        return bool(there != codec.from_postgres(value, self.users))
+        return bool(held != codec.from_postgres(value, self.users))

@@ -45,11 +45,12 @@ def test_the_first_month_is_open_to_the_past_and_the_newest_is_there() -> None:
     st.dictionaries(st.sampled_from(MONTHS), st.integers(0, 900)),
     st.integers(1, 1000),
     st.integers(1, 4),
+    st.booleans(),
 )
 def test_groups_hold_every_month_once_side_by_side_and_not_too_much(
-    months: set[str], leads: dict[str, int], most: int, at_a_time: int
+    months: set[str], leads: dict[str, int], most: int, at_a_time: int, tapered: bool
 ) -> None:
-    groups = grouped(sorted(months), leads, most, at_a_time)
+    groups = grouped(sorted(months), leads, most, at_a_time, tapered=tapered)
     assert [month for group in groups for month in group] == sorted(months)
     for number, group in enumerate(groups, start=1):
         assert len(contiguous(group)) == 1
@@ -63,6 +64,18 @@ def test_what_is_listed_at_a_time_does_not_end_at_a_time() -> None:
     sizes = [len(group) for group in grouped(MONTHS, leads, 800, at_a_time=4)]
     assert sizes[:6] == [2, 4, 6, 8, 8, 8]
     assert [len(group) for group in grouped(MONTHS, leads, 800)][:3] == [8, 8, 8]
+
+
+def test_tapered_groups_hold_less_and_less_in_the_end() -> None:
+    leads = dict.fromkeys(MONTHS, 100)
+    groups = grouped(MONTHS, leads, 800, at_a_time=4, tapered=True)
+    left = len(MONTHS) - sum(map(len, groups[:4]))
+    for group in groups[4:]:
+        assert len(group) <= max(left, 8) / 3
+        left -= len(group)
+    sizes = [len(group) for group in groups]
+    assert sizes[:4] == [2, 4, 6, 8], "at the beginning as ever"
+    assert sizes[-1] <= 2
 
 
 @given(st.integers(1, len(MONTHS)))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import CancelledError
 from datetime import UTC, datetime
 
 import pytest
 
-from reconciler_dagster.core.scope import Scope
+from reconciler_dagster.core.scope import EVERYTHING, Scope
 from reconciler_dagster.engine import windows
+from reconciler_dagster.engine.listing import CHAINS, Course, list_window
 from reconciler_dagster.postgres.lock import client_lock
-from reconciler_dagster_tests.windows import carried_out, listed, sweep
+from reconciler_dagster_tests.windows import carried_out, listed, session, sweep
 from reconciler_dagster_tests.world import ANN, World, world
 
 pytestmark = pytest.mark.minutes
@@ -225,3 +227,17 @@ def test_those_who_yield_let_others_go_first(acme: World) -> None:
     delta.join()
     part.join()
     assert order == ["delta", "part"]
+
+
+def test_a_listing_that_nobody_wants_any_more_ends_after_the_pages_under_way(
+    portal_db: str,
+) -> None:
+    """A person who interrupts a Great Sync does not wait for all that is being listed."""
+    with world(portal_db, leads=1500) as acme:
+        acme.sync()
+        own, course = session(acme), Course()
+        before = len(acme.sandbox.calls())
+        course.ended.set()
+        with pytest.raises(CancelledError):
+            list_window(own, EVERYTHING, own.run_id, course=course)
+        assert len(acme.sandbox.calls()) - before <= CHAINS

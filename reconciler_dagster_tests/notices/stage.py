@@ -13,8 +13,9 @@ import pytest
 from reconciler_dagster.notices.keeper import Keeper
 from reconciler_dagster.notices.kinds import KINDS
 from reconciler_dagster.notices.watcher import Watcher, look
+from reconciler_dagster.orchestration.ahead import Choice, begin
 from reconciler_dagster.orchestration.execute import sync_clients
-from reconciler_dagster.orchestration.great_sync import Choice, sync_windows
+from reconciler_dagster.orchestration.great_sync import sync_windows
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster_tests.deployment import eventually
 from reconciler_dagster_tests.notices.receivers import Endpoint, Mailbox, notice_settings
@@ -51,7 +52,7 @@ class Stage:
             list(sync_clients(self.acme.settings, self.instance, None, SyncConfig()))
 
     def great_sync(self) -> None:
-        list(sync_windows(self.acme.settings, self.instance, None, Choice(), Told()))
+        list(sync_windows(self.instance, begin(self.acme.settings, None, Choice()), Told()))
 
     def look(self, **more: Any) -> list[str]:
         """What is new in the mailbox."""

@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 
+from reconciler_dagster.orchestration.ahead import Choice, begin
 from reconciler_dagster.orchestration.execute import ClientResult
-from reconciler_dagster.orchestration.great_sync import Choice, Progress, sync_windows
+from reconciler_dagster.orchestration.great_sync import Progress, sync_windows
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.sandbox.testing import SandboxClient
 from reconciler_dagster_tests.world import World
@@ -65,13 +66,8 @@ def great_sync(
 ) -> tuple[ClientResult, Told]:
     """Of the only client."""
     told = Told()
-    (result,) = sync_windows(
-        acme.settings,
-        instance,
-        None,
-        Choice(**choice),  # type: ignore[arg-type]
-        told,
-    )
+    clients = begin(acme.settings, None, Choice(**choice))  # type: ignore[arg-type]
+    (result,) = sync_windows(instance, clients, told)
     return result, told
 
 

@@ -21,7 +21,6 @@ from reconciler_dagster.orchestration.audit import every_hour
 from reconciler_dagster.orchestration.execute import audit_clients, decide_deletions
 from reconciler_dagster.orchestration.partitions import WINDOWS
 from reconciler_dagster.orchestration.reconciled_windows import RECONCILED_WINDOWS
-from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.sandbox.postgres import PostgresServer
 from reconciler_dagster_tests.crash.busy import Before, end_state
@@ -42,14 +41,16 @@ def acme(portal_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield here
 
 
-def test_every_window_is_a_run_and_a_delta_goes_on_from_there(
+def test_every_window_has_its_run_and_a_delta_goes_on_from_there(
     acme: World, instance: dg.DagsterInstance
 ) -> None:
     result, told = great_sync(acme, instance)
     assert result.attention == []
     assert (result.counts.pulled, result.counts.local_writes) == (240, 240)
     runs = instance.get_runs()
-    assert told.steps == [(n, len(runs)) for n in range(len(runs) + 1)]
+    done = [windows for windows, _ in told.steps]  # neighbours may share a run
+    assert (done[0], len(done), done) == (0, len(runs) + 1, sorted(set(done)))
+    assert {of for _, of in told.steps} == {done[-1]}
     assert told.said == []
     assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
     partitions = instance.get_materialized_partitions(RECONCILED_WINDOWS)
@@ -72,8 +73,8 @@ def test_a_first_contact_lists_no_page_twice(
     """Nobody knows how many leads a month holds; a page of the base says how to cut it."""
     with world(portal_db, leads=1500) as acme:
         point_at(monkeypatch, portal_db, acme.sandbox)
-        result, _ = great_sync(acme, instance)
-        windows = len(instance.get_runs())
+        result, told = great_sync(acme, instance)
+        _, windows = told.steps[-1]
         assert (result.counts.pulled, result.counts.local_writes) == (1500, 1500)
         # One for the metadata, one for the sample; a window's last page is not full.
         assert result.counts.airtable_calls <= 2 + 1500 // 100 + windows
@@ -82,7 +83,7 @@ def test_a_first_contact_lists_no_page_twice(
 
 
 def test_a_dry_run_writes_nothing_and_tells_all(acme: World, instance: dg.DagsterInstance) -> None:
-    result, _ = great_sync(acme, instance, config=WindowConfig(dry_run=True))
+    result, _ = great_sync(acme, instance, dry_run=True)
     assert result.change_set["inserts"] == 240
     for table in ("public.leads", "reconciler.baseline", "reconciler.staged_record"):
         assert acme.value(f"SELECT count(*) FROM {table}") == 0  # noqa: S608 - named above
@@ -93,7 +94,7 @@ def test_a_dry_run_of_a_first_contact_is_told_by_field(
     acme: World, instance: dg.DagsterInstance, capsys: pytest.CaptureFixture[str]
 ) -> None:
     half = portal_rows(acme)
-    result, _ = great_sync(acme, instance, config=WindowConfig(dry_run=True))
+    result, _ = great_sync(acme, instance, dry_run=True)
     show(result, dry_run=True)
     told = capsys.readouterr().out
     assert "would insert 120 leads\n" in told
@@ -125,7 +126,7 @@ def test_the_brake_stops_the_writing_of_a_window(acme: World, instance: dg.Dagst
     assert any("would empty cells of" in why for why in result.attention)
     assert {call["method"] for call in acme.sandbox.calls()} <= {"GET", "POST"}
     assert "window_clear_brake" in failed_checks(instance)
-    allowed, _ = great_sync(acme, instance, config=WindowConfig(allow_mass_clear=True))
+    allowed, _ = great_sync(acme, instance, allow_mass_clear=True)
     assert allowed.counts.remote_writes == 240
     acme.assert_converged()
 

@@ -11,7 +11,6 @@ import pytest
 
 from reconciler_dagster.core.windows import months_until
 from reconciler_dagster.orchestration.reconciled_windows import RECONCILED_WINDOWS
-from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster_tests.orchestration.conftest import great_sync, point_at
 from reconciler_dagster_tests.owner.tables import Tables, tables
@@ -51,7 +50,7 @@ def test_each_sync_has_its_months_in_its_own_group(
 ) -> None:
     """A month is proved of all syncs only where it is of each."""
     own, all_ = dg.AssetKey(["campaigns", "campaigns_windows"]), RECONCILED_WINDOWS
-    great_sync(portal.acme, instance, config=WindowConfig(dry_run=True))
+    great_sync(portal.acme, instance, dry_run=True)
     assert instance.get_materialized_partitions(own) == set()
     portal.acme.sync()
     portal.on("Leads").fault("short_listing", keep=60, method="GET", times=None)
@@ -92,7 +91,7 @@ def test_a_dry_run_knows_the_rows_that_the_run_would_make(
     some = next(iter(portal.on("Campaigns").records()))
     for record_id, linked in ((old, new), (young, some), (leads[1][0], nameless)):
         portal.acme.sandbox.edit(record_id, {"Linked Campaign": [linked]})
-    dry, _ = great_sync(portal.acme, instance, config=WindowConfig(dry_run=True))
+    dry, _ = great_sync(portal.acme, instance, dry_run=True)
     assert portal.waiting() == []
     ran, _ = great_sync(portal.acme, instance)
     assert ran.attention == ["1 record in quarantine: see `reconciler quarantine list`."]
@@ -117,7 +116,7 @@ def test_a_dry_run_over_what_is_met_plans_each_cell(
     for record_id in sorted(portal.acme.sandbox.records())[:3]:
         portal.sql("UPDATE leads SET campaign_id = NULL WHERE airtable_record_id = :r", r=record_id)
         portal.acme.sandbox.edit(record_id, {"Linked Campaign": [new], "Company": "Else"})
-    dry, _ = great_sync(portal.acme, instance, config=WindowConfig(dry_run=True))
+    dry, _ = great_sync(portal.acme, instance, dry_run=True)
     great_sync(portal.acme, instance)
     assert portal.waiting() == []
     assert dry.change_set["refusals"] == []

@@ -11,10 +11,11 @@ import pytest
 from reconciler_dagster.core.windows import month_of, months_until
 from reconciler_dagster.definitions import defs
 from reconciler_dagster.orchestration import resources
+from reconciler_dagster.orchestration.ahead import Choice, begin
 from reconciler_dagster.orchestration.assets import RECONCILED_LEADS
 from reconciler_dagster.orchestration.execute import audit_clients, sync_clients
 from reconciler_dagster.orchestration.failures import by_client
-from reconciler_dagster.orchestration.great_sync import Choice, sync_windows
+from reconciler_dagster.orchestration.great_sync import sync_windows
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.reconciled_windows import RECONCILED_WINDOWS
@@ -270,7 +271,7 @@ def test_one_client_s_trouble_leaves_the_others_of_a_great_sync_alone(
         "CREATE TRIGGER refuse BEFORE INSERT ON reconciler.great_sync "
         "FOR EACH ROW EXECUTE FUNCTION refuse()"
     )
-    results = sync_windows(acme.settings, instance, None, Choice(), Told())
+    results = sync_windows(instance, begin(acme.settings, None, Choice()), Told())
     nowhere, refused, fine = results
     assert [r.client.name for r in (nowhere, refused, fine)] == ["Aardvark", "Acme", "Beta"]
     assert nowhere.misconfigured

@@ -14,15 +14,14 @@ from reconciler_dagster.cli import main
 from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.core.windows import months_until
 from reconciler_dagster.definitions import defs
+from reconciler_dagster.orchestration.ahead import Choice
 from reconciler_dagster.orchestration.assets import RECONCILED_LEADS
 from reconciler_dagster.orchestration.execute import audit_clients, sync_clients
 from reconciler_dagster.orchestration.failures import by_client
-from reconciler_dagster.orchestration.great_sync import Choice
 from reconciler_dagster.orchestration.ops import SyncConfig
 from reconciler_dagster.orchestration.partitions import ensure_partitions
 from reconciler_dagster.orchestration.reconciled_windows import RECONCILED_WINDOWS
 from reconciler_dagster.orchestration.resources import NOTHING_LISTED
-from reconciler_dagster.orchestration.windows import WindowConfig
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster_tests.orchestration.conftest import great_sync, latest_checks, point_at
 from reconciler_dagster_tests.world import World, world
@@ -53,7 +52,7 @@ def proved(instance: dg.DagsterInstance, acme: World) -> list[str]:
 def test_a_dry_run_proves_no_month_and_counts_what_it_listed(
     met: World, instance: dg.DagsterInstance
 ) -> None:
-    result, told = great_sync(met, instance, config=WindowConfig(dry_run=True))
+    result, told = great_sync(met, instance, dry_run=True)
     assert proved(instance, met) == []
     assert result.counts.pulled == 60
     assert told.last is not None
