@@ -115,13 +115,16 @@ def test_the_newest_migration_is_alembic_s_head() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [newest()]
 
 
-def test_a_great_sync_asks_airtable_before_dagster_is_imported() -> None:
-    """What talks to Airtable is imported by then: while Dagster is, no other thread is to import
-    the same modules from another end.
+def test_a_great_sync_begins_without_dagster() -> None:
+    """Its first call has gone before Dagster is imported. What talks to Airtable is imported by
+    then: no thread is to import the same modules from another end.
     """
     asked = (
         "import sys, reconciler_dagster.cli.great_sync;"
-        "print(sorted({'dagster', 'pandas', 'pyairtable.api'} & sys.modules.keys()))"
+        "from reconciler_dagster.airtable.base import import_client;"
+        "print(*{'dagster', 'pandas', 'pyairtable'} & sys.modules.keys());"
+        "import_client();"
+        "print(*{'dagster', 'pandas', 'pyairtable.api'} & sys.modules.keys())"
     )
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "['pyairtable.api']"
+    assert told.stdout.splitlines() == ["", "pyairtable.api"]

@@ -71,6 +71,10 @@ EXAMPLES = [
     "reconciler_dagster_tests/engine/test_glance.py",
     "reconciler_dagster_tests/orchestration/test_glance.py",
     "reconciler_dagster_tests/orchestration/test_bookkeeping.py",
+    "reconciler_dagster_tests/orchestration/test_listed_ahead.py",
+    "reconciler_dagster_tests/engine/test_frames.py",
+    "reconciler_dagster_tests/engine/test_windows.py",
+    "reconciler_dagster_tests/test_turns.py",
 ]
 HISTORIES = "40"
 

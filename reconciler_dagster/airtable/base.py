@@ -37,6 +37,11 @@ _SET_LATER = "set by the transport"
 FIELD_ID = re.compile(r"fld[A-Za-z0-9]{14}")
 
 
+def import_client() -> None:
+    """Import pyairtable, which else is imported when a base is first read."""
+    import pyairtable.api  # noqa: F401
+
+
 class Base:
     """One base. Not to be shared between threads."""
 
@@ -57,6 +62,15 @@ class Base:
             settings.lockout_seconds,
             settings.retry_seconds,
         )
+
+    @property
+    def rank(self) -> int:
+        """See ``Source``."""
+        return self.transport.bucket.rank
+
+    @rank.setter
+    def rank(self, rank: int) -> None:
+        self.transport.bucket.rank = rank
 
     @property
     def clock(self) -> Clock:

@@ -18,6 +18,8 @@ class _Now(NamedTuple):
 class _Alone:
     """The budget of a command that makes two calls: no table in Postgres is asked."""
 
+    rank = 0
+
     def take(self) -> _Now:
         return _Now(time.monotonic())
 

@@ -74,6 +74,8 @@ class Slot(Protocol):
 class Bucket(Protocol):
     """The shared call budget of one base; see reconciler_dagster.postgres.bucket."""
 
+    rank: int
+
     def take(self) -> Slot:
         """Wait for a slot."""
 

@@ -17,6 +17,16 @@ from reconciler_dagster.core.scope import Scope
 from reconciler_dagster.core.source import PAGE
 from reconciler_dagster.core.windows import SAMPLED_CHAIN
 
+# Chains of the last window that is listed, of the one before, and so on.
+_LAST_CHAINS = {1: 3, 2: 2, 3: 2}
+
+
+def chains_wanted(left: int) -> int:
+    """Of a window of which nothing is known, when so many are left with it: in the end there are
+    fewer windows to take what the call rate bears.
+    """
+    return _LAST_CHAINS.get(left, 1)
+
 
 def pieces_of_known(created: Sequence[datetime], window: Scope, most: int) -> list[Scope]:
     """At most ``most`` pieces of whole pages each, as far as the known records tell.

@@ -118,8 +118,10 @@ class Source(Protocol):
     """The records of one client, in tables. Not shared between threads.
 
     Tables and fields are named by id. Wrong settings raise ConfigurationError, all else a
-    `SourceError`.
+    `SourceError`. ``rank``: of those in this process who wait for a call, the lowest goes first.
     """
+
+    rank: int
 
     @property
     def clock(self) -> Clock:

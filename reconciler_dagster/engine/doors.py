@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from reconciler_dagster.airtable.base import Base
+from reconciler_dagster.airtable.base import Base, import_client
 from reconciler_dagster.airtable.errors import DEFAULT_REFUSED, ScopeLost
 from reconciler_dagster.airtable.owner import is_limited, missing_scopes
 from reconciler_dagster.airtable.token import Token
@@ -39,7 +39,7 @@ class Doors:
     # One for all doors of the run: see airtable.token.
     token: Token = field(init=False)
     _opened: list[Source] = field(default_factory=list)
-    _idle: list[tuple[Source, Bucket]] = field(default_factory=list)
+    _idle: list[Source] = field(default_factory=list)
     # Of each token that was refused something: what it lacks, None where that is not told.
     _missing: dict[str, list[str] | None] = field(default_factory=dict)
 
@@ -52,9 +52,6 @@ class Doors:
 
     def open(self) -> Source:
         """A door that is not shared with another thread."""
-        return self._open()[0]
-
-    def _open(self) -> tuple[Source, Bucket]:
         bucket = Bucket(
             self.engine,
             self.client.base_id,
@@ -68,7 +65,7 @@ class Doors:
         opened.transport.base_locked_out = self._lock_out_others
         opened.transport.not_permitted = self._require_scopes
         self._opened.append(opened)
-        return opened, bucket
+        return opened
 
     @contextmanager
     def borrowed(self, rank: int = 0) -> Iterator[Source]:
@@ -76,15 +73,21 @@ class Doors:
         calls go before those of a higher one.
         """
         try:
-            door = self._idle.pop()
+            opened = self._idle.pop()
         except IndexError:
-            door = self._open()
-        opened, bucket = door
-        bucket.rank = rank
+            opened = self.open()
+        opened.rank = rank
         try:
             yield opened
         finally:
-            self._idle.append(door)
+            self._idle.append(opened)
+
+    @staticmethod
+    def import_client() -> None:
+        """Import now what a door imports when it first reads: later another thread may be importing
+        what that needs.
+        """
+        import_client()
 
     def _lock_out_others(self, token: str, seconds: float) -> None:
         """After a 429. Airtable does not say whether it is about the base or about its user: a call

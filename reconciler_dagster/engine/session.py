@@ -99,6 +99,10 @@ class Session:
         """
         return self._doors.borrowed(rank)
 
+    def import_client(self) -> None:
+        """See ``Doors``."""
+        self._doors.import_client()
+
     @cached_property
     def guard(self) -> Facts:
         """What may keep edits from being noted, as of the start of the run. Raises core.guard.Unfit

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-import pyairtable.api  # noqa: F401 - while Dagster is imported, no other thread is to import much
 from sqlalchemy import Engine
 
 from reconciler_dagster import tracing
@@ -118,6 +117,8 @@ class Ahead:
             # Where none may be written, the first one says why.
             for own in chosen or maps(self.settings, self.client.base_id).values()
         ]
+        for session in self.sessions[:1]:
+            session.import_client()  # before a thread does so while this one imports Dagster
         self._begun = self._pool(1).submit(tracing.carried(self._begin))
 
     def outlook(self) -> Outlook:

@@ -10,6 +10,7 @@ from itertools import count, islice
 from threading import Event
 
 from reconciler_dagster.core import staging_key
+from reconciler_dagster.core.cuts import chains_wanted
 from reconciler_dagster.core.source import NotLetIn
 from reconciler_dagster.core.windows import contiguous
 from reconciler_dagster.engine.listing import Course
@@ -25,8 +26,6 @@ from reconciler_dagster.orchestration.listing import (
 # Windows that may be listed and wait for their run, besides those that are being listed; their rows
 # lie in Postgres.
 WAITING = 1
-# Of a base of which nothing is known: chains of the last window, the one before, and so on.
-LAST_CHAINS = {1: 3, 2: 2, 3: 2}
 
 
 @dataclass(frozen=True)
@@ -125,8 +124,7 @@ class Windows:
         as_ = staging_key.beneath(self._sessions[0].run_id, number)
         course = Course(
             sample=self._samples.get(session.map.name, ()),
-            # In the end fewer windows are there to take what the call rate bears.
-            chains=LAST_CHAINS.get(len(self._groups) - number, 1),
+            chains=chains_wanted(len(self._groups) - number),
             # So that no two end together, and the last run has less to do.
             rank=1 + number,
             ended=self._ended,

@@ -32,6 +32,8 @@ from reconciler_dagster.sandbox.testing import SandboxClient, running_sandbox
 class Unlimited:
     """A bucket without a bottom that keeps what it was told."""
 
+    rank = 0
+
     def __init__(self) -> None:
         self.lockouts: list[float] = []
 

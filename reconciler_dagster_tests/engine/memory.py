@@ -70,7 +70,7 @@ class InMemory:
 
     def __init__(self, memory: Memory, may_write: Callable[[], None]) -> None:
         self._memory, self._may_write = memory, may_write
-        self.clock = Clock(datetime.now(UTC))
+        self.clock, self.rank = Clock(datetime.now(UTC)), 0
 
     def schema(self, table: str, table_id: str | None = None) -> TableSchema:
         self._call("schema")
