@@ -72,6 +72,7 @@ def great_sync(
         clients = begin(settings, client_id, choice)
         for ahead in clients[:1]:
             held.enter_context(ahead)
+            ahead.wait_until_known()
         with importing():
             from reconciler_dagster.orchestration.great_sync import sync_windows
             from reconciler_dagster.orchestration.instance import dagster_instance

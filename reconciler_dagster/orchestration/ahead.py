@@ -9,7 +9,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Event
@@ -117,9 +117,17 @@ class Ahead:
             # Where none may be written, the first one says why.
             for own in chosen or maps(self.settings, self.client.base_id).values()
         ]
-        for session in self.sessions[:1]:
-            session.import_client()  # before a thread does so while this one imports Dagster
         self._begun = self._pool(1).submit(tracing.carried(self._begin))
+
+    def wait_until_known(self) -> None:
+        """Until the first windows are being listed, or it is known why they cannot be. Whoever
+        imports Dagster afterwards holds up none of these calls, and meets no thread that imports.
+        """
+        self.begin()
+        for session in self.sessions[:1]:
+            session.import_client()  # while the first call is under way
+        assert self._begun is not None
+        wait([self._begun])
 
     def outlook(self) -> Outlook:
         """Waits until it is known. Raises why it cannot be."""

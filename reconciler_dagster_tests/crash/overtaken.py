@@ -7,17 +7,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler_dagster.core.source import BATCH
 from reconciler_dagster.postgres.lock import client_lock
 from reconciler_dagster_tests.crash.busy import Copies
 from reconciler_dagster_tests.crash.nursery import Nursery
 from reconciler_dagster_tests.model.invariants import crash_equivalence
 from reconciler_dagster_tests.world import World
 
-# Batches that went side by side, without the one at whose call the run was stopped, if it was at a
-# call. One that had been let through already cannot be called back: Airtable knows no lease.
+# Batches that went side by side, each noted as sent in a transaction of its own, without the one at
+# whose call the run was stopped, if it was at a call. One that had been let through already cannot
+# be called back: Airtable knows no lease.
 _BESIDE = """
-SELECT greatest(0, ceil(count(*) / CAST(:batch AS numeric)) - :own)::int FROM reconciler.journal
+SELECT greatest(0, count(DISTINCT xmin::text) - :own)::int FROM reconciler.journal
 WHERE run_id = :id AND state = 'sent'
 """
 _WRITES = "SELECT side, record_id, field FROM reconciler.history WHERE run_id = :id ORDER BY id"
@@ -85,7 +85,7 @@ def overtake(case: World, run_id: str, *, at_a_write: bool = True) -> Overtaken:
     """
     with client_lock(case.engine, case.client.id, "takes it over", 600):
         pass
-    beside = case.value(_BESIDE, id=run_id, batch=BATCH, own=int(at_a_write))
+    beside = case.value(_BESIDE, id=run_id, own=int(at_a_write))
     case.sync()
     written = case.sql(_WRITES, id=run_id)
     case.sandbox.reset_calls()
