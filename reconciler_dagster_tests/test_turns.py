@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -32,11 +30,6 @@ class Waiters:
         while len(self.turns._waiting) == before:
             pass
 
-    @contextmanager
-    def holding(self) -> Iterator[None]:
-        with self.turns.turn():
-            yield
-
     def join(self) -> None:
         for thread in self._threads:
             thread.join(60)
@@ -45,7 +38,7 @@ class Waiters:
 
 def test_the_lowest_rank_is_next_and_of_equals_who_asked_first() -> None:
     waiters = Waiters()
-    with waiters.holding():
+    with waiters.turns.turn():
         for name, rank in (("second", 2), ("third", 2), ("first", 1), ("last", 3)):
             waiters.add(name, rank)
     waiters.join()
@@ -90,7 +83,7 @@ def test_who_is_interrupted_while_it_waits_holds_up_nobody(monkeypatch: pytest.M
         with pytest.raises(KeyboardInterrupt), waiters.turns.turn(0):
             waiters.had.append("interrupted")
 
-    with waiters.holding():
+    with waiters.turns.turn():
         first = threading.Thread(target=take, name="interrupted")
         first.start()
         while not waiters.turns._waiting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ def great_sync(
     with ExitStack() as held:
         clients = begin(settings, client_id, choice)
         for ahead in clients[:1]:
-            held.enter_context(ahead)
+            held.enter_context(closing(ahead))
             ahead.wait_until_known()
         with importing():
             from reconciler_dagster.orchestration.great_sync import sync_windows

@@ -13,8 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Event
-from types import TracebackType
-from typing import Self
 from uuid import uuid4
 
 from sqlalchemy import Engine
@@ -35,10 +33,7 @@ from reconciler_dagster.engine.coming import linked
 from reconciler_dagster.engine.listing import CHAINS, sample_base
 from reconciler_dagster.engine.session import Session
 from reconciler_dagster.orchestration.listed_ahead import Ready, Windows
-from reconciler_dagster.orchestration.listing import (
-    LISTED_AT_A_TIME,
-    LISTED_LEADS,
-)
+from reconciler_dagster.orchestration.listing import LISTED_AT_A_TIME, LISTED_LEADS
 from reconciler_dagster.postgres import windows as known
 from reconciler_dagster.postgres.clients import Client
 from reconciler_dagster.postgres.portal import chosen_clients, open_portal
@@ -94,7 +89,7 @@ class Outlook:
 
 @dataclass
 class Ahead:
-    """One client's listing. A context: where it is left, what is still being listed ends."""
+    """One client's listing, to be closed."""
 
     settings: Settings
     portal: Engine
@@ -106,50 +101,38 @@ class Ahead:
     _pools: list[ThreadPoolExecutor] = field(default_factory=list)
     _begun: Future[tuple[Outlook, Windows]] | None = None
 
-    def begin(self) -> None:
+    def begin(self) -> Future[tuple[Outlook, Windows]]:
         """Begin in the background; done once."""
-        if self._begun is not None:
-            return
-        chosen, _ = syncs_of(self.settings, self.portal, self.client)
-        run_id, dry_run = f"great sync {uuid4()}", self.choice.dry_run
-        self.sessions = [
-            Session(self.settings, self.portal, self.client, own, run_id, "great_sync", dry_run)
-            # Where none may be written, the first one says why.
-            for own in chosen or maps(self.settings, self.client.base_id).values()
-        ]
-        self._begun = self._pool(1).submit(tracing.carried(self._begin))
+        if self._begun is None:
+            chosen, _ = syncs_of(self.settings, self.portal, self.client)
+            run_id, dry_run = f"great sync {uuid4()}", self.choice.dry_run
+            self.sessions = [
+                Session(self.settings, self.portal, self.client, own, run_id, "great_sync", dry_run)
+                # Where none may be written, the first one says why.
+                for own in chosen or maps(self.settings, self.client.base_id).values()
+            ]
+            self._begun = self._pool(1).submit(tracing.carried(self._begin))
+        return self._begun
 
     def wait_until_known(self) -> None:
         """Until the first windows are being listed, or it is known why they cannot be. Whoever
         imports Dagster afterwards holds up none of these calls, and meets no thread that imports.
         """
-        self.begin()
+        begun = self.begin()
         for session in self.sessions[:1]:
             session.import_client()  # while the first call is under way
-        assert self._begun is not None
-        wait([self._begun])
+        wait([begun])
 
     def outlook(self) -> Outlook:
         """Waits until it is known. Raises why it cannot be."""
-        self.begin()
-        assert self._begun is not None
-        return self._begun.result()[0]
+        return self.begin().result()[0]
 
     def windows(self) -> Iterator[Ready]:
         """See ``Windows.as_they_end``."""
-        self.begin()
-        assert self._begun is not None
-        return self._begun.result()[1].as_they_end()
+        return self.begin().result()[1].as_they_end()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End what is still being listed."""
         self._ended.set()
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
@@ -24,11 +25,7 @@ from reconciler_dagster.config import ConfigurationError
 from reconciler_dagster.engine.change_set import ChangeSet, combined
 from reconciler_dagster.engine.counts import Counts
 from reconciler_dagster.orchestration.ahead import Ahead, Choice
-from reconciler_dagster.orchestration.execute import (
-    QUIET,
-    ClientResult,
-    run_in_process,
-)
+from reconciler_dagster.orchestration.execute import QUIET, ClientResult, run_in_process
 from reconciler_dagster.orchestration.listed_ahead import Ready
 from reconciler_dagster.orchestration.listing import LISTED_AHEAD_TAG
 from reconciler_dagster.orchestration.metadata import attention_of_client, attention_of_findings
@@ -73,7 +70,7 @@ def sync_windows(
     """
     ensure_partitions(instance, [ahead.client for ahead in clients])
     for ahead in clients:
-        with ahead:
+        with closing(ahead):
             ahead.begin()
             yield _GreatSync(instance, ahead, audience).run()
 
