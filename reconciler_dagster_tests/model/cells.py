@@ -61,6 +61,11 @@ class Cells(Stage):
             self.memory.forgive(record_id)
         self._note_forgotten(agreed=False)
 
+    def _base_is_met(self) -> bool:
+        """Whether a run has noticed the base. It forgets then what is agreed on in another one."""
+        met = "SELECT count(*) FROM reconciler.table_binding WHERE sync = 'leads' AND base_id = :b"
+        return bool(self.world.value(met, b=self.world.sandbox.base_id))
+
     def _note_forgotten(self, *, agreed: bool = True) -> None:
         """Leads that nobody but Airtable knows any more. ``agreed``: what is agreed on counts."""
         known = self.world.sql(

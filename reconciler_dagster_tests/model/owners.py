@@ -29,8 +29,7 @@ class Owners(Cells):
     @rule(column=st.sampled_from(["company", "sms_stop_reason", "notes"]))
     def a_field_is_renamed(self, column: str) -> None:
         name = FIELDS[column].airtable
-        met = "SELECT count(*) FROM reconciler.table_binding WHERE base_id = :base"
-        if not self.world.value(met, base=self.world.sandbox.base_id):
+        if not self._base_is_met():
             self._note_forgotten(agreed=False)  # a lead that is new arrives without this cell
         with self._disturbed():
             self.world.sandbox.rename_field(name, "Another name")
@@ -124,7 +123,7 @@ class Owners(Cells):
         self.world.sql("TRUNCATE leads CASCADE")
         for record_id in self.memory.records:
             self.memory.forgive(record_id)
-        self._note_forgotten()
+        self._note_forgotten(agreed=self._base_is_met())
         agreed = self.world.sql("SELECT record_id, fields FROM reconciler.baseline")
         for record_id, fields in agreed:  # of the rest only Airtable knows anything
             for cell in self.memory.of(record_id):
