@@ -71,7 +71,6 @@ def sync_windows(
     ensure_partitions(instance, [ahead.client for ahead in clients])
     for ahead in clients:
         with closing(ahead):
-            ahead.begin()
             yield _GreatSync(instance, ahead, audience).run()
 
 
